@@ -1,0 +1,1 @@
+"""Outside systems: one folder each, holding its client, its pull and its push."""

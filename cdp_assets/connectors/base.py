@@ -1,0 +1,205 @@
+"""What an outside system must offer to be a source or a destination, and the words they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+import polars as pl
+
+FieldType = Literal[
+    "string", "text", "boolean", "integer", "decimal", "date", "datetime", "enum", "multi_enum",
+    "reference", "email", "phone", "url", "other",
+]  # fmt: skip
+ErrorClass = Literal["retry", "data", "mapping", "permission", "gone", "conflict"]
+WriteOp = Literal["create", "update", "upsert"]
+
+
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of an outside object as its system describes it."""
+
+    name: str
+    type: FieldType
+    label: str = ""
+    length: int | None = None
+    nullable: bool = True
+    createable: bool = True
+    updateable: bool = True
+    unique: bool = False
+    external_id: bool = False
+    case_sensitive: bool = False
+    calculated: bool = False
+    filterable: bool = True
+    options: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One object of an outside system as it describes it."""
+
+    name: str
+    label: str = ""
+    fields: dict[str, FieldInfo]
+    queryable: bool = True
+    createable: bool = True
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What an outside system says of its objects; kept as a file under `CDP_HOME`."""
+
+    source: str
+    system: str
+    taken_at: datetime
+    api_version: str = ""
+    objects: dict[str, ObjectInfo]
+
+    def save(self, folder: Path) -> None:
+        """Write `<folder>/<source>.json` atomically, keeping objects described before."""
+        folder.mkdir(parents=True, exist_ok=True)
+        before = Description.load(folder, self.source)
+        objects = {**(before.objects if before else {}), **self.objects}
+        merged = msgspec.structs.replace(self, objects=objects)
+        path = folder / f"{self.source}.json"
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=1))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, folder: Path, source: str) -> Description | None:
+        """The stored description of `source`; None where it was never described."""
+        path = folder / f"{source}.json"
+        if not path.exists():
+            return None
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A field of an object that points at a record of another object."""
+
+    kind: str
+    field: str
+    to: str
+    primary: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectMapping:
+    """How an outside object reads as a common entity; declared once in each connector's mapping.
+
+    columns: common column → field of the source (see `records` for the common columns).
+    identifiers: identifier type (`email`, `phone`, `domain`, `user_id` …) → fields holding it.
+    relations: fields that point at other records of the same source.
+    """
+
+    entity: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    identifiers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    relations: tuple[Relation, ...] = ()
+    fields_at: tuple[str, ...] = ()
+    """Path inside the payload under which the fields lie: () for Salesforce,
+    ("properties",) for HubSpot."""
+    id_field: str = "Id"
+    """The field (as `columns` names fields) that is the record's own id."""
+    associations_at: tuple[str, ...] = ()
+    """Path of HubSpot-shaped associations ({object: {results: [{id, type}]}}); () for none."""
+    association_kinds: Mapping[str, str] = field(default_factory=dict)
+    """HubSpot object of an association → relation kind (`companies` → `account`)."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of pulled records.
+
+    rows: record_id String; cursor_at Datetime[us, UTC], may be null; op String
+        (upsert | delete | merge); merged_into String, may be null; payload String (JSON).
+    """
+
+    rows: pl.DataFrame
+    token: str | None = None
+
+
+class Source(Protocol):
+    """A system that records are pulled from."""
+
+    name: str
+
+    def mapping(self, object_name: str) -> ObjectMapping | None:
+        """How `object_name` reads as a common entity; None for an object kept in raw only."""
+
+    def describe(self, objects: Sequence[str]) -> Description:
+        """Ask the system for the fields of these objects."""
+
+    def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
+        """Records of the half-open window [start, end) of the object's cursor, page by page,
+        in the order (cursor, id); deleted and merged records included. Memory stays flat."""
+
+    def has_news(self, object_name: str, after: datetime) -> bool:
+        """Whether one record newer than `after` exists; costs one small request."""
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """One row to write. `row` is the caller's own number, echoed in the outcome."""
+
+    row: int
+    op: WriteOp
+    fields: Mapping[str, Any]
+    record_id: str | None = None
+    key_field: str | None = None
+    key_value: str | None = None
+
+
+@dataclass(frozen=True)
+class RowOutcome:
+    """What became of one row. `message` holds no value of the row."""
+
+    row: int
+    ok: bool
+    record_id: str | None = None
+    created: bool = False
+    error_class: ErrorClass | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class Destination(Protocol):
+    """A system that profiles are written to."""
+
+    name: str
+
+    def batch_size(self, object_name: str) -> int:
+        """How many rows one `write` may carry."""
+
+    def read(
+        self, object_name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Present values of these records by id; a record that is gone is absent."""
+
+    def find(
+        self, object_name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Live records whose `field_name` equals each value: value → records, each with `id`."""
+
+    def write(self, object_name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
+        """Send one batch (all of one op) as one call; one outcome a row, in the order given.
+        Raises where nothing is known of the whole call (`UnknownOutcome`)."""
+
+    def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
+        """`value` in the form in which the system will show it after a write."""
+
+
+class ConnectorError(Exception):
+    """An outside system refused or failed. The text names system, request and what to do;
+    never a secret and never a value of a record."""
+
+    retryable = False
+
+
+class UnknownOutcome(ConnectorError):
+    """A call went out and no answer came: it may or may not have taken effect."""

@@ -1,0 +1,96 @@
+"""Every setting of the platform, read from the environment (`CDP_*`), with its default."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _data_home() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "cdp"
+
+
+class Settings(BaseSettings):
+    """The deployment's settings. Each field is the environment variable `CDP_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CDP_", extra="ignore")
+
+    home: Path = Field(
+        default_factory=_data_home,
+        description="Folder for everything that lasts: lake, store, Dagster's storage, "
+        "descriptions of outside systems, the sandbox's world.",
+    )
+    store_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the operational database; by default SQLite in the home.",
+    )
+    now: datetime | None = Field(
+        default=None,
+        description="The time that builds take as now (ISO 8601, UTC if it names no zone); "
+        "by default the clock.",
+    )
+    timezone: str = Field(
+        default="UTC", description="IANA zone whose days `within:` and daily facts count in."
+    )
+    env: str = Field(
+        default="development",
+        description="`production` lets syncs write to outside systems; otherwise they only plan "
+        "(a stand-in on 127.0.0.1 may always be written to).",
+    )
+    defs: Path | None = Field(
+        default=None,
+        description="Folder of the deployment's definitions; by default the package's own `defs/`.",
+    )
+
+    @field_validator("home", "defs", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().absolute() if path is not None else None
+
+    @field_validator("now", mode="after")
+    @classmethod
+    def _utc(cls, now: datetime | None) -> datetime | None:
+        if now is None:
+            return None
+        return now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+
+    @field_validator("timezone", mode="after")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is not an IANA time zone, such as Europe/Berlin") from error
+        return name
+
+    @property
+    def lake(self) -> Path:
+        """Root folder of the Delta tables."""
+        return self.home / "lake"
+
+    @property
+    def descriptions(self) -> Path:
+        """Folder of the stored descriptions of outside systems, one JSON file a source."""
+        return self.home / "descriptions"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the operational database."""
+        return self.store_url or f"sqlite:///{self.home / 'store.db'}"
+
+    def clock(self) -> datetime:
+        """`CDP_NOW` where it is set, else the present moment, in UTC."""
+        return self.now or datetime.now(UTC)
+
+
+def crash_point(name: str) -> None:
+    """End the process at once where `CDP_CRASH_AT` names this point: how the tests prove that a
+    step killed between two commits leaves no trace."""
+    if os.environ.get("CDP_CRASH_AT") == name:
+        os._exit(137)
