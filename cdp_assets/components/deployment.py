@@ -1,0 +1,255 @@
+"""One deployment read from its defs/: what each folder declares, in the rooms' own models.
+
+Components of one deployment need each other's declarations (which fields do traits name, which
+record types feed the graph), and the command line needs them without Dagster. Both read them here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cdp_assets.audiences.config import AudienceConfig
+from cdp_assets.components.yaml_source import (
+    ConfigurationError,
+    KeyPath,
+    Problem,
+    YamlSource,
+    fill_env,
+    read_yaml,
+    stray_templates,
+)
+from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.events.config import EventFilesConfig, FilesConfig
+from cdp_assets.identity.config import IdentityConfig
+from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.settings import Settings
+from cdp_assets.syncs.config import SyncConfig
+
+KINDS: Mapping[str, type[BaseModel]] = {
+    "Salesforce": SalesforceConfig,
+    "HubSpot": HubSpotConfig,
+    "EventFiles": EventFilesConfig,
+    "Files": FilesConfig,
+    "Identity": IdentityConfig,
+    "Traits": TraitsConfig,
+    "Audience": AudienceConfig,
+    "Sync": SyncConfig,
+}
+"""Component class → the model of its `attributes`."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One folder of defs/: its name, what it declares, and where."""
+
+    name: str
+    kind: str
+    config: BaseModel
+    source: YamlSource
+    unset: frozenset[str] = frozenset()
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """A mistake at `path` below this folder's `attributes`."""
+        return self.source.problem(("attributes", *path), message)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything that defs/ declares.
+
+    declared: name → declaration, in the order of the names. problems: mistakes that keep a folder
+    from loading; its name is then absent from `declared`.
+    """
+
+    folder: Path
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def of(self, *models: type[M]) -> dict[str, M]:
+        """name → configuration of every declaration of these models."""
+        return {
+            name: item.config
+            for name, item in self.declared.items()
+            if isinstance(item.config, models)
+        }
+
+    @property
+    def crms(self) -> dict[str, SalesforceConfig | HubSpotConfig]:
+        """Outside systems that are read from and written to."""
+        return self.of(SalesforceConfig, HubSpotConfig)  # type: ignore[type-var]
+
+    @property
+    def event_files(self) -> dict[str, EventFilesConfig | FilesConfig]:
+        """Folders of event files, and row files that are read as events."""
+        found = self.of(EventFilesConfig, FilesConfig)  # type: ignore[type-var]
+        return {n: c for n, c in found.items() if isinstance(c, EventFilesConfig) or c.event}
+
+    @property
+    def record_files(self) -> dict[str, FilesConfig]:
+        """Row files that are read as records of an entity."""
+        return {name: c for name, c in self.of(FilesConfig).items() if not c.event}
+
+    @property
+    def identity(self) -> IdentityConfig | None:
+        """The one declaration of identity; None where the deployment has none."""
+        return next(iter(self.of(IdentityConfig).values()), None)
+
+    @property
+    def traits(self) -> dict[str, TraitsConfig]:
+        """entity → its traits."""
+        return {config.entity: config for config in self.of(TraitsConfig).values()}
+
+    @property
+    def audiences(self) -> dict[str, AudienceConfig]:
+        """name → audience."""
+        return self.of(AudienceConfig)
+
+    @property
+    def syncs(self) -> dict[str, SyncConfig]:
+        """name → sync."""
+        return self.of(SyncConfig)
+
+    def first(self, *kinds: str) -> str | None:
+        """The first declaration of these kinds: it brings the assets that all of them share."""
+        return next((name for name, item in self.declared.items() if item.kind in kinds), None)
+
+    def trait_file(self, entity: str) -> Path:
+        """The folder in which the SQL files of an entity's traits lie."""
+        for item in self.declared.values():
+            if isinstance(item.config, TraitsConfig) and item.config.entity == entity:
+                return item.source.file.parent
+        return self.folder
+
+    def require_valid(self) -> Deployment:
+        """This deployment, or ConfigurationError with every mistake."""
+        if self.problems:
+            raise ConfigurationError(list(self.problems))
+        return self
+
+
+def find_defs(settings: Settings) -> Path:
+    """The folder of the deployment's definitions: CDP_DEFS, else the `defs` of the dg project
+    around the working directory, else the package's own."""
+    if settings.defs is not None:
+        return settings.defs
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        config = _project_config(folder)
+        if config:
+            module = str(config.get("defs_module") or f"{config.get('root_module', '')}.defs")
+            for base in (folder, folder / "src"):
+                defs = base / Path(*module.split("."))
+                if defs.is_dir():
+                    return defs
+    return Path(__file__).resolve().parent.parent / "defs"
+
+
+def _project_config(folder: Path) -> dict[str, Any]:
+    for name, path in (("pyproject.toml", ("tool", "dg", "project")), ("dg.toml", ("project",))):
+        file = folder / name
+        if file.is_file():
+            config: Any = tomllib.loads(file.read_text("utf-8"))
+            for key in path:
+                config = config.get(key, {}) if isinstance(config, dict) else {}
+            if config:
+                return dict(config)
+    return {}
+
+
+def load_deployment(folder: Path) -> Deployment:
+    """Read every defs.yaml below `folder`. Read again only where one of them has changed."""
+    files = tuple(sorted(folder.glob("**/defs.yaml")))
+    stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    return _load(folder, stamps, _env_stamp())
+
+
+def _env_stamp() -> int:
+    import os
+
+    return hash(tuple(sorted(os.environ.items())))
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, stamps: tuple[tuple[str, int, int], ...], env: int) -> Deployment:
+    declared: dict[str, Declared] = {}
+    problems: list[Problem] = []
+    for file, _, _ in stamps:
+        found = declare(Path(file))
+        problems += found.source.problems if isinstance(found, Declared) else found
+        if isinstance(found, Declared):
+            if found.name in declared:
+                other = declared[found.name].source.file
+                problems.append(Problem(Path(file), 1, f"`{found.name}` is declared in {other} too"))
+            declared[found.name] = found
+    problems += _doubled(declared)
+    return Deployment(folder, dict(sorted(declared.items())), tuple(problems))
+
+
+def declare(file: Path) -> Declared | list[Problem]:
+    """One defs.yaml as its model; where it cannot be, the mistakes. A file of another component
+    library is passed over (no mistakes, nothing declared)."""
+    source = read_yaml(file)
+    if source.problems:
+        return source.problems
+    if not isinstance(source.value, dict):
+        return [Problem(file, 1, "expected `type:` and `attributes:`")]
+    library, _, kind = str(source.value.get("type", "")).rpartition(".")
+    if library.split(".")[0] != "cdp_assets":
+        return []
+    if kind not in KINDS:
+        return [source.problem(("type",), f"no component `{kind}`; there are {', '.join(KINDS)}")]
+    attributes = source.value.get("attributes") or {}
+    problems = [
+        source.problem(("attributes", *path), "only `{{ env.NAME }}` is filled in here")
+        for path, _ in stray_templates(attributes)
+    ]
+    missing: set[str] = set()
+    try:
+        config = KINDS[kind].model_validate(fill_env(attributes, missing))
+    except ValidationError as error:
+        return [*problems, *(_pydantic_problem(source, kind, e) for e in error.errors())]
+    if problems:
+        return problems
+    return Declared(file.parent.name, kind, config, source, frozenset(missing))
+
+
+def _pydantic_problem(source: YamlSource, kind: str, error: Any) -> Problem:
+    path: KeyPath = ("attributes", *(part for part in error["loc"]))
+    known = path
+    while known and known not in source.lines:
+        known = known[:-1]
+    name = ".".join(str(part) for part in path[1:]) or kind
+    text = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        text = "no such option"
+    return source.problem(known, f"{name}: {text}")
+
+
+def _doubled(declared: Mapping[str, Declared]) -> list[Problem]:
+    problems: list[Problem] = []
+    entities: dict[str, str] = {}
+    identities: list[Declared] = []
+    for item in declared.values():
+        if isinstance(item.config, TraitsConfig):
+            entity = item.config.entity
+            if entity in entities:
+                message = f"traits of {entity} are declared in `{entities[entity]}` too"
+                problems.append(item.problem(("entity",), message))
+            entities[entity] = item.name
+        if isinstance(item.config, IdentityConfig):
+            identities.append(item)
+    problems += [
+        item.problem((), f"identity is declared in `{identities[0].name}` too")
+        for item in identities[1:]
+    ]
+    return problems
