@@ -86,6 +86,8 @@ class Relation:
     field: str
     to: str
     primary: bool = True
+    prefix: str = ""
+    """Only ids that begin with this (Salesforce's `WhoId` holds 003… or 00Q…); "" for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +120,24 @@ class Page:
 
     rows: record_id String; cursor_at Datetime[us, UTC], may be null; op String
         (upsert | delete | merge); merged_into String, may be null; payload String (JSON).
+    token: the API's own cursor after this page, where it has one.
+    volatile: top-level keys of the payload that are no values of the record (links, say): left
+        out of its hash.
     """
 
     rows: pl.DataFrame
     token: str | None = None
+    volatile: tuple[str, ...] = ()
+
+
+PAGE_SCHEMA: Mapping[str, pl.DataType] = {
+    "record_id": pl.String(),
+    "cursor_at": pl.Datetime("us", "UTC"),
+    "op": pl.String(),
+    "merged_into": pl.String(),
+    "payload": pl.String(),
+}
+"""Columns of `Page.rows`."""
 
 
 class Source(Protocol):
@@ -196,10 +212,60 @@ class Destination(Protocol):
 
 class ConnectorError(Exception):
     """An outside system refused or failed. The text names system, request and what to do;
-    never a secret and never a value of a record."""
+    never a secret and never a value of a record. `retryable`: whether a later run may succeed
+    without anybody doing anything; `error_class` is the class of a row's outcome it stands for."""
 
     retryable = False
+    error_class: ErrorClass = "data"
 
 
 class UnknownOutcome(ConnectorError):
     """A call went out and no answer came: it may or may not have taken effect."""
+
+    retryable = True
+    error_class: ErrorClass = "retry"
+
+
+class Unavailable(ConnectorError):
+    """The system did not answer as it should, however often it was asked."""
+
+    retryable = True
+    error_class: ErrorClass = "retry"
+
+
+class BudgetSpent(Unavailable):
+    """The system's allowance, or our share of it, is used up for now."""
+
+
+class NotAuthorised(ConnectorError):
+    """The credentials are refused, also after one refresh."""
+
+    error_class: ErrorClass = "permission"
+
+
+class NotPermitted(ConnectorError):
+    """The credentials hold, but this object or action is not open to them."""
+
+    error_class: ErrorClass = "permission"
+
+
+class Refused(ConnectorError):
+    """The request itself was refused (4xx).
+
+    status: HTTP status. codes: the system's own error codes. body: the answer's bytes, for the
+    connector alone to read; it is in no text of this error.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, codes: tuple[str, ...] = (), body: bytes = b""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.codes = codes
+        self.body = body
+
+
+class WrongObject(ConnectorError):
+    """The configuration names an object or field that the system does not show us."""
+
+    error_class: ErrorClass = "mapping"

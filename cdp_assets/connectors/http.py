@@ -1,0 +1,476 @@
+"""The one way out: every request to an outside system goes through `HttpSession`.
+
+It signs, waits, repeats what may be repeated, and tells apart four ends of a request: an answer,
+a refusal, a system that stays away, and a call of which nobody knows whether it took effect.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+import requests
+import urllib3.exceptions
+
+from cdp_assets.connectors.base import (
+    BudgetSpent,
+    ConnectorError,
+    NotAuthorised,
+    NotPermitted,
+    Refused,
+    Unavailable,
+    UnknownOutcome,
+)
+from cdp_assets.connectors.redaction import redact, redact_path
+
+T = TypeVar("T")
+_AUTH_STATUS = 401
+_LOCKED = 423
+_REPEATED = frozenset({408, 425, 429, 477, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
+_UNPROCESSED = frozenset({425, 429, 477, _LOCKED})
+"""Statuses which say that the request was not carried out: any request may be sent again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """How patient a session is. Seconds throughout.
+
+    attempts: sends of one request before it is given up. longest_wait: where a system asks for
+    more, the request is given up instead, so that no worker sleeps for hours.
+    now, monotonic, sleep, rng: the outside world, replaced in tests.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 120.0
+    attempts: int = 6
+    backoff: float = 1.0
+    longest_backoff: float = 60.0
+    longest_wait: float = 300.0
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    rng: random.Random = random.Random()  # noqa: RUF009 - sharing one generator is wanted
+
+
+class Auth(Protocol):
+    """Gives each request its `Authorization` value."""
+
+    def token(self) -> str:
+        """The present value of the header."""
+
+    def renew(self, stale: str) -> bool:
+        """Replace `stale`; False where there is nothing to renew it with."""
+
+
+class StaticToken:
+    """A token that somebody else renews (a HubSpot private app's)."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def token(self) -> str:
+        return self._header
+
+    def renew(self, stale: str) -> bool:
+        return False
+
+
+class RenewedToken:
+    """A token fetched when needed and shared: however many streams meet a 401, one fetches."""
+
+    def __init__(
+        self,
+        fetch: Callable[[], tuple[str, float | None]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """fetch: returns the token and its life in seconds, None where it is not told."""
+        self._fetch = fetch
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._header = ""
+        self._until: float | None = None
+
+    def _replace(self) -> str:
+        token, life = self._fetch()
+        self._header = f"Bearer {token}"
+        # A minute's margin: side requests must not meet the expiry first.
+        self._until = None if life is None else self._monotonic() + max(life - 60.0, life / 2)
+        return self._header
+
+    def token(self) -> str:
+        with self._lock:
+            expired = self._until is not None and self._monotonic() >= self._until
+            return self._replace() if not self._header or expired else self._header
+
+    def renew(self, stale: str) -> bool:
+        with self._lock:
+            if self._header == stale:
+                self._replace()
+            return True
+
+
+class RateBudget:
+    """A token bucket: at most `rate` requests a second on average, `burst` at once; shared by all
+    threads of a session. `pause` holds all of them back (a 429 to one is a 429 to all)."""
+
+    def __init__(
+        self,
+        rate: float,
+        burst: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._rate, self._burst = rate, float(burst)
+        self._monotonic, self._sleep = monotonic, sleep
+        self._lock = threading.Lock()
+        self._tokens, self._at = self._burst, monotonic()
+        self._closed_until = self._at
+
+    def take(self) -> float:
+        """Wait for one request's turn; returns the seconds waited."""
+        with self._lock:
+            now = self._monotonic()
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+            # The place in the queue is taken under the lock, the waiting is done outside it.
+            self._tokens -= 1.0
+            wait = max(-self._tokens / self._rate, self._closed_until - now, 0.0)
+        if wait > 0:
+            self._sleep(wait)
+        return wait
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody through for `seconds`."""
+        with self._lock:
+            self._closed_until = max(self._closed_until, self._monotonic() + seconds)
+
+
+@dataclass(frozen=True)
+class Reply(Generic[T]):
+    """An answer: its status, headers (names as sent, matched without case) and decoded body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: T
+    raw: bytes
+
+
+class Policy(Protocol):
+    """What a system's answers mean beyond HTTP; each connector has one."""
+
+    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
+        """Seconds to wait before a repeat; None where the answer does not say."""
+
+    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        """Why asking again today is useless (a daily allowance); None where it is not."""
+
+    def expired(self, status: int, body: bytes) -> bool:
+        """Whether the token is no longer good."""
+
+    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
+        """The system's error codes and its text (not yet redacted)."""
+
+    def seen(self, headers: Mapping[str, str]) -> None:
+        """Look at an answer's headers (limits)."""
+
+    def check(self) -> None:
+        """Raise BudgetSpent where no further request may be made."""
+
+
+class PlainPolicy:
+    """Plain HTTP, for systems without habits of their own; the base of the others."""
+
+    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
+        return None
+
+    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        return None
+
+    def expired(self, status: int, body: bytes) -> bool:
+        return status == _AUTH_STATUS
+
+    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
+        return (), body[:2000].decode("utf-8", "replace")
+
+    def seen(self, headers: Mapping[str, str]) -> None:
+        return None
+
+    def check(self) -> None:
+        return None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a `Retry-After` header asks for, in either of its forms; None without one."""
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        pass
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return max((at - now).total_seconds(), 0.0)
+
+
+def decode_json(body: bytes) -> Any:
+    """Any JSON value; b"" (204) is None."""
+    return msgspec.json.decode(body) if body else None
+
+
+class HttpSession:
+    """Requests to one outside system.
+
+    calls: requests sent so far, repeats included. waited: seconds spent waiting.
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        base_url: str,
+        *,
+        auth: Auth | None = None,
+        policy: Policy | None = None,
+        rate: RateBudget | None = None,
+        options: HttpOptions | None = None,
+    ) -> None:
+        """system: the source's name, as errors will call it."""
+        self.system = system
+        self._base = base_url.rstrip("/")
+        self._auth = auth
+        self._policy: Policy = policy or PlainPolicy()
+        self._rate = rate
+        self._options = options or HttpOptions()
+        self._local = threading.local()
+        self._count = threading.Lock()
+        self.calls = 0
+        self.waited = 0.0
+
+    def __repr__(self) -> str:
+        return f"HttpSession({self.system!r})"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        decode: Callable[[bytes], T] = decode_json,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        accept: Collection[int] = (),
+        signed: bool = True,
+    ) -> Reply[T]:
+        """Send a request until it has an end.
+
+        what: in an error's words, `pull of Contact`. decode: bytes of a 2xx answer → value; an
+        answer it cannot read counts as none. repeatable: whether the same request twice does what
+        it does once; by default all methods but POST. accept: statuses handed back, undecoded
+        body in `raw`, instead of raised.
+
+        Raises NotAuthorised, NotPermitted, Refused (no repeat); BudgetSpent, Unavailable (after
+        repeats); UnknownOutcome where a request that may not be repeated lost its answer.
+        """
+        again = method != "POST" if repeatable is None else repeatable
+        where = f"{what} ({method} {redact_path(path)})"
+        options = self._options
+        renewed = False
+        trouble = ""
+        for attempt in range(options.attempts):
+            self._policy.check()
+            if self._rate is not None:
+                self._add(waited=self._rate.take())
+            bearer = self._auth.token() if self._auth is not None and signed else None
+            try:
+                response = self._send(
+                    method, path, params, body, content_type, headers or {}, bearer
+                )
+            except _NeverSent:
+                trouble = "no connection"
+                self._pause(attempt, None)
+                continue
+            except _LostAnswer as lost:
+                trouble = str(lost)
+                if not again:
+                    raise self._unknown(where, trouble) from None
+                self._pause(attempt, None)
+                continue
+            status, content = response.status_code, response.content
+            self._policy.seen(response.headers)
+            if 200 <= status < 300:
+                try:
+                    return Reply(status, response.headers, decode(content), content)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    kind = response.headers.get("Content-Type", "no content type").split(";")[0]
+                    trouble = f"an answer that is not what was asked for ({kind[:40]})"
+                    if not again:
+                        raise self._unknown(where, trouble) from None
+                    self._pause(attempt, None)
+                    continue
+            if self._policy.expired(status, content):
+                if renewed or bearer is None or not self._renew(bearer):
+                    raise NotAuthorised(
+                        f"{self.system}: {where}: the credentials are refused (HTTP {status}). "
+                        "Not retried. Re-authorise: check the credentials in the source's "
+                        "defs.yaml and that the app is still allowed."
+                    )
+                renewed = True
+                continue
+            if status in accept:
+                return Reply(status, response.headers, decode(b""), content)
+            reason = self._policy.stop(status, response.headers, content)
+            if reason is not None:
+                raise BudgetSpent(f"{self.system}: {where}: {reason}")
+            if status in _REPEATED or status == _LOCKED:
+                trouble = f"HTTP {status}"
+                if not again and status not in _UNPROCESSED:
+                    raise self._unknown(where, trouble)
+                told = retry_after(response.headers, options.now())
+                if told is None:
+                    told = self._policy.wait(status, response.headers, content)
+                if told is not None and told > options.longest_wait:
+                    raise BudgetSpent(
+                        f"{self.system}: {where}: asked to wait {told:.0f} s (HTTP {status}). "
+                        "The next run goes on from here."
+                    )
+                self._pause(attempt, told, shared=status in _UNPROCESSED)
+                continue
+            raise self._refused(where, status, content)
+        raise Unavailable(
+            f"{self.system}: {where}: {trouble} at each of {options.attempts} attempts. "
+            "Nothing was lost; the next run goes on from here. Check that the system is up and "
+            "that its address in the source's defs.yaml is right."
+        )
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        headers: Mapping[str, str],
+        bearer: str | None,
+    ) -> requests.Response:
+        sent = {"Accept": "application/json", **headers}
+        if body is not None:
+            sent["Content-Type"] = content_type
+        if bearer is not None:
+            sent["Authorization"] = bearer
+        self._add(calls=1)
+        timeouts = (self._options.connect_timeout, self._options.read_timeout)
+        try:
+            return self._session().request(
+                method,
+                self._base + path,
+                params=params,
+                data=body,
+                headers=sent,
+                timeout=timeouts,
+                allow_redirects=False,
+            )
+        # `from None` throughout: the originals quote URL and query string.
+        except requests.exceptions.ConnectTimeout:
+            raise _NeverSent from None
+        except requests.exceptions.Timeout:
+            raise _LostAnswer("no answer in time") from None
+        except requests.exceptions.ConnectionError as error:
+            if _never_sent(error):
+                raise _NeverSent from None
+            raise _LostAnswer("the connection broke") from None
+        except (
+            requests.exceptions.ChunkedEncodingError,
+            requests.exceptions.ContentDecodingError,
+        ):
+            raise _LostAnswer("the answer broke off") from None
+        except requests.exceptions.RequestException as error:
+            raise ConnectorError(
+                f"{self.system}: the request could not be made ({type(error).__name__}). "
+                "Not retried. Check the url in the source's defs.yaml."
+            ) from None
+
+    def _session(self) -> requests.Session:
+        """One session a thread: requests does not promise more."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            # Neither a netrc file nor a redirect may put other credentials on a request.
+            session.trust_env = False
+            session.proxies = requests.utils.get_environ_proxies(self._base)
+            verify = os.environ.get("REQUESTS_CA_BUNDLE")
+            session.verify = verify or True
+            self._local.session = session
+        return session
+
+    def _renew(self, stale: str) -> bool:
+        return self._auth is not None and self._auth.renew(stale)
+
+    def _pause(self, attempt: int, told: float | None, *, shared: bool = False) -> None:
+        """Wait before the next attempt: as told, else a random part of a doubling span."""
+        options = self._options
+        if attempt + 1 >= options.attempts:
+            return
+        if told is None:
+            span = min(options.backoff * 2**attempt, options.longest_backoff)
+            seconds = span * (0.5 + options.rng.random() / 2)
+        else:
+            # A little more than told, so that waiting streams do not come back all at once.
+            seconds = told + options.rng.random() * min(1.0, told * 0.1)
+        if shared and self._rate is not None:
+            self._rate.pause(seconds)
+            return
+        options.sleep(seconds)
+        self._add(waited=seconds)
+
+    def _add(self, *, calls: int = 0, waited: float = 0.0) -> None:
+        with self._count:
+            self.calls += calls
+            self.waited += waited
+
+    def _unknown(self, where: str, trouble: str) -> UnknownOutcome:
+        return UnknownOutcome(
+            f"{self.system}: {where}: {trouble}. It may or may not have taken effect, so it is not "
+            "sent again; the ledger decides by looking."
+        )
+
+    def _refused(self, where: str, status: int, content: bytes) -> ConnectorError:
+        codes, text = self._policy.codes(content)
+        said = "; ".join(p for p in (", ".join(codes), redact(text)) if p)
+        message = f"{self.system}: {where}: HTTP {status}: {said or 'no reason given'}."
+        if status == 403:
+            return NotPermitted(
+                f"{message} Not retried. Give the app's user access to this object, or take it "
+                "out of the source's `objects`."
+            )
+        return Refused(f"{message} Not retried.", status=status, codes=codes, body=content)
+
+
+class _NeverSent(Exception):
+    """No byte of the request reached the system."""
+
+
+class _LostAnswer(Exception):
+    """The request may have arrived; its answer did not."""
+
+
+def _never_sent(error: requests.exceptions.ConnectionError) -> bool:
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(
+        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError
+    )

@@ -1,0 +1,282 @@
+"""Salesforce's REST API: sign-in, describe, queries, and what its answers mean."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from cdp_assets.connectors.base import (
+    BudgetSpent,
+    NotAuthorised,
+    ObjectInfo,
+    Refused,
+    WrongObject,
+)
+from cdp_assets.connectors.config import require_secret, require_url
+from cdp_assets.connectors.http import (
+    HttpOptions,
+    HttpSession,
+    PlainPolicy,
+    RenewedToken,
+    Reply,
+    decode_json,
+)
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.salesforce.describe import SalesforceObject, object_info
+
+T = TypeVar("T")
+LONGEST_URL = 12_000
+"""Characters of a request line that Salesforce (16,384) and what stands before it let through."""
+RESERVE = 0.05
+_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+_NAME = re.compile(r"[A-Za-z]\w*")
+_EXPIRED = (b"INVALID_SESSION_ID", b"INVALID_AUTH_HEADER", b"INVALID_JWT_FORMAT")
+
+
+class QueryPage(msgspec.Struct, Generic[T]):
+    """One page of a query's answer."""
+
+    records: list[T]
+    done: bool = True
+    nextRecordsUrl: str | None = None  # noqa: N815 - the API's own name
+    totalSize: int = 0  # noqa: N815
+
+
+class _Error(msgspec.Struct):
+    errorCode: str = ""  # noqa: N815
+    message: str = ""
+    error: str = ""
+    error_description: str = ""
+
+
+class SalesforcePolicy(PlainPolicy):
+    """Salesforce's errors, its daily allowance, and our share of it."""
+
+    def __init__(self, source: str, share: float) -> None:
+        self._source = source
+        self._share = share
+        self._own = 0
+        self._lock = threading.Lock()
+        self.used: int | None = None
+        self.allowed: int | None = None
+
+    def seen(self, headers: Mapping[str, str]) -> None:
+        match = _USAGE.search(headers.get("Sforce-Limit-Info", ""))
+        with self._lock:
+            self._own += 1
+            if match:
+                self.used, self.allowed = int(match[1]), int(match[2])
+
+    def check(self) -> None:
+        if self.used is None or not self.allowed:
+            return
+        if self._own >= self._share * self.allowed:
+            raise BudgetSpent(
+                f"{self._source}: this run has used its share of the org's daily API requests "
+                f"({self._own} of {self.allowed}, api_budget {self._share:.0%}). The next run goes "
+                "on from here; raise `api_budget` to allow more."
+            )
+        if self.used >= (1 - RESERVE) * self.allowed:
+            raise BudgetSpent(
+                f"{self._source}: the org has used {self.used} of its {self.allowed} daily API "
+                f"requests; the last {RESERVE:.0%} are left alone. A later run goes on from here."
+            )
+
+    def expired(self, status: int, body: bytes) -> bool:
+        if status == 401:
+            return True
+        return status in {400, 403} and any(code in body[:500] for code in _EXPIRED)
+
+    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        if b"REQUEST_LIMIT_EXCEEDED" not in body[:1000]:
+            return None
+        return (
+            "the org's daily API requests are used up (REQUEST_LIMIT_EXCEEDED). Not retried. "
+            "They come back over 24 hours; a later run goes on from here."
+        )
+
+    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
+        try:
+            found = msgspec.json.decode(body, type=list[_Error] | _Error)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return super().codes(body)
+        errors = found if isinstance(found, list) else [found]
+        codes = tuple(e.errorCode or e.error for e in errors if e.errorCode or e.error)
+        return codes, "; ".join(t for e in errors if (t := e.message or e.error_description))
+
+
+class SalesforceClient:
+    """Requests to one org."""
+
+    def __init__(self, name: str, config: SalesforceConfig, options: HttpOptions | None) -> None:
+        self.name = name
+        self._config = config
+        self._options = options or HttpOptions()
+        self._policy = SalesforcePolicy(name, config.api_budget)
+        self._data = f"/services/data/v{config.api_version}"
+        self._objects: dict[str, SalesforceObject] = {}
+        self._http: HttpSession | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"SalesforceClient({self.name!r})"
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+        return self._http.calls if self._http is not None else 0
+
+    @property
+    def http(self) -> HttpSession:
+        """The session, made when first needed: a wrong address is no reason not to load."""
+        with self._lock:
+            if self._http is None:
+                self._http = HttpSession(
+                    self.name,
+                    require_url(self.name, self._config.url),
+                    auth=RenewedToken(self._sign_in, self._options.monotonic),
+                    policy=self._policy,
+                    options=self._options,
+                )
+            return self._http
+
+    def _sign_in(self) -> tuple[str, float | None]:
+        assert self._http is not None
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": require_secret(self.name, "client_id", self._config.client_id),
+            "client_secret": require_secret(self.name, "client_secret", self._config.client_secret),
+        }
+        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        try:
+            reply: Reply[dict[str, Any]] = self._http.request(
+                "POST",
+                "/services/oauth2/token",
+                what="sign-in",
+                body=urlencode(form).encode(),
+                content_type="application/x-www-form-urlencoded",
+                decode=decode,
+                repeatable=True,
+                signed=False,
+            )
+        except Refused as refused:
+            raise NotAuthorised(
+                f"{self.name}: sign-in was refused ({', '.join(refused.codes) or refused.status}). "
+                "Not retried. Re-authorise: check `client_id` and `client_secret`, and that the "
+                "connected app allows the client credentials flow."
+            ) from None
+        token = reply.body.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise NotAuthorised(f"{self.name}: sign-in gave no access token. Re-authorise.")
+        life = reply.body.get("expires_in")
+        return token, float(life) if isinstance(life, int | float) else None
+
+    def get(
+        self,
+        path: str,
+        *,
+        what: str,
+        decode: Callable[[bytes], T] = decode_json,
+        params: Mapping[str, str] | None = None,
+    ) -> T:
+        """The answer to GET `path` below the version's root."""
+        return self.http.request(
+            "GET", self._full(path), what=what, decode=decode, params=params
+        ).body
+
+    def send(
+        self, method: str, path: str, value: Any, *, what: str, repeatable: bool
+    ) -> tuple[int, Any]:
+        """Send a JSON body; the answer's status and body."""
+        headers = (
+            {"Sforce-Duplicate-Rule-Header": "allowSave=true"}
+            if self._config.save_duplicates
+            else None
+        )
+        reply = self.http.request(
+            method,
+            self._full(path),
+            what=what,
+            body=msgspec.json.encode(value),
+            headers=headers,
+            repeatable=repeatable,
+        )
+        return reply.status, reply.body
+
+    def _full(self, path: str) -> str:
+        return path if path.startswith("/services/") else self._data + path
+
+    def object(self, name: str) -> SalesforceObject:
+        """The org's description of an object; asked for once."""
+        if name not in self._objects:
+            if _NAME.fullmatch(name) is None:
+                raise WrongObject(
+                    f"{self.name}: `{name[:80]}` cannot be the name of an object. Not retried. "
+                    "Correct `objects`."
+                )
+            try:
+                found = self.get(
+                    f"/sobjects/{name}/describe",
+                    what=f"describe of {name}",
+                    decode=msgspec.json.Decoder(SalesforceObject).decode,
+                )
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+                raise WrongObject(
+                    f"{self.name}: the org has no object `{name[:80]}`, or does not show it to "
+                    "this user. Not retried. Correct `objects`, or give the app's user access to it."
+                ) from None
+            self._objects[name] = found
+        return self._objects[name]
+
+    def describe(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
+        """Name → what the org says of it, asked anew."""
+        for name in names:
+            self._objects.pop(name, None)
+        return {name: object_info(self.object(name)) for name in names}
+
+    def query_page(
+        self, soql: str, *, what: str, decode: Callable[[bytes], T], deleted: bool = False
+    ) -> T:
+        """The first page of a query; `deleted`: with deleted and archived records."""
+        path = "/queryAll" if deleted else "/query"
+        return self.get(path, what=what, decode=decode, params={"q": soql})
+
+    def query(self, soql: str, *, what: str) -> Iterator[dict[str, Any]]:
+        """All rows of a small query."""
+        decode = msgspec.json.Decoder(QueryPage[dict[str, Any]]).decode
+        page = self.query_page(soql, what=what, decode=decode)
+        yield from page.records
+        while not page.done and page.nextRecordsUrl:
+            page = self.get(page.nextRecordsUrl, what=what, decode=decode)
+            yield from page.records
+
+
+def soql_string(value: str) -> str:
+    """`value` as a SOQL string literal."""
+    out = []
+    for char in value:
+        if char in "\\'":
+            out.append("\\" + char)
+        elif char == "\n":
+            out.append("\\n")
+        elif char == "\r":
+            out.append("\\r")
+        elif char == "\t":
+            out.append("\\t")
+        else:
+            out.append(char)
+    return "'" + "".join(out) + "'"
+
+
+def soql_datetime(at: datetime) -> str:
+    """A moment as a SOQL literal, in milliseconds, which is all that Salesforce keeps."""
+    millis = at.microsecond // 1000
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis:03d}Z"

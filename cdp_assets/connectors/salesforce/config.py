@@ -1,0 +1,28 @@
+"""What `type: cdp_assets.Salesforce` may say."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from cdp_assets.connectors.config import CrmConfig, Share
+
+API_VERSION = "62.0"
+
+
+class SalesforceConfig(CrmConfig):
+    """A Salesforce org, signed in to by the OAuth client credentials flow."""
+
+    client_id: SecretStr = Field(description="Consumer key of the connected app.")
+    client_secret: SecretStr = Field(description="Consumer secret of the connected app.")
+    api_budget: Share = Field(
+        default=0.5,
+        description="The share of the org's daily API requests that one run may use. The last "
+        "5 % of the allowance are left alone whatever it says.",
+    )
+    api_version: str = Field(
+        default=API_VERSION, pattern=r"^\d+\.\d$", description="REST API version."
+    )
+    save_duplicates: bool = Field(
+        default=False,
+        description="Write although a duplicate rule warns; otherwise such a row is a conflict.",
+    )

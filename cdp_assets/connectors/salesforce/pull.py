@@ -1,0 +1,256 @@
+"""Reading an object's records from Salesforce, in the order (cursor, id)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from cdp_assets.connectors.base import Page, Refused, Unavailable, WrongObject
+from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.salesforce.client import (
+    LONGEST_URL,
+    QueryPage,
+    SalesforceClient,
+    soql_datetime,
+    soql_string,
+)
+from cdp_assets.connectors.salesforce.describe import SalesforceObject
+
+VOLATILE = ("attributes",)
+"""Salesforce puts a record's type and a link with the API version there."""
+_LOST_LOCATOR = {"INVALID_QUERY_LOCATOR", "QUERY_TIMEOUT"}
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A record's place in the order (cursor, id); the cursor as the API wrote it."""
+
+    cursor: str | None
+    id: str
+
+
+@dataclass
+class _Batch:
+    """One decoded page: envelopes and the records' own bytes, side by side."""
+
+    envelopes: list[Any]
+    raws: list[msgspec.Raw]
+    done: bool
+    next_url: str | None
+
+
+class SalesforcePull:
+    """One object's query: its fields in as many parts as a request line can hold."""
+
+    def __init__(self, client: SalesforceClient, name: str) -> None:
+        described = client.object(name)
+        if not described.queryable:
+            raise WrongObject(
+                f"{client.name}: {name} cannot be queried in this org. Not retried. Take it out "
+                "of `objects`; the others go on."
+            )
+        self._client = client
+        self._name = name
+        self.cursor = described.cursor
+        fields = described.pulled
+        self._lead = [
+            f for f in ("Id", self.cursor, "IsDeleted", "MasterRecordId") if f and f in fields
+        ]
+        self._parts = self._split([f for f in fields if f not in self._lead])
+        self._envelope = msgspec.json.Decoder(QueryPage[_envelope_type(described)]).decode  # type: ignore[misc]
+        self._raw = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
+
+    def _split(self, fields: Sequence[str]) -> list[list[str]]:
+        """Fields in groups whose query fits in a request line: by length, not by count."""
+        parts: list[list[str]] = [[]]
+        room = LONGEST_URL - 600 - len(",".join(self._lead))
+        used = 0
+        for field in fields:
+            # A comma and a field name are encoded as `%2C` and themselves.
+            if parts[-1] and used + len(field) + 3 > room:
+                parts.append([])
+                used = 0
+            parts[-1].append(field)
+            used += len(field) + 3
+        return parts
+
+    def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
+        """Pages of [start, end); where the server forgets the query, it is asked again from the
+        last record seen."""
+        after: _Key | None = None
+        last: _Key | None = None
+        while True:
+            try:
+                for batch in self._read(after, start, end):
+                    if batch.envelopes:
+                        yield self._page(batch)
+                        tail = batch.envelopes[-1]
+                        last = _Key(tail.cursor if self.cursor else None, tail.id)
+                return
+            except Refused as refused:
+                if not _LOST_LOCATOR.intersection(refused.codes):
+                    raise
+                if last == after:
+                    raise Unavailable(
+                        f"{self._client.name}: pull of {self._name}: the org forgets the query "
+                        "before its first page is read. A later run goes on from here."
+                    ) from None
+                after = last
+
+    def _read(self, after: _Key | None, start: datetime, end: datetime) -> Iterator[_Batch]:
+        for where, order in self._legs(after, start, end):
+            yield from self._leg(where, order)
+
+    def _legs(
+        self, after: _Key | None, start: datetime, end: datetime
+    ) -> list[tuple[list[str], str]]:
+        """Queries (conditions, order) that give what comes after a key. Two after a broken one:
+        `(a, b) > (x, y)` in one condition is slow there, and `>` alone would skip equal stamps."""
+        cursor = self.cursor
+        if cursor is None:
+            return [([f"Id > {soql_string(after.id)}"] if after else [], "Id")]
+        before_end = f"{cursor} < {soql_datetime(end)}"
+        order = f"{cursor} ASC, Id ASC"
+        if after is None:
+            return [([f"{cursor} >= {soql_datetime(start)}", before_end], order)]
+        assert after.cursor is not None
+        stamp = _literal(after.cursor)
+        return [
+            ([f"{cursor} = {stamp}", f"Id > {soql_string(after.id)}"], "Id ASC"),
+            ([f"{cursor} > {stamp}", before_end], order),
+        ]
+
+    def _soql(self, fields: Sequence[str], where: Sequence[str], order: str) -> str:
+        conditions = f" WHERE {' AND '.join(where)}" if where else ""
+        # Names come from the org's own describe, texts through soql_string.
+        return f"SELECT {','.join(fields)} FROM {self._name}{conditions} ORDER BY {order}"  # noqa: S608
+
+    def _leg(self, where: Sequence[str], order: str) -> Iterator[_Batch]:
+        """Pages of one query. The next page is fetched while this one is worked on: one page
+        ahead, no more, so that memory stays flat."""
+        what = f"pull of {self._name}"
+        soql = self._soql([*self._lead, *self._parts[0]], where, order)
+        batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pull") as ahead:
+            while True:
+                url = None if batch.done else batch.next_url
+                fetch = (
+                    ahead.submit(self._client.get, url, what=what, decode=self._decode)
+                    if url
+                    else None
+                )
+                yield self._completed(batch)
+                if fetch is None:
+                    return
+                batch = fetch.result()
+
+    def _decode(self, body: bytes) -> _Batch:
+        page = self._raw(body)
+        return _Batch(self._envelope(body).records, page.records, page.done, page.nextRecordsUrl)
+
+    def _completed(self, batch: _Batch) -> _Batch:
+        """The batch with the fields of the further parts. A record whose parts disagree on its
+        cursor has moved on meanwhile and comes again later in the order: it is left out here."""
+        if len(self._parts) == 1 or not batch.envelopes:
+            return batch
+        whole = {
+            e.id: (e, msgspec.json.decode(r, type=dict[str, msgspec.Raw]))
+            for e, r in zip(batch.envelopes, batch.raws, strict=True)
+        }
+        for part in self._parts[1:]:
+            found = set()
+            for envelope, raw in self._part(part, batch.envelopes[0], batch.envelopes[-1]):
+                first = whole.get(envelope.id)
+                if first is not None and _cursor(first[0]) == _cursor(envelope):
+                    first[1].update(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+                    found.add(envelope.id)
+            whole = {key: value for key, value in whole.items() if key in found}
+        return _Batch(
+            [e for e, _ in whole.values()],
+            [msgspec.Raw(msgspec.json.encode(values)) for _, values in whole.values()],
+            batch.done,
+            batch.next_url,
+        )
+
+    def _part(
+        self, fields: Sequence[str], first: Any, last: Any
+    ) -> Iterator[tuple[Any, msgspec.Raw]]:
+        ids = [f"Id >= {soql_string(first.id)}", f"Id <= {soql_string(last.id)}"]
+        if self.cursor is None:
+            where, order = ids, "Id"
+        else:
+            low, high = _literal(first.cursor), _literal(last.cursor)
+            where = [f"{self.cursor} >= {low}", f"{self.cursor} <= {high}"]
+            # Within one stamp the ids bound the part, or a stamp of many pages is read each time.
+            where = [f"{self.cursor} = {low}", *ids] if low == high else where
+            order = f"{self.cursor} ASC, Id ASC"
+        soql = self._soql([*self._lead, *fields], where, order)
+        what = f"pull of {self._name}"
+        batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
+        while True:
+            yield from zip(batch.envelopes, batch.raws, strict=True)
+            if batch.done or not batch.next_url:
+                return
+            batch = self._client.get(batch.next_url, what=what, decode=self._decode)
+
+    def _page(self, batch: _Batch) -> Page:
+        envelopes = batch.envelopes
+        ids = [e.id for e in envelopes]
+        if self.cursor:
+            cursors = moments([e.cursor for e in envelopes])
+        else:
+            cursors = pl.Series("cursor_at", [None] * len(ids), dtype=pl.Datetime("us", "UTC"))
+        raws = payloads(self._client.name, batch.raws)
+        if not any(e.deleted for e in envelopes):
+            return Page(page_rows(ids, cursors, "upsert", None, raws), volatile=VOLATILE)
+        ops = [_op(e) for e in envelopes]
+        merged = [e.master if op == "merge" else None for e, op in zip(envelopes, ops, strict=True)]
+        return Page(page_rows(ids, cursors, ops, merged, raws), volatile=VOLATILE)
+
+    def news(self, after: datetime) -> bool:
+        """Whether a record was changed at `after` or later (the cursor is a window's open end)."""
+        if self.cursor is None:
+            return False
+        where = [f"{self.cursor} >= {soql_datetime(after)}"]
+        soql = self._soql(["Id"], where, f"{self.cursor} ASC, Id ASC LIMIT 1")
+        decode = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
+        page = self._client.query_page(
+            soql, what=f"news of {self._name}", decode=decode, deleted=True
+        )
+        return bool(page.records)
+
+
+def _envelope_type(described: SalesforceObject) -> Any:
+    """A struct of what the pull itself reads of a record; the rest of it is passed over."""
+    names = {f.name for f in described.fields}
+    fields: list[Any] = [("id", str)]
+    rename = {"id": "Id", "deleted": "IsDeleted", "master": "MasterRecordId"}
+    if described.cursor is not None:
+        fields.append(("cursor", str))
+        rename["cursor"] = described.cursor
+    fields.append(("deleted", bool, False))
+    fields.append(("master", str | None, None))
+    if "IsDeleted" not in names:
+        rename["deleted"] = "\0deleted"
+    return msgspec.defstruct("Envelope", fields, rename=rename, gc=False)
+
+
+def _cursor(envelope: Any) -> str | None:
+    return getattr(envelope, "cursor", None)
+
+
+def _literal(stamp: str) -> str:
+    """A stamp as the API writes it → as SOQL takes it."""
+    return stamp.replace("+0000", "Z")
+
+
+def _op(envelope: Any) -> str:
+    if not envelope.deleted:
+        return "upsert"
+    return "merge" if envelope.master else "delete"

@@ -1,0 +1,335 @@
+"""Writing records to Salesforce: sObject collections, one outcome a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from cdp_assets.connectors.base import (
+    ConnectorError,
+    ErrorClass,
+    RowChange,
+    RowOutcome,
+    WrongObject,
+)
+from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.redaction import redact
+from cdp_assets.connectors.salesforce.client import SalesforceClient, soql_string
+from cdp_assets.connectors.salesforce.describe import SalesforceField
+from cdp_assets.connectors.salesforce.ids import long_id
+
+BATCH = 200
+_LONGEST_WHERE = 3_500
+_LOCK = "UNABLE_TO_LOCK_ROW"
+_LOCK_ROUNDS = 4
+_CLASSES: Mapping[str, ErrorClass] = {
+    _LOCK: "retry",
+    "SERVER_UNAVAILABLE": "retry",
+    "UNKNOWN_EXCEPTION": "retry",
+    "REQUEST_RUNNING_TOO_LONG": "retry",
+    "QUERY_TIMEOUT": "retry",
+    "ENTITY_IS_DELETED": "gone",
+    "NOT_FOUND": "gone",
+    "INVALID_CROSS_REFERENCE_KEY": "gone",
+    "DUPLICATES_DETECTED": "conflict",
+    "DUPLICATE_VALUE": "conflict",
+    "DUPLICATE_EXTERNAL_ID": "conflict",
+    "MULTIPLE_CHOICES": "conflict",
+    "ENTITY_IS_LOCKED": "conflict",
+    "INSUFFICIENT_ACCESS_OR_READONLY": "permission",
+    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "permission",
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY": "permission",
+    "INVALID_FIELD": "mapping",
+    "INVALID_FIELD_FOR_INSERT_UPDATE": "mapping",
+    "INVALID_TYPE": "mapping",
+    "NO_SUCH_COLUMN": "mapping",
+    "JSON_PARSER_ERROR": "mapping",
+}
+_NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
+
+
+class SalesforcePush:
+    """Reads and writes of records by sObject collections."""
+
+    batch_size = BATCH
+
+    def __init__(self, client: SalesforceClient, options: HttpOptions) -> None:
+        self._client = client
+        self._options = options
+
+    def read(
+        self, name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        asked = {long_id(i): i for i in ids}
+        found: dict[str, dict[str, Any]] = {}
+        for record in self._select(name, "Id", [soql_string(i) for i in asked], fields):
+            record_id = str(record.pop("Id"))
+            found[asked.get(record_id, record_id)] = {f: record.get(f) for f in fields}
+        return found
+
+    def find(
+        self, name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        field = self._field(name, field_name)
+        # Text is compared without case there, so an answer is matched to what was asked alike.
+        asked: dict[str, list[str]] = {}
+        for value in values:
+            asked.setdefault(_folded(field, value), []).append(value)
+        literals = [_literal(field, v[0]) for v in asked.values()]
+        found: dict[str, list[dict[str, Any]]] = {}
+        wanted = list(dict.fromkeys([*fields, field_name]))
+        for record in self._select(name, field_name, literals, wanted):
+            shown = record.get(field_name)
+            row = {"id": record["Id"], **{f: record.get(f) for f in fields}}
+            for value in asked.get(_folded(field, shown), ()):
+                found.setdefault(value, []).append(row)
+        return found
+
+    def _select(
+        self, name: str, by: str, literals: Iterable[str], fields: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        for field in fields:
+            self._field(name, field)
+        columns = ",".join(dict.fromkeys(["Id", *fields]))
+        for group in _groups(list(literals), _LONGEST_WHERE):
+            # Names were looked up in the org's describe, texts came through soql_string.
+            soql = f"SELECT {columns} FROM {name} WHERE {by} IN ({','.join(group)})"  # noqa: S608
+            for record in self._client.query(soql, what=f"read of {name}"):
+                record.pop("attributes", None)
+                yield record
+
+    def _field(self, name: str, field_name: str) -> SalesforceField:
+        field = self._client.object(name).field(field_name)
+        if field is None:
+            raise WrongObject(
+                f"{self._client.name}: {name} has no field `{field_name[:80]}`, or does not show "
+                "it to this user. Not retried. Correct the sync's `fields`, `key` or `match`."
+            )
+        return field
+
+    def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
+        """One call for the batch; rows that met a row lock are tried again by themselves."""
+        outcomes: dict[int, RowOutcome] = {}
+        for group in _alike(batch):
+            outcomes.update(self._send(name, group))
+        size = max(len(batch) // 4, 1)
+        for attempt in range(_LOCK_ROUNDS):
+            locked = [c for c in batch if outcomes[c.row].code == _LOCK]
+            if not locked:
+                break
+            self._options.sleep(self._options.backoff * (attempt + 1))
+            # Children of one parent lock it: they go together, and smaller each round.
+            locked.sort(key=lambda c: (_parents(c), c.row))
+            for group in _alike(locked):
+                for at in range(0, len(group), size):
+                    outcomes.update(self._send(name, group[at : at + size]))
+            size = max(size // 4, 1)
+        return [outcomes[change.row] for change in batch]
+
+    def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
+        sent: list[RowChange] = []
+        outcomes: dict[int, RowOutcome] = {}
+        keys: set[str] = set()
+        for change in group:
+            key = (change.key_value or "").casefold()
+            if change.op == "upsert" and key in keys:
+                outcomes[change.row] = RowOutcome(
+                    change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
+                    message="another row of this batch has the same external id",
+                )  # fmt: skip
+                continue
+            keys.add(key)
+            sent.append(change)
+        if not sent:
+            return outcomes
+        method, path, repeatable = _endpoint(name, sent[0])
+        records = [_record(name, change) for change in sent]
+        value = {"allOrNone": False, "records": records}
+        what = f"{sent[0].op} of {len(sent)} {name} records"
+        _, results = self._client.send(method, path, value, what=what, repeatable=repeatable)
+        if not isinstance(results, list) or len(results) != len(sent):
+            raise ConnectorError(
+                f"{self._client.name}: {what}: the answer does not hold one result a row. Not "
+                "retried. Read the records before writing again."
+            )
+        for change, result in zip(sent, results, strict=True):
+            outcomes[change.row] = _outcome(change, result)
+        return outcomes
+
+    def normalise(self, name: str, field_name: str, value: Any) -> Any:
+        """`value` as the org will show it after a write: its own number, text and date forms."""
+        return normalised(self._field(name, field_name), value)
+
+
+def normalised(field: SalesforceField, value: Any) -> Any:
+    """`value` in the form in which Salesforce shows it.
+
+    Raises ValueError, without the value, where it cannot be of the field's type."""
+    if value is None or (isinstance(value, float) and value != value):
+        return False if field.type == "boolean" else None
+    if isinstance(value, str):
+        value = value.strip()
+        if value == "":
+            return False if field.type == "boolean" else None
+    try:
+        return _converted(field, value)
+    except (ValueError, InvalidOperation, OverflowError):
+        raise ValueError(f"{field.name} takes a {field.type}, which the value is not") from None
+
+
+def _converted(field: SalesforceField, value: Any) -> Any:
+    kind = field.type
+    if kind == "boolean":
+        if isinstance(value, bool):
+            return value
+        text = str(value).lower()
+        if text not in {"true", "false", "1", "0"}:
+            raise ValueError
+        return text in {"true", "1"}
+    if kind in _NUMBERS:
+        number = Decimal(str(int(value) if isinstance(value, bool) else value))
+        if not number.is_finite():
+            raise ValueError
+        step = Decimal(1).scaleb(-(0 if kind in {"int", "long"} else field.scale))
+        rounded = number.quantize(step) if field.scale or kind in {"int", "long"} else number
+        whole = rounded == rounded.to_integral_value()
+        return int(rounded) if kind in {"int", "long"} and whole else float(rounded)
+    if kind == "date":
+        return _date(value).isoformat()
+    if kind == "datetime":
+        return _moment(value)
+    if kind == "multipicklist":
+        parts = value if isinstance(value, list | tuple | set) else str(value).split(";")
+        return ";".join(sorted({str(p).strip() for p in parts} - {""})) or None
+    if kind in {"reference", "id"}:
+        return long_id(str(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
+    return text.lower() if kind == "email" else text
+
+
+def _date(value: Any) -> date:
+    if isinstance(value, datetime):
+        # A moment's day is its day in UTC; a zone of ours must not shift it.
+        return value.astimezone(UTC).date() if value.tzinfo else value.date()
+    if isinstance(value, date):
+        return value
+    return date.fromisoformat(str(value)[:10])
+
+
+def _moment(value: Any) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}+0000"
+
+
+def _folded(field: SalesforceField, value: Any) -> str:
+    if value is None:
+        return ""
+    if field.type in _NUMBERS:
+        try:
+            return format(Decimal(str(value)).normalize(), "f")
+        except InvalidOperation:
+            return str(value)
+    if field.type in {"id", "reference"}:
+        return long_id(str(value))
+    return str(value) if field.case_sensitive else str(value).casefold()
+
+
+def _literal(field: SalesforceField, value: str) -> str:
+    if field.type in _NUMBERS:
+        return format(Decimal(value), "f")
+    if field.type in {"date", "datetime", "boolean"}:
+        return str(value).replace("+0000", "Z")
+    return soql_string(long_id(value) if field.type in {"id", "reference"} else value)
+
+
+def _groups(literals: Sequence[str], longest: int) -> Iterator[list[str]]:
+    group: list[str] = []
+    used = 0
+    for literal in literals:
+        if group and used + len(literal) + 1 > longest:
+            yield group
+            group, used = [], 0
+        group.append(literal)
+        used += len(literal) + 1
+    if group:
+        yield group
+
+
+def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
+    """Rows by what one call can carry: one op, one external id field."""
+    groups: dict[tuple[str, str | None], list[RowChange]] = {}
+    for change in batch:
+        key = (change.op, change.key_field if change.op == "upsert" else None)
+        groups.setdefault(key, []).append(change)
+    return list(groups.values())
+
+
+def _endpoint(name: str, change: RowChange) -> tuple[str, str, bool]:
+    """Method, path, and whether the same call twice does what it does once."""
+    if change.op == "create":
+        return "POST", "/composite/sobjects", False
+    if change.op == "update":
+        return "PATCH", "/composite/sobjects", True
+    return "PATCH", f"/composite/sobjects/{name}/{change.key_field}", True
+
+
+def _record(name: str, change: RowChange) -> dict[str, Any]:
+    fields = {k: v for k, v in change.fields.items() if k not in {"Id", "id", change.key_field}}
+    record: dict[str, Any] = {"attributes": {"type": name}}
+    if change.op == "update":
+        record["Id"] = long_id(change.record_id or "")
+    elif change.op == "upsert" and change.key_field is not None:
+        # The record's own id beside the external id is refused.
+        record[change.key_field] = change.key_value
+    return record | fields
+
+
+def _parents(change: RowChange) -> str:
+    return "|".join(str(v) for k, v in sorted(change.fields.items()) if k.endswith(("Id", "__c")))
+
+
+def _outcome(change: RowChange, result: Any) -> RowOutcome:
+    if not isinstance(result, dict):
+        return RowOutcome(change.row, False, error_class="data", code="NO_RESULT",
+                          message="no result for this row")  # fmt: skip
+    if result.get("success"):
+        found = result.get("id")
+        return RowOutcome(
+            change.row,
+            True,
+            record_id=long_id(str(found)) if found else change.record_id,
+            created=change.op == "create" or bool(result.get("created")),
+        )
+    errors = [e for e in result.get("errors") or [] if isinstance(e, dict)]
+    code = str(errors[0].get("statusCode") or errors[0].get("errorCode")) if errors else "UNKNOWN"
+    return RowOutcome(
+        change.row,
+        False,
+        record_id=change.record_id,
+        error_class=_CLASSES.get(code, "data"),
+        code=code,
+        message=_message(change, errors),
+    )
+
+
+def _message(change: RowChange, errors: Sequence[Mapping[str, Any]]) -> str:
+    values = [*change.fields.values(), change.key_value, change.record_id]
+    texts = []
+    for error in errors:
+        fields = ", ".join(str(f) for f in error.get("fields") or [])
+        said = redact(str(error.get("message", "")), values)
+        texts.append(f"{fields}: {said}" if fields else said)
+    return "; ".join(texts) or "refused without a reason"
