@@ -1,0 +1,160 @@
+"""The log of a table: opened freshly, committed to once, durable before anyone is told.
+
+Order of a write, so that a kill or a power cut at any point leaves the old table or the new one:
+data files written and synced (`files.write`), then the log entry put in place by deltalake, then
+the log entry and its folder synced, and only then does the caller learn of it. Files of a commit
+that did not happen are removed, or swept by vacuum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.transaction import AddAction, RemoveAction
+
+from .files import sync_file, sync_folder
+from .schema import SEQ, Types
+from .table import Table
+
+CHECKPOINT_EVERY = 20
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a write did. seq: the table's feed counter after it; version: of the Delta table;
+    the counts are rows (of keyed tables) whose content was new, changed, ended, or the same."""
+
+    seq: int
+    version: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+
+
+def log_entry(root: Path, version: int) -> Path:
+    """The file that holds a version's commit."""
+    return root / "_delta_log" / f"{version:020}.json"
+
+
+def exists(root: Path) -> bool:
+    """Whether a table lies here: a log with a commit or a checkpoint in it."""
+    log = root / "_delta_log"
+    try:
+        with os.scandir(log) as entries:
+            return any(entry.name.endswith((".json", ".parquet")) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def stored_types(table: DeltaTable) -> dict[str, pl.DataType]:
+    """The columns of a handle's version in polars types."""
+    return dict(pl.Schema(table.schema()))
+
+
+def delta_schema(types: Types) -> Schema:
+    """Polars types as a Delta schema, every column nullable."""
+    return Schema.from_arrow(pl.DataFrame(schema=dict(types)).to_arrow().schema)
+
+
+def create(root: Path, table: Table, types: Types) -> DeltaTable:
+    """Make an empty table. Raises where one lies there already."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = root / "_delta_log"
+    log.mkdir(mode=0o700, exist_ok=True)
+    made = DeltaTable.create(
+        root,
+        schema=delta_schema(types),
+        mode="error",
+        partition_by=list(table.partition_by),
+        name=table.key,
+        description=table.description or None,
+        configuration=configuration(table),
+    )
+    settle(root, made.version())
+    for folder in (root, *root.parents):
+        sync_folder(folder)
+        if folder.name == "lake" or folder.parent == folder:
+            break
+    return made
+
+
+def configuration(table: Table) -> dict[str, str | None]:
+    """Table properties: statistics of columns that name no person, no change data feed (it would
+    keep deleted rows), checkpoints by ourselves, no clean-up of the log beside readers."""
+    return {
+        "delta.dataSkippingStatsColumns": ",".join(table.statistics),
+        "delta.enableChangeDataFeed": "false",
+        "delta.checkpointInterval": "1000000",
+        "delta.enableExpiredLogCleanup": "false",
+    }
+
+
+def commit(
+    root: Path,
+    handle: DeltaTable,
+    *,
+    partition_by: Sequence[str],
+    adds: Sequence[AddAction] = (),
+    removes: Sequence[RemoveAction] = (),
+    transactions: Mapping[str, int],
+) -> int:
+    """Commit through the handle that the transactions were read from, and return the version once
+    it is on the disk. A commit of anyone else since then that touches the same transactions or
+    files makes it fail (CommitFailedError)."""
+    actions: list[Any] = [*removes, *adds]
+    handle.create_write_transaction(
+        actions,
+        mode="append",
+        schema=handle.schema(),
+        partition_by=list(partition_by),
+        commit_properties=CommitProperties(
+            max_commit_retries=0,
+            app_transactions=[Transaction(name, v) for name, v in transactions.items()],
+        ),
+        post_commithook_properties=_NO_HOOKS,
+    )
+    version = handle.version() + 1
+    settle(root, version)
+    if version % CHECKPOINT_EVERY == 0:
+        checkpoint(root)
+    return version
+
+
+def settle(root: Path, version: int) -> None:
+    """Make a commit durable: sync its log entry and the log's folder."""
+    entry = log_entry(root, version)
+    os.chmod(entry, 0o600)
+    sync_file(entry)
+    sync_folder(entry.parent)
+
+
+def checkpoint(root: Path) -> None:
+    """Write a checkpoint of the present version, synced before `_last_checkpoint` is relied on."""
+    handle = DeltaTable(root)
+    handle.create_checkpoint()
+    log = root / "_delta_log"
+    for path in log.glob(f"{handle.version():020}.checkpoint*.parquet"):
+        os.chmod(path, 0o600)
+        sync_file(path)
+    pointer = log / "_last_checkpoint"
+    os.chmod(pointer, 0o600)
+    sync_file(pointer)
+    sync_folder(log)
+
+
+def transactions(handle: DeltaTable, names: Sequence[str]) -> dict[str, int]:
+    """The stored versions of these transactions, 0 where there is none."""
+    return {name: handle.transaction_version(name) or 0 for name in names}
+
+
+def seq_of(handle: DeltaTable) -> int:
+    """The feed counter of a handle's version."""
+    return handle.transaction_version(SEQ) or 0
