@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         default="development",
         description="`production` lets syncs write to outside systems; otherwise they only plan "
         "(a stand-in on 127.0.0.1 may always be written to).",
+    )
+    start: date | None = Field(
+        default=None,
+        description="Nothing before this day is pulled or partitioned, whatever `start` says in "
+        "defs/: limits the history on a laptop.",
     )
     defs: Path | None = Field(
         default=None,
@@ -87,6 +92,17 @@ class Settings(BaseSettings):
     def clock(self) -> datetime:
         """`CDP_NOW` where it is set, else the present moment, in UTC."""
         return self.now or datetime.now(UTC)
+
+
+def load_home_env(home: Path) -> None:
+    """Set the variables of `<home>/env` (lines NAME=value) that the environment does not set."""
+    file = home / "env"
+    if not file.is_file():
+        return
+    for line in file.read_text("utf-8").splitlines():
+        name, separator, value = line.partition("=")
+        if separator and name.strip() and not name.lstrip().startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip())
 
 
 def crash_point(name: str) -> None:

@@ -1,0 +1,210 @@
+"""The `cdp` command. Every sub-command ends in one clear message where it cannot go on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cdp_assets.settings import Settings, load_home_env
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command. Returns 0, or 2 where the user has something to mend first."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["sandbox"]:
+        from cdp_assets.sandbox import main as sandbox
+
+        return int(sandbox(arguments[1:]) or 0)
+    args = _parser().parse_args(arguments)
+    os.umask(0o077)
+    try:
+        load_home_env(Settings().home)
+        return int(args.run(args))
+    except ValidationError as error:
+        for item in error.errors():
+            name = "CDP_" + ".".join(str(part) for part in item["loc"]).upper()
+            _complain(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - one message for the errors meant for people
+        if isinstance(error, _expected()):
+            _complain(str(error))
+            return 2
+        raise
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from cdp_assets.components.errors import SAFE_ERRORS
+
+    return SAFE_ERRORS
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _platform() -> Any:
+    from cdp_assets.components.deployment import find_defs, load_deployment
+    from cdp_assets.components.platform import Platform
+
+    settings = Settings()
+    return Platform(settings, load_deployment(find_defs(settings)).require_valid())
+
+
+def demo(args: argparse.Namespace) -> int:
+    from cdp_assets.demo import run
+
+    return run(Settings(), people=args.people, seed=args.seed)
+
+
+def up(args: argparse.Namespace) -> int:
+    from cdp_assets.up import serve
+
+    return serve(Settings(), port=args.port)
+
+
+def check(args: argparse.Namespace) -> int:
+    from cdp_assets.components.checks import check_deployment
+
+    here = _platform()
+    problems = check_deployment(here.deployment, here.settings)
+    for problem in problems:
+        _complain(str(problem))
+    for name, item in here.deployment.declared.items():
+        for variable in sorted(item.unset):
+            print(f"{name}: the environment variable {variable} is not set")
+    if not problems:
+        print(f"{len(here.deployment.declared)} definitions, no mistakes")
+    return 2 if problems else 0
+
+
+def describe(args: argparse.Namespace) -> int:
+    here = _platform()
+    description = here.describe(args.source)
+    for name, item in sorted(description.objects.items()):
+        print(f"{name}: {len(item.fields)} fields")
+        if args.fields:
+            for field in item.fields.values():
+                marks = [m for m in ("unique", "external_id", "calculated") if getattr(field, m)]
+                print(f"  {field.name}  {field.type}  {' '.join(marks)}".rstrip())
+    return 0
+
+
+def plan(args: argparse.Namespace) -> int:
+    here = _platform()
+    result = here.plan(args.name)
+    if args.json:
+        print(json.dumps(here.plan_rows(args.name, result.hash), default=str, indent=1))
+        return 0
+    for line in here.plan_lines(args.name, result, limit=args.limit):
+        print(line)
+    return 0
+
+
+def approve(args: argparse.Namespace) -> int:
+    here = _platform()
+    name = here.approve(args.plan, who=args.who or os.environ.get("USER") or "unknown")
+    print(f"Plan {args.plan} of {name} is approved. The next run of syncs/{name} applies it if")
+    print("the world has not moved; to apply it now: dg launch --assets "
+          f"'key:\"syncs/{name}/plan\" or key:\"syncs/{name}\"'")
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    here = _platform()
+    for line in here.replay(args.what):
+        print(line)
+    return 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    here = _platform()
+    moment = None
+    if args.as_of:
+        moment = datetime.combine(args.as_of, time.max, tzinfo=UTC)
+    lines = here.explain_lines(args.who, entity=args.entity, as_of=moment, brief=args.brief)
+    for line in lines:
+        print(line)
+    return 0 if lines else 1
+
+
+def tables(args: argparse.Namespace) -> int:
+    for line in _platform().table_lines():
+        print(line)
+    return 0
+
+
+def fsck(args: argparse.Namespace) -> int:
+    findings = _platform().fsck(repair=args.repair)
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("every table is whole")
+    return 1 if any(f.serious for f in findings) else 0
+
+
+def maintain(args: argparse.Namespace) -> int:
+    for name, value in _platform().maintain().items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cdp",
+        description="A customer data platform on storage you own. Settings are environment "
+        "variables (CDP_HOME and others, see docs/settings.md).",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    one = add("demo", demo, "Run the whole way once on a made-up company and measure it.")
+    one.add_argument("--people", type=int, default=2000, help="people in the made-up world")
+    one.add_argument("--seed", type=int, default=1, help="which made-up world")
+    one = add("up", up, "Dagster's UI with its daemon, and the demo's stand-in CRMs if any.")
+    one.add_argument("--port", type=int, default=3000, help="port of the UI on 127.0.0.1")
+    commands.add_parser("sandbox", help="Serve stand-in CRMs and a made-up company.")
+    add("check", check, "Check defs/: every mistake with file and line.")
+    one = add("describe", describe, "Ask an outside system for its objects and fields.")
+    one.add_argument("source", help="name of the folder in defs/ that declares it")
+    one.add_argument("--fields", action="store_true", help="list the fields too")
+    one = add("plan", plan, "Show what a sync would write, field by field. Writes nothing.")
+    one.add_argument("name", help="the sync")
+    one.add_argument("--limit", type=int, default=20, help="rows to show")
+    one.add_argument("--json", action="store_true", help="the whole plan as JSON")
+    one = add("approve", approve, "Approve a plan by its hash.")
+    one.add_argument("plan", help="hash of the plan")
+    one.add_argument("--who", help="who approves (by default $USER)")
+    one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
+    one.add_argument("what", help="`events`, or the name of a sync")
+    one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")
+    one.add_argument("who", help="an e-mail, a user id, a record id or a profile id")
+    one.add_argument("--entity", default="person", help="person, account or another entity")
+    one.add_argument("--as-of", type=date.fromisoformat, help="the same for a past day")
+    one.add_argument("--brief", action="store_true", help="one line")
+    add("tables", tables, "List the tables of the lake with rows and size.")
+    one = add("fsck", fsck, "Look for damage in the lake, and say what to do about it.")
+    one.add_argument("--repair", action="store_true", help="mend what can be mended safely")
+    add("maintain", maintain, "Compact and vacuum tables, prune old runs of Dagster.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Audiences as components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.dagster_assets import (
+    AFTER_UPSTREAM,
+    SINGLE_FILE,
+    asset_spec,
+    counts,
+    safe_errors,
+)
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import audience_inputs
+from cdp_assets.audiences import audience_table
+from cdp_assets.audiences.config import AudienceConfig
+
+
+class _AudienceParams(BaseModel):
+    where: str = Field("active", description="Condition over the profile's traits")
+
+
+class _AudienceScaffolder(dg.Scaffolder[_AudienceParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_AudienceParams]:
+        return _AudienceParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_AudienceParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "entity": "person",
+                "label": request.target_path.name.replace("_", " ").capitalize(),
+                "where": request.params.where,
+            },
+        )
+
+
+@dg.scaffold_with(_AudienceScaffolder)
+class Audience(CdpComponent):
+    """A condition over traits, and who meets it since when."""
+
+    config_model = AudienceConfig
+    config: Any
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        name = declared.name
+        spec = asset_spec(
+            f"audiences/{name}",
+            group="audiences",
+            description=f"{self.config.label or name}: who is in it, since when, and who left. "
+            f"Condition: {self.config.where}",
+            table=audience_table(name),
+            deps=audience_inputs(deployment, name),
+            owners=[self.config.owner] if self.config.owner else (),
+            automation=AFTER_UPSTREAM,
+        )
+
+        @dg.multi_asset(name=f"build_audience_{name}", specs=[spec], pool=SINGLE_FILE)
+        @safe_errors
+        def build(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+            result = platform(deployment).build_audience(name)
+            return dg.MaterializeResult(
+                asset_key=spec.key,
+                metadata={
+                    **counts(members=result.members, entered=result.entered, left=result.left),
+                    "dagster/row_count": result.members,
+                },
+            )
+
+        return dg.Definitions(assets=[build])

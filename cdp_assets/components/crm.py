@@ -1,0 +1,239 @@
+"""CRMs as components: raw assets by day, a sensor for changes, a daily schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.dagster_assets import (
+    asset_spec,
+    counts,
+    days_partitions,
+    safe_errors,
+)
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import object_table
+from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.settings import Settings
+
+RETRY = dg.RetryPolicy(
+    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+ACCOUNTING = "accounting"
+
+
+class _Crm(CdpComponent):
+    """Pull the objects of a CRM, and write profiles back into it through syncs."""
+
+    system: str
+    config: Any
+
+    def get_asset_spec(self, deployment: Deployment, name: str, object_name: str) -> dg.AssetSpec:
+        """The spec of one object's raw asset; override to change groups, owners or tags."""
+        return asset_spec(
+            f"raw/{name}/{object_name.lower()}",
+            group="raw",
+            description=f"Every version of every {object_name} record of `{name}`, verbatim, "
+            "with deletions and merges. A day holds what last changed that day, as known now.",
+            table=object_table(name, object_name),
+            kinds=("delta", self.system),
+            partitions_def=days_partitions(Settings(), deployment_start(deployment)),
+        )
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        name = declared.name
+        objects = [item.name for item in self.config.object_configs]
+        assets = [self._pull(deployment, name, item) for item in objects]
+        return dg.Definitions(
+            assets=assets,
+            sensors=[_changes_sensor(deployment, name, self.config.interval, assets)],
+            schedules=[_daily_schedule(deployment, name, assets)],
+        )
+
+    def _pull(self, deployment: Deployment, name: str, object_name: str) -> dg.AssetsDefinition:
+        spec = self.get_asset_spec(deployment, name, object_name)
+
+        @dg.multi_asset(
+            name=f"pull_{name}_{object_name.lower()}",
+            specs=[spec],
+            check_specs=[
+                dg.AssetCheckSpec(
+                    ACCOUNTING,
+                    asset=spec.key,
+                    description="Every record read is stored, a repeat, or in quarantine.",
+                )
+            ],
+            pool=name,
+            retry_policy=RETRY,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+        @safe_errors
+        def pull(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            """One window and one run for any range of days: a window costs requests, and a CRM
+            answers a range in one query as well as a day."""
+            start, end = (None, None)
+            if context.has_partition_key or context.has_partition_key_range:
+                start, end = context.partition_time_window
+            result = platform(deployment).pull(
+                name, object_name, start, end, run_id=context.run.run_id
+            )
+            for day, rows in sorted(result.by_day.items()):
+                if start is not None:
+                    context.add_asset_metadata(
+                        {"rows": rows}, asset_key=spec.key, partition_key=day.isoformat()
+                    )
+            yield dg.MaterializeResult(
+                asset_key=spec.key,
+                metadata=counts(
+                    read=result.rows,
+                    new=result.new,
+                    already_stored=result.duplicates,
+                    quarantined=result.quarantined,
+                    api_calls=result.calls,
+                    window=f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC",
+                ),
+                check_results=[
+                    dg.AssetCheckResult(
+                        check_name=ACCOUNTING,
+                        passed=result.rows
+                        == result.new + result.duplicates + result.quarantined,
+                        metadata=counts(read=result.rows, new=result.new),
+                    )
+                ],
+            )
+
+        return pull
+
+
+def deployment_start(deployment: Deployment) -> str:
+    """The first day of the one partitions definition that all sources share: single-run backfills
+    over assets whose partitions start on different days are split by Dagster."""
+    starts = [config.start for config in (*deployment.crms.values(),)]
+    starts += [config.start for config in deployment.event_files.values() if config.start]
+    first = min(starts) if starts else None
+    floor = Settings().start
+    if floor is not None and (first is None or first < floor):
+        first = floor
+    return first.isoformat() if first else "2015-01-01"
+
+
+def _range_tags(first: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def _changes_sensor(
+    deployment: Deployment, name: str, every: timedelta, assets: Sequence[dg.AssetsDefinition]
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{name}_changes",
+        target=list(assets),
+        minimum_interval_seconds=max(30, int(every.total_seconds())),
+        description=f"Asks `{name}` for one row newer than what is stored and starts no run "
+        "without one.",
+    )
+    @safe_errors
+    def changes(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        here = platform(deployment)
+        news = here.objects_with_news(name)
+        if not news:
+            return dg.SkipReason(f"`{name}` has nothing newer than what is stored")
+        first = min(day for _, day in news)
+        today = here.settings.clock().date()
+        return dg.RunRequest(
+            asset_selection=[dg.AssetKey(["raw", name, item.lower()]) for item, _ in news],
+            tags=_range_tags(first.isoformat(), today.isoformat()),
+        )
+
+    return changes
+
+
+def _daily_schedule(
+    deployment: Deployment, name: str, assets: Sequence[dg.AssetsDefinition]
+) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{name}_daily",
+        target=list(assets),
+        cron_schedule="30 4 * * *",
+        execution_timezone="UTC",
+        description=f"Pulls `{name}` from where it stands to now, whatever its sensor says: "
+        "archived and merged records move no cursor.",
+    )
+    @safe_errors
+    def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        here = platform(deployment)
+        today = context.scheduled_execution_time.date()
+        first = min([*(day for _, day in here.cursors(name)), today])
+        return dg.RunRequest(tags=_range_tags(first.isoformat(), today.isoformat()))
+
+    return daily
+
+
+class _SalesforceParams(BaseModel):
+    url_variable: str = Field("SALESFORCE_URL", description="Environment variable with the URL")
+    start: str = Field("2015-01-01", description="First day to pull")
+
+
+class _SalesforceScaffolder(dg.Scaffolder[_SalesforceParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_SalesforceParams]:
+        return _SalesforceParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_SalesforceParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "url": "{{ env.%s }}" % request.params.url_variable,
+                "client_id": "{{ env.SALESFORCE_CLIENT_ID }}",
+                "client_secret": "{{ env.SALESFORCE_CLIENT_SECRET }}",
+                "objects": ["Account", "Contact", "Lead", "Opportunity"],
+                "start": request.params.start,
+                "every": "15m",
+            },
+        )
+
+
+@dg.scaffold_with(_SalesforceScaffolder)
+class Salesforce(_Crm):
+    """Salesforce: its objects as raw assets by day, and a destination of syncs."""
+
+    config_model = SalesforceConfig
+    system = "salesforce"
+
+
+class _HubSpotParams(BaseModel):
+    token_variable: str = Field("HUBSPOT_TOKEN", description="Environment variable with the token")
+    start: str = Field("2015-01-01", description="First day to pull")
+
+
+class _HubSpotScaffolder(dg.Scaffolder[_HubSpotParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_HubSpotParams]:
+        return _HubSpotParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_HubSpotParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "token": "{{ env.%s }}" % request.params.token_variable,
+                "objects": ["contacts", "companies", "deals", "tickets"],
+                "start": request.params.start,
+                "every": "15m",
+            },
+        )
+
+
+@dg.scaffold_with(_HubSpotScaffolder)
+class HubSpot(_Crm):
+    """HubSpot: its objects as raw assets by day, and a destination of syncs."""
+
+    config_model = HubSpotConfig
+    system = "hubspot"

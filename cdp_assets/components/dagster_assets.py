@@ -1,0 +1,167 @@
+"""What every asset of ours has in common: its spec, its column schema, and errors that are safe to
+keep in Dagster's databases and logs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import dagster as dg
+import polars as pl
+
+from cdp_assets.components.errors import SAFE_ERRORS
+from cdp_assets.lake import Table
+from cdp_assets.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AFTER_UPSTREAM = dg.AutomationCondition.any_deps_updated().with_label("after upstream")
+"""Plain on purpose: `eager()` never fires below a partitioned asset with a missing partition, and
+`.since(newly_requested)` loses an update that lands between a request and the next tick. Runs that
+find nothing new are no-ops by our own watermarks."""
+
+SINGLE_FILE = "cdp_step"
+"""Pool of the steps that automation starts: with a limit of 1, updates queue and none is lost."""
+
+
+def safe_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Let no exception text reach Dagster that might quote a row.
+
+    Our own errors pass with their text; of any other only the type and the place are told.
+    """
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def guarded_steps(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with _guard():
+                yield from function(*args, **kwargs)
+
+        return cast(Callable[P, R], guarded_steps)
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _guard():
+            return function(*args, **kwargs)
+
+    return guarded
+
+
+@contextmanager
+def _guard() -> Iterator[None]:
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except SAFE_ERRORS as error:
+        raise dg.Failure(description=str(error), allow_retries=_retryable(error)) from None
+    except Exception as error:  # noqa: BLE001 - the boundary that keeps values out of the logs
+        raise dg.Failure(description=_anonymous(error), allow_retries=False) from None
+
+
+def _retryable(error: Exception) -> bool:
+    return bool(getattr(error, "retryable", False))
+
+
+def _anonymous(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "cdp_assets" in Path(frame.filename).parts]
+    place = ours[-1] if ours else frames[-1]
+    name = Path(place.filename)
+    return (
+        f"{type(error).__name__} in {place.name} ({name.parent.name}/{name.name}:{place.lineno}). "
+        "Its text is withheld here since it may quote a person's data; it is not retried. "
+        "Run the same step by `cdp` on a machine where you may see the data to read it in full."
+    )
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's declared columns, as Dagster's UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=_type_name(dtype),
+                description=table.column_docs.get(name),
+                tags={"names_a_person": ""} if name in table.personal else {},
+            )
+            for name, dtype in table.schema.items()
+        ]
+    )
+
+
+def _type_name(dtype: Any) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return "timestamp (UTC)"
+    return str(dtype).lower()
+
+
+def asset_spec(
+    key: str | Sequence[str],
+    *,
+    group: str,
+    description: str,
+    table: Table | None = None,
+    deps: Iterable[str] = (),
+    kinds: Iterable[str] = ("delta",),
+    owners: Sequence[str] = (),
+    personal: bool = True,
+    automation: dg.AutomationCondition[Any] | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    column_deps: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    code_version: str = "1",
+) -> dg.AssetSpec:
+    """The spec of one asset.
+
+    key: `raw/salesforce/contact`. deps: keys of the same form. column_deps: column → the
+    (asset, column) pairs it comes from.
+    """
+    details: dict[str, Any] = dict(metadata or {})
+    if table is not None:
+        details["dagster/column_schema"] = column_schema(table)
+        details["table"] = f"lake/{table.key}.delta"
+    if column_deps:
+        details["dagster/column_lineage"] = dg.TableColumnLineage(
+            {
+                column: [
+                    dg.TableColumnDep(asset_key=dg.AssetKey(asset.split("/")), column_name=name)
+                    for asset, name in sources
+                ]
+                for column, sources in column_deps.items()
+            }
+        )
+    path = key.split("/") if isinstance(key, str) else list(key)
+    return dg.AssetSpec(
+        key=dg.AssetKey(path),
+        deps=[dg.AssetKey(dep.split("/")) for dep in sorted(set(deps))],
+        group_name=group,
+        description=description,
+        kinds=set(kinds),
+        owners=list(owners) or ["team:data"],
+        tags={"domain": group, "personal_data": "yes" if personal else "no"},
+        automation_condition=automation,
+        partitions_def=partitions_def,
+        metadata=details,
+        code_version=code_version,
+    )
+
+
+def days_partitions(settings: Settings, start: str) -> dg.DailyPartitionsDefinition:
+    """Days from `start` to today (UTC), today included: a day that is not over can be pulled."""
+    del settings
+    return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
+
+
+def counts(**values: Any) -> dict[str, Any]:
+    """Metadata of a materialisation: numbers and short words only, never a row."""
+    for name, value in values.items():
+        if not isinstance(value, int | float | str | bool | None | dg.MetadataValue):
+            raise TypeError(f"metadata `{name}` must be a count or a word, not {type(value)}")
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,17 @@
+"""Errors whose text was written to be read by anyone: no personal value, no secret."""
+
+from __future__ import annotations
+
+from cdp_assets.components.yaml_source import ConfigurationError
+from cdp_assets.connectors.base import ConnectorError
+from cdp_assets.lake import LakeError
+from cdp_assets.store import StoreError
+from cdp_assets.up import StartError
+
+SAFE_ERRORS: tuple[type[Exception], ...] = (
+    ConnectorError,
+    LakeError,
+    StoreError,
+    ConfigurationError,
+    StartError,
+)

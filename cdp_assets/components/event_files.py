@@ -1,0 +1,170 @@
+"""Files of events, and of rows read as events, as components of the one `events` asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.crm import ACCOUNTING, deployment_start
+from cdp_assets.components.dagster_assets import asset_spec, counts, days_partitions, safe_errors
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import typed_event_tables
+from cdp_assets.events import EVENTS
+from cdp_assets.events.config import EventFilesConfig, FilesConfig
+from cdp_assets.settings import Settings
+
+
+def source_spec(declared: Declared, kind: str, description: str) -> dg.AssetSpec:
+    """The outside files, as the graph's left edge."""
+    return asset_spec(
+        f"files/{declared.name}",
+        group="sources",
+        description=description,
+        kinds=("file", kind),
+    )
+
+
+def files_sensor(
+    deployment: Deployment, name: str, target: dg.AssetKey
+) -> dg.SensorDefinition:
+    """A run as soon as a file of `name` is there that was not read before."""
+
+    @dg.sensor(
+        name=f"{name}_files",
+        target=dg.AssetSelection.assets(target),
+        minimum_interval_seconds=30,
+        description=f"Starts a run when `{name}` has a file that was not read before.",
+    )
+    @safe_errors
+    def files(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        new = platform(deployment).new_files(name)
+        if not new:
+            return dg.SkipReason("no new file")
+        return dg.RunRequest(run_key=None, asset_selection=[target])
+
+    return files
+
+
+def events_definitions(deployment: Deployment) -> dg.Definitions:
+    """The `events` asset that all event sources of the deployment share, and its typed tables."""
+    tables = typed_event_tables(deployment)
+    spec = asset_spec(
+        "events",
+        group="events",
+        description="Every event once, verbatim and in common columns, by the UTC day on which "
+        "the client says it happened. Broken lines are in `raw/quarantine` with file, line "
+        "and reason.",
+        table=EVENTS,
+        deps=[f"files/{name}" for name in deployment.event_files],
+        partitions_def=days_partitions(Settings(), deployment_start(deployment)),
+    )
+    typed = [
+        asset_spec(
+            table.key,
+            group="events",
+            description=f"The properties of “{event}” that traits and audiences name, as typed "
+            "columns. Written in the same step as `events`.",
+            table=table,
+            deps=["events"],
+            column_deps={
+                column: [("events", "payload")]
+                for column in table.schema
+                if column not in EVENTS.schema
+            },
+        )
+        for event, table in tables.items()
+    ]
+
+    @dg.multi_asset(
+        name="ingest_events",
+        specs=[spec],
+        check_specs=[
+            dg.AssetCheckSpec(
+                ACCOUNTING,
+                asset=spec.key,
+                description="Every line read is stored, a duplicate, or in quarantine.",
+            )
+        ],
+        pool="events",
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    @safe_errors
+    def ingest(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        """New files where no day is named; for days, the files that hold them, in one run
+        whatever the range: reading a file costs the same for one of its days as for all."""
+        days = None
+        if context.has_partition_key or context.has_partition_key_range:
+            keys = context.partition_keys
+            days = (keys[0], keys[-1])
+        result = platform(deployment).ingest(days, run_id=context.run.run_id)
+        for day, rows in sorted(result.by_day.items()):
+            key = day.isoformat()
+            if days is None:
+                context.log_event(
+                    dg.AssetMaterialization(spec.key, partition=key, metadata={"rows": rows})
+                )
+            elif days[0] <= key <= days[1]:
+                context.add_asset_metadata(
+                    {"rows": rows}, asset_key=spec.key, partition_key=key
+                )
+        for item in typed if result.stored else ():
+            context.log_event(dg.AssetMaterialization(item.key))
+        yield dg.MaterializeResult(
+            asset_key=spec.key,
+            metadata=counts(
+                read=result.read,
+                stored=result.stored,
+                duplicates=result.duplicates,
+                quarantined=result.quarantined,
+                reused_message_ids=result.reused_id,
+                files=result.files,
+                files_with_known_bytes=result.same_bytes,
+                files_failed=result.failed,
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=ACCOUNTING,
+                    passed=result.read
+                    == result.stored + result.duplicates + result.quarantined,
+                    metadata=counts(read=result.read, stored=result.stored),
+                )
+            ],
+        )
+
+    return dg.Definitions(assets=[ingest, *typed])
+
+
+class _EventFilesParams(BaseModel):
+    path: str = Field("events/*.jsonl*", description="Glob of the files")
+
+
+class _EventFilesScaffolder(dg.Scaffolder[_EventFilesParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_EventFilesParams]:
+        return _EventFilesParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_EventFilesParams]) -> None:
+        scaffold_attributes(request, {"path": request.params.path, "purpose": "analytics"})
+
+
+@dg.scaffold_with(_EventFilesScaffolder)
+class EventFiles(CdpComponent):
+    """Files of events in Segment's JSON shape, plain or gzip, in a folder."""
+
+    config_model = EventFilesConfig
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        source = source_spec(
+            declared, "json", "Event files that appear in a folder; a sensor looks for new ones."
+        )
+        own = dg.Definitions(
+            assets=[source],
+            sensors=[files_sensor(deployment, declared.name, dg.AssetKey("events"))],
+        )
+        if next(iter(deployment.event_files)) != declared.name:
+            return own
+        return dg.Definitions.merge(own, events_definitions(deployment))

@@ -1,0 +1,201 @@
+"""Identity as a component: the records that it reads, and the graph that it resolves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.dagster_assets import (
+    AFTER_UPSTREAM,
+    SINGLE_FILE,
+    asset_spec,
+    counts,
+    safe_errors,
+)
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import entities_of, raw_keys, record_table
+from cdp_assets.identity import tables as identity_tables
+from cdp_assets.identity.config import IdentityConfig
+from cdp_assets.records import tables as record_tables
+
+
+def _records(deployment: Deployment) -> dg.AssetsDefinition:
+    raw = raw_keys(deployment)
+    specs = [
+        asset_spec(
+            f"records/{entity}",
+            group="records",
+            description=f"The latest version of each source record that is a kind of {entity}, "
+            "in common columns; deletions and merges followed.",
+            table=record_table(entity),
+            deps=keys,
+            automation=AFTER_UPSTREAM,
+            column_deps={"record_id": [(key, "record_id") for key in keys]},
+        )
+        for entity, keys in raw.items()
+    ]
+    every_raw = [key for keys in raw.values() for key in keys]
+    specs += [
+        asset_spec(
+            "records/relation",
+            group="records",
+            description="Which record points at which: a contact's account, a lead's contact.",
+            table=record_tables.RELATION,
+            deps=every_raw,
+            automation=AFTER_UPSTREAM,
+        ),
+        asset_spec(
+            "records/values",
+            group="records",
+            description="The values over time of each field that configuration names; what we "
+            "wrote ourselves is no observation.",
+            table=record_tables.VALUES,
+            deps=every_raw,
+            automation=AFTER_UPSTREAM,
+            column_deps={"value": [(key, "payload") for key in every_raw]},
+        ),
+    ]
+
+    @dg.multi_asset(name="build_records", specs=specs, pool=SINGLE_FILE)
+    @safe_errors
+    def build(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        result = platform(deployment).build_records()
+        for spec in specs:
+            changed = result.changed.get("/".join(spec.key.path), 0)
+            yield dg.MaterializeResult(asset_key=spec.key, metadata=counts(rows_changed=changed))
+
+    return build
+
+
+def _identity(deployment: Deployment) -> dg.AssetsDefinition:
+    deps = ["records/values", "records/relation"]
+    if deployment.event_files:
+        deps.append("events")
+    described = {
+        "identity/links": (
+            identity_tables.LINKS,
+            "Which identifier was seen with which, how often, where; refused ones with why.",
+        ),
+        "identity/graph": (
+            identity_tables.GRAPH,
+            "Identifier → profile. Look here for whom an identifier belongs to.",
+        ),
+        "identity/changes": (
+            identity_tables.CHANGES,
+            "Each move of an identifier from one profile to another, with its cause.",
+        ),
+    }
+    specs = [
+        asset_spec(
+            key,
+            group="identity",
+            description=text,
+            table=table,
+            deps=deps if key == "identity/links" else ["identity/links"],
+            automation=AFTER_UPSTREAM if key == "identity/links" else None,
+        )
+        for key, (table, text) in described.items()
+    ]
+    graph = dg.AssetKey(["identity", "graph"])
+
+    @dg.multi_asset(
+        name="resolve_identity",
+        specs=specs,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "within_limits",
+                asset=graph,
+                description="No profile holds more identifiers of a type than its limit.",
+            )
+        ],
+        pool=SINGLE_FILE,
+    )
+    @safe_errors
+    def resolve(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        here = platform(deployment)
+        result = here.resolve()
+        over = here.profiles_over_limits()
+        yield dg.MaterializeResult(
+            asset_key=specs[0].key,
+            metadata=counts(links=result.links, refused=result.refused),
+        )
+        yield dg.MaterializeResult(
+            asset_key=graph,
+            metadata=counts(
+                **{f"profiles_{k}": v for k, v in result.profiles.items()},
+                identifiers_moved=result.changed,
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="within_limits",
+                    passed=over == 0,
+                    metadata=counts(profiles_over_a_limit=over),
+                )
+            ],
+        )
+        yield dg.MaterializeResult(
+            asset_key=specs[2].key, metadata=counts(moves=result.changed)
+        )
+
+    return resolve
+
+
+def _maintenance(deployment: Deployment) -> dg.Definitions:
+    spec = asset_spec(
+        "lake/maintenance",
+        group="maintenance",
+        description="Small files joined, old ones removed, tables checked, old runs pruned. "
+        "The same as `cdp maintain`.",
+        kinds=("delta",),
+        personal=False,
+    )
+
+    @dg.multi_asset(name="maintain_lake", specs=[spec], pool="maintenance")
+    @safe_errors
+    def maintain(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        result = platform(deployment).maintain(instance=context.instance)
+        return dg.MaterializeResult(asset_key=spec.key, metadata=counts(**result))
+
+    nightly = dg.ScheduleDefinition(
+        name="maintenance_nightly",
+        target=dg.AssetSelection.assets(spec.key),
+        cron_schedule="15 3 * * *",
+        execution_timezone="UTC",
+    )
+    return dg.Definitions(assets=[maintain], schedules=[nightly])
+
+
+class _IdentityScaffolder(dg.Scaffolder[BaseModel]):
+    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "person": {
+                    "identifiers": {
+                        "user_id": {"from": ["events.userId"], "limit": 1},
+                        "email": {"limit": 5, "block": ["info@*"]},
+                        "phone": {"limit": 3, "region": "US"},
+                        "anonymous_id": {"limit": 100},
+                    },
+                    "logout": ["Signed Out"],
+                }
+            },
+        )
+
+
+@dg.scaffold_with(_IdentityScaffolder)
+class Identity(CdpComponent):
+    """Who is who: identifiers with their limits, resolved into profiles of people and accounts."""
+
+    config_model = IdentityConfig
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        del declared
+        assets = [_identity(deployment)]
+        if entities_of(deployment):
+            assets.insert(0, _records(deployment))
+        return dg.Definitions.merge(dg.Definitions(assets=assets), _maintenance(deployment))

@@ -1,0 +1,167 @@
+"""Syncs as components: a plan that people can read, its brakes, and the run that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.crm import RETRY
+from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import sync_inputs
+from cdp_assets.syncs import PLAN, state_table
+from cdp_assets.syncs.config import SyncConfig
+
+STOP_IF = "stop_if"
+
+
+class ApplyOptions(dg.Config):
+    """Launch options of a sync."""
+
+    approve: str = Field(
+        "", description="Hash of the plan to approve and apply in this run, as the plan shows it."
+    )
+
+
+class _SyncParams(BaseModel):
+    to: str = Field("salesforce.Contact", description="System and object to write to")
+
+
+class _SyncScaffolder(dg.Scaffolder[_SyncParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_SyncParams]:
+        return _SyncParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_SyncParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "from": "person",
+                "to": request.params.to,
+                "mode": "update",
+                "match": ["linked"],
+                "fields": {"Title": {"trait": "title", "write": "if_empty"}},
+                "every": "1h",
+                "approve": "first",
+                "stop_if": {"changed": "20%", "failed": "1%"},
+            },
+        )
+
+
+def cron(every: timedelta) -> str:
+    """The cron line nearest to an interval: minutes below an hour, hours below a day, else days."""
+    minutes = max(1, int(every.total_seconds() // 60))
+    if minutes < 60:
+        return f"*/{minutes} * * * *"
+    hours = minutes // 60
+    return f"0 */{hours} * * *" if hours < 24 else "0 5 * * *"
+
+
+@dg.scaffold_with(_SyncScaffolder)
+class Sync(CdpComponent):
+    """Profiles written to an outside system: planned field by field, approved, then applied."""
+
+    config_model = SyncConfig
+    config: Any
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        name, config = declared.name, self.config
+        system = config.targets[0].partition(".")[0]
+        fields = ", ".join(config.fields)
+        plan_spec = asset_spec(
+            f"syncs/{name}/plan",
+            group="syncs",
+            description=f"What {name} would write to {', '.join(config.targets)}, field by field "
+            f"({fields}), with old value, new value and why. Nothing is written here.",
+            table=PLAN,
+            deps=sync_inputs(deployment, name),
+            owners=[config.owner] if config.owner else (),
+        )
+        sync_spec = asset_spec(
+            f"syncs/{name}",
+            group="syncs",
+            description=f"Applies the approved plan of {name} to {', '.join(config.targets)}, and "
+            "keeps what each record was last told. Without approval it writes nothing.",
+            table=state_table(name),
+            deps=[f"syncs/{name}/plan"],
+            kinds=("delta", system),
+            owners=[config.owner] if config.owner else (),
+        )
+
+        @dg.multi_asset(
+            name=f"plan_{name}",
+            specs=[plan_spec],
+            check_specs=[
+                dg.AssetCheckSpec(
+                    STOP_IF,
+                    asset=plan_spec.key,
+                    blocking=True,
+                    description="Changes and creations stay below the sync's own limits.",
+                )
+            ],
+            pool=f"{system}",
+            retry_policy=RETRY,
+        )
+        @safe_errors
+        def plan(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            result = platform(deployment).plan(name)
+            yield dg.MaterializeResult(
+                asset_key=plan_spec.key,
+                metadata={
+                    **counts(
+                        plan=result.hash,
+                        rows=result.rows_planned,
+                        creates=result.creates,
+                        updates=result.updates,
+                        fields=result.fields_planned,
+                        row_errors=result.row_errors,
+                        approve_by=result.approve_hint,
+                    ),
+                    "dagster/row_count": result.fields_planned,
+                },
+                check_results=[
+                    dg.AssetCheckResult(
+                        check_name=STOP_IF,
+                        passed=not result.stopped,
+                        description="; ".join(result.stopped) or None,
+                        metadata=counts(rows=result.rows_planned, creates=result.creates),
+                    )
+                ],
+            )
+
+        @dg.multi_asset(
+            name=f"apply_{name}", specs=[sync_spec], pool=f"{system}"
+        )
+        @safe_errors
+        def apply(
+            context: dg.AssetExecutionContext, config: ApplyOptions
+        ) -> dg.MaterializeResult[Any]:
+            result = platform(deployment).apply(
+                name, run_id=context.run.run_id, approve=config.approve or None
+            )
+            if result.message:
+                context.log.info(result.message)
+            return dg.MaterializeResult(
+                asset_key=sync_spec.key,
+                metadata=counts(
+                    written=result.written,
+                    created=result.created,
+                    failed=result.failed,
+                    api_calls=result.calls,
+                    note=result.message or None,
+                ),
+            )
+
+        schedule = dg.ScheduleDefinition(
+            name=f"{name}_every",
+            target=dg.AssetSelection.assets(plan_spec.key, sync_spec.key),
+            cron_schedule=cron(config.interval),
+            execution_timezone="UTC",
+            description=f"Plans and applies {name}.",
+        )
+        return dg.Definitions(assets=[plan, apply], schedules=[schedule])

@@ -1,0 +1,91 @@
+"""Traits of an entity as a component: one wide profile row each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, Field
+
+from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.dagster_assets import (
+    AFTER_UPSTREAM,
+    SINGLE_FILE,
+    asset_spec,
+    counts,
+    safe_errors,
+)
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.platform import profile_table, trait_columns, trait_inputs
+from cdp_assets.profiles.config import TraitsConfig
+
+
+class _TraitsParams(BaseModel):
+    entity: str = Field("person", description="Entity whose profiles the traits describe")
+
+
+class _TraitsScaffolder(dg.Scaffolder[_TraitsParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_TraitsParams]:
+        return _TraitsParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_TraitsParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "entity": request.params.entity,
+                "traits": {
+                    "last_seen": {"select": "max(timestamp)", "from": "events"},
+                    "events_30d": {"select": "count(*)", "from": "events", "within": "30d"},
+                    "active": {"expr": "events_30d > 0"},
+                },
+            },
+        )
+
+
+@dg.scaffold_with(_TraitsScaffolder)
+class Traits(CdpComponent):
+    """What is known of each profile of an entity: survivors, counts, sums, windows, expressions."""
+
+    config_model = TraitsConfig
+    config: Any
+
+    def get_asset_spec(self, declared: Declared, deployment: Deployment) -> dg.AssetSpec:
+        """The spec of profiles/<entity>; override to change groups, owners or tags."""
+        entity = self.config.entity
+        return asset_spec(
+            f"profiles/{entity}",
+            group="profiles",
+            description=f"One row for each {entity}: the unified profile. "
+            "`cdp explain` shows where each value comes from.",
+            table=profile_table(deployment, entity),
+            deps=trait_inputs(deployment, entity),
+            automation=AFTER_UPSTREAM,
+            owners=sorted({t.owner for t in self.config.traits.values() if t.owner}),
+            column_deps=trait_columns(deployment, entity),
+        )
+
+    def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
+        spec = self.get_asset_spec(declared, deployment)
+        entity = self.config.entity
+
+        @dg.multi_asset(name=f"build_profiles_{entity}", specs=[spec], pool=SINGLE_FILE)
+        @safe_errors
+        def build(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            result = platform(deployment).build_profiles(entity, run_id=context.run.run_id)
+            yield dg.MaterializeResult(
+                asset_key=spec.key,
+                metadata={
+                    **counts(
+                        profiles=result.profiles,
+                        touched=result.touched,
+                        changed=result.changed,
+                        values_changed=result.values_changed,
+                        now=result.now.isoformat(),
+                    ),
+                    "dagster/row_count": result.profiles,
+                },
+            )
+
+        return dg.Definitions(assets=[build])

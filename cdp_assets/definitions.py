@@ -1,0 +1,59 @@
+"""The one Dagster entry point: loads defs/, binds what all of it shares."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from cdp_assets.settings import Settings, load_home_env
+
+
+class NoValues(dg.IOManager):
+    """Refuses to keep an asset's return value: tables are written by the lake, and Dagster's own
+    default would pickle rows of personal data beside its logs."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if obj is not None:
+            raise TypeError("assets return counts; rows go through the lake")
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        raise TypeError("assets read their inputs from the lake")
+
+
+AUTOMATION = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(),
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Starts each step after what it reads has changed. Switch it on together with "
+    "the sensors and schedules of the sources.",
+)
+
+FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
+)
+"""A schedule pulls once a day, so a window shorter than 25 h would warn each night."""
+
+
+def shared(defs: dg.Definitions) -> dg.Definitions:
+    """`defs` with what every deployment needs: executor, IO manager, automation, freshness."""
+    fresh = defs.map_asset_specs(
+        func=lambda spec: dg.apply_freshness_policy(spec, FRESHNESS, overwrite_existing=False)
+    )
+    return dg.Definitions.merge(
+        fresh,
+        dg.Definitions(
+            executor=dg.in_process_executor,
+            resources={"io_manager": NoValues()},
+            sensors=[AUTOMATION],
+        ),
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    load_home_env(Settings().home)
+    return shared(dg.load_from_defs_folder(path_within_project=Path(__file__).parent))

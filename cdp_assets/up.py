@@ -1,0 +1,145 @@
+"""`cdp up`: Dagster's UI and daemon, and the stand-in CRMs where the demo left them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cdp_assets.settings import Settings
+
+INSTANCE = Path(__file__).parent / "components" / "instance.yaml"
+
+
+class StartError(RuntimeError):
+    """A process that should serve did not start; the text says why and what to do."""
+
+
+def prepare_home(settings: Settings) -> dict[str, str]:
+    """Make CDP_HOME and DAGSTER_HOME; returns the environment of the processes that use them."""
+    dagster_home = settings.home / "dagster"
+    dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.home.chmod(0o700)
+    shutil.copyfile(INSTANCE, dagster_home / "dagster.yaml")
+    return {**os.environ, "CDP_HOME": str(settings.home), "DAGSTER_HOME": str(dagster_home)}
+
+
+def free_port(port: int) -> bool:
+    """Whether 127.0.0.1:port can be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def process_group(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own that ends, with all its children, when the block does."""
+    process = subprocess.Popen(  # noqa: S603 - our own commands
+        command, text=True, start_new_session=True, **options  # type: ignore[call-overload]
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            process.poll()
+            if not _group_alive(process.pid):
+                return
+            time.sleep(0.05)
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sandbox_command(home: Path, people: int, seed: int, port: int) -> list[str]:
+    """The command that serves the stand-in CRMs whose world is kept under `home`."""
+    return [
+        sys.executable, "-m", "cdp_assets.sandbox",
+        "--home", str(home), "--people", str(people), "--seed", str(seed), "--port", str(port),
+    ]  # fmt: skip
+
+
+def read_announcements(process: subprocess.Popen[str], count: int) -> dict[str, dict[str, str]]:
+    """The JSON lines by which the stand-ins say where they serve: system → its line."""
+    found: dict[str, dict[str, str]] = {}
+    assert process.stdout is not None
+    while len(found) < count:
+        line = process.stdout.readline()
+        if not line:
+            raise StartError("the stand-in CRMs ended before they served; see the lines above")
+        if line.startswith("{"):
+            said = json.loads(line)
+            found[said["system"]] = said
+    return found
+
+
+def serve(settings: Settings, port: int) -> int:
+    """Serve until Ctrl-C or SIGTERM; then end every process that was started here."""
+    if not free_port(port):
+        raise StartError(f"127.0.0.1:{port} is taken: end what listens there, or give --port")
+    signal.signal(signal.SIGTERM, _interrupt)
+    environment = prepare_home(settings)
+    command = [
+        sys.executable, "-m", "dagster", "dev", "-m", "cdp_assets.definitions",
+        "-h", "127.0.0.1", "-p", str(port),
+    ]  # fmt: skip
+    world = settings.home / "sandbox.json"
+    try:
+        if world.is_file():
+            said = json.loads(world.read_text("utf-8"))
+            with process_group(
+                sandbox_command(
+                    settings.home / "sandbox", said["people"], said["seed"], said["port"]
+                ),
+                stdout=subprocess.PIPE,
+                env=environment,
+            ) as stand_ins:
+                for system, line in read_announcements(stand_ins, 3).items():
+                    _say(f"{system}: {line.get('url') or line.get('path')}")
+                return _dagster(command, environment, port)
+        return _dagster(command, environment, port)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _dagster(command: list[str], environment: dict[str, str], port: int) -> int:
+    with process_group(command, env=environment) as dagster:
+        _say(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends all of it)")
+        return dagster.wait()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
