@@ -204,6 +204,7 @@ class SalesforceClient:
             self._full(path),
             what=what,
             body=msgspec.json.encode(value),
+            decode=decode_json,
             headers=headers,
             repeatable=repeatable,
         )
@@ -231,7 +232,7 @@ class SalesforceClient:
                     raise
                 raise WrongObject(
                     f"{self.name}: the org has no object `{name[:80]}`, or does not show it to "
-                    "this user. Not retried. Correct `objects`, or give the app's user access to it."
+                    "this user. Not retried. Correct `objects`, or give the user access to it."
                 ) from None
             self._objects[name] = found
         return self._objects[name]
