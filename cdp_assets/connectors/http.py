@@ -275,13 +275,14 @@ class HttpSession:
         repeatable: bool | None = None,
         accept: Collection[int] = (),
         signed: bool = True,
+        rate: RateBudget | None = None,
     ) -> Reply[T]:
         """Send a request until it has an end.
 
         what: in an error's words, `pull of Contact`. decode: bytes of a 2xx answer → value; an
         answer it cannot read counts as none. repeatable: whether the same request twice does what
         it does once; by default all methods but POST. accept: statuses handed back, undecoded
-        body in `raw`, instead of raised.
+        body in `raw`, instead of raised. rate: a second budget, of this kind of request.
 
         Raises NotAuthorised, NotPermitted, Refused (no repeat); BudgetSpent, Unavailable (after
         repeats); UnknownOutcome where a request that may not be repeated lost its answer.
@@ -293,8 +294,9 @@ class HttpSession:
         trouble = ""
         for attempt in range(options.attempts):
             self._policy.check()
-            if self._rate is not None:
-                self._add(waited=self._rate.take())
+            for budget in (self._rate, rate):
+                if budget is not None:
+                    self._add(waited=budget.take())
             bearer = self._auth.token() if self._auth is not None and signed else None
             try:
                 response = self._send(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ import polars as pl
 
 from cdp_assets.connectors.base import Page, Refused, Unavailable, WrongObject
 from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.salesforce.client import (
     LONGEST_URL,
     QueryPage,
@@ -132,23 +132,21 @@ class SalesforcePull:
         return f"SELECT {','.join(fields)} FROM {self._name}{conditions} ORDER BY {order}"  # noqa: S608
 
     def _leg(self, where: Sequence[str], order: str) -> Iterator[_Batch]:
-        """Pages of one query. The next page is fetched while this one is worked on: one page
-        ahead, no more, so that memory stays flat."""
-        what = f"pull of {self._name}"
         soql = self._soql([*self._lead, *self._parts[0]], where, order)
-        batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pull") as ahead:
-            while True:
-                url = None if batch.done else batch.next_url
-                fetch = (
-                    ahead.submit(self._client.get, url, what=what, decode=self._decode)
-                    if url
-                    else None
-                )
-                yield self._completed(batch)
-                if fetch is None:
-                    return
-                batch = fetch.result()
+        for batch in self._query(soql):
+            yield self._completed(batch)
+
+    def _query(self, soql: str) -> Iterator[_Batch]:
+        what = f"pull of {self._name}"
+
+        def fetch(url: str | None) -> tuple[_Batch, str | None]:
+            if url is None:
+                batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
+            else:
+                batch = self._client.get(url, what=what, decode=self._decode)
+            return batch, None if batch.done else batch.next_url
+
+        return pages_ahead(f"{self._client.name}: {what}", fetch)
 
     def _decode(self, body: bytes) -> _Batch:
         page = self._raw(body)
@@ -191,13 +189,8 @@ class SalesforcePull:
             where = [f"{self.cursor} = {low}", *ids] if low == high else where
             order = f"{self.cursor} ASC, Id ASC"
         soql = self._soql([*self._lead, *fields], where, order)
-        what = f"pull of {self._name}"
-        batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
-        while True:
+        for batch in self._query(soql):
             yield from zip(batch.envelopes, batch.raws, strict=True)
-            if batch.done or not batch.next_url:
-                return
-            batch = self._client.get(batch.next_url, what=what, decode=self._decode)
 
     def _page(self, batch: _Batch) -> Page:
         envelopes = batch.envelopes

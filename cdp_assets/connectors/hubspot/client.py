@@ -1,0 +1,270 @@
+"""HubSpot's CRM API: requests, properties, and what its answers mean."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from cdp_assets.connectors.base import FieldInfo, FieldType, ObjectInfo, Refused, WrongObject
+from cdp_assets.connectors.config import require_secret, require_url
+from cdp_assets.connectors.http import (
+    HttpOptions,
+    HttpSession,
+    PlainPolicy,
+    RateBudget,
+    Reply,
+    StaticToken,
+    decode_json,
+)
+from cdp_assets.connectors.hubspot.config import HubSpotConfig
+
+T = TypeVar("T")
+OBJECTS = "/crm/v3/objects"
+PROPERTIES = "/crm/v3/properties"
+ASSOCIATIONS = "/crm/v4/associations"
+_NAME = re.compile(r"[A-Za-z0-9_\-]{1,100}")
+
+
+class _Detail(msgspec.Struct):
+    message: str = ""
+    code: str = ""
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    category: str = ""
+    subCategory: Any = None  # noqa: N815 - the API's own name
+    policyName: str = ""  # noqa: N815
+    errors: list[_Detail] = []
+
+
+class HubSpotPolicy(PlainPolicy):
+    """HubSpot's errors and limits. It promises no Retry-After; the policy's name tells."""
+
+    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
+        if status == 423:
+            return 2.0
+        name = _error(body).policyName.upper()
+        if "TEN_SECONDLY" in name:
+            return 10.0
+        return 1.0 if "SECONDLY" in name else None
+
+    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        if status != 429 or "DAILY" not in _error(body).policyName.upper():
+            return None
+        return (
+            "the account's daily requests are used up. Not retried. They come back at midnight of "
+            "the account's time zone; a later run goes on from here."
+        )
+
+    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
+        error = _error(body)
+        if not (error.category or error.message):
+            return super().codes(body)
+        sub = error.subCategory if isinstance(error.subCategory, str) else ""
+        codes = tuple(c for c in (error.category, sub, *(e.code for e in error.errors)) if c)
+        return tuple(dict.fromkeys(codes)), error.message
+
+
+def _error(body: bytes) -> _Error:
+    try:
+        return msgspec.json.decode(body, type=_Error)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return _Error()
+
+
+class _Option(msgspec.Struct):
+    value: str = ""
+    hidden: bool = False
+
+
+class _Rules(msgspec.Struct):
+    readOnlyValue: bool = False  # noqa: N815
+
+
+class Property(msgspec.Struct, rename="camel"):
+    """A property as the account describes it (what we read of it)."""
+
+    name: str
+    type: str = "string"
+    field_type: str = ""
+    label: str = ""
+    options: list[_Option] = []
+    calculated: bool = False
+    has_unique_value: bool = False
+    archived: bool = False
+    modification_metadata: _Rules | None = None
+    referenced_object_type: str | None = None
+
+    @property
+    def unique(self) -> bool:
+        """Whether the account holds each value once, so that records can be named by it."""
+        return self.has_unique_value or self.name == "hs_object_id"
+
+
+class _Properties(msgspec.Struct):
+    results: list[Property]
+
+
+class HubSpotClient:
+    """Requests to one account."""
+
+    def __init__(self, name: str, config: HubSpotConfig, options: HttpOptions | None) -> None:
+        self.name = name
+        self.config = config
+        self._options = options or HttpOptions()
+        self._properties: dict[str, dict[str, Property]] = {}
+        self._http: HttpSession | None = None
+        self._lock = threading.Lock()
+        clock, sleep = self._options.monotonic, self._options.sleep
+        # 30 % at once and 7 % a second stay within the limit of any ten seconds.
+        limit = config.requests_per_10s
+        self._rate = RateBudget(limit * 0.07, max(int(limit * 0.3), 1), clock, sleep)
+        searches = config.searches_per_second
+        self._searches = RateBudget(searches, max(int(searches), 1), clock, sleep)
+
+    def __repr__(self) -> str:
+        return f"HubSpotClient({self.name!r})"
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+        return self._http.calls if self._http is not None else 0
+
+    @property
+    def http(self) -> HttpSession:
+        """The session, made when first needed: a wrong address is no reason not to load."""
+        with self._lock:
+            if self._http is None:
+                self._http = HttpSession(
+                    self.name,
+                    require_url(self.name, self.config.url),
+                    auth=StaticToken(require_secret(self.name, "token", self.config.token)),
+                    policy=HubSpotPolicy(),
+                    rate=self._rate,
+                    options=self._options,
+                )
+            return self._http
+
+    def get(
+        self,
+        path: str,
+        *,
+        what: str,
+        params: Mapping[str, str] | None = None,
+        decode: Callable[[bytes], T] = decode_json,
+    ) -> T:
+        """The answer to a GET."""
+        return self.http.request("GET", path, what=what, params=params, decode=decode).body
+
+    def post(
+        self,
+        path: str,
+        value: Any,
+        *,
+        what: str,
+        repeatable: bool = True,
+        decode: Callable[[bytes], T] = decode_json,
+        accept: Collection[int] = (),
+        params: Mapping[str, str] | None = None,
+    ) -> Reply[T]:
+        """The answer to a POST. repeatable: it reads, or writes the same when sent twice."""
+        return self.http.request(
+            "POST",
+            path,
+            what=what,
+            params=params,
+            body=msgspec.json.encode(value),
+            decode=decode,
+            repeatable=repeatable,
+            accept=accept,
+            rate=self._searches if path.endswith("/search") else None,
+        )
+
+    def properties(self, name: str) -> dict[str, Property]:
+        """The account's properties of an object; asked for once."""
+        if name not in self._properties:
+            if _NAME.fullmatch(name) is None:
+                raise WrongObject(
+                    f"{self.name}: `{name[:80]}` cannot be the name of an object. Not retried. "
+                    "Correct `objects`."
+                )
+            decode = msgspec.json.Decoder(_Properties).decode
+            try:
+                found = self.get(f"{PROPERTIES}/{name}", what=f"describe of {name}", decode=decode)
+            except Refused as refused:
+                if refused.status not in {400, 404}:
+                    raise
+                raise WrongObject(
+                    f"{self.name}: the account has no object `{name[:80]}`, or does not show it to "
+                    "this app. Not retried. Correct `objects`, or add the app's scope for it."
+                ) from None
+            self._properties[name] = {p.name: p for p in found.results if not p.archived}
+        return self._properties[name]
+
+    def property(self, name: str, property_name: str) -> Property:
+        """One property; WrongObject names it where the account has none such."""
+        found = self.properties(name).get(property_name)
+        if found is None:
+            raise WrongObject(
+                f"{self.name}: {name} has no property `{property_name[:80]}`, or does not show it "
+                "to this app. Not retried. Correct the sync's `fields`, `key` or `match`."
+            )
+        return found
+
+    def describe(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
+        """Name → what the account says of it, asked anew."""
+        for name in names:
+            self._properties.pop(name, None)
+        return {
+            name: ObjectInfo(
+                name=name,
+                label=name,
+                fields={p.name: _field(name, p) for p in self.properties(name).values()},
+            )
+            for name in names
+        }
+
+
+def _field(object_name: str, found: Property) -> FieldInfo:
+    rules = found.modification_metadata
+    writeable = not (found.calculated or (rules is not None and rules.readOnlyValue))
+    # Contacts are held by e-mail once each, though the property does not say so.
+    email = object_name == "contacts" and found.name == "email"
+    return FieldInfo(
+        name=found.name,
+        type=_field_type(found),
+        label=found.label,
+        createable=writeable,
+        updateable=writeable,
+        unique=found.unique or email,
+        external_id=found.has_unique_value or email,
+        calculated=found.calculated,
+        options=tuple(o.value for o in found.options if o.value),
+        references=(found.referenced_object_type,) if found.referenced_object_type else (),
+    )
+
+
+def _field_type(found: Property) -> FieldType:
+    kinds: Mapping[str, FieldType] = {
+        "bool": "boolean",
+        "number": "decimal",
+        "date": "date",
+        "datetime": "datetime",
+        "phone_number": "phone",
+    }
+    if found.field_type == "booleancheckbox":
+        return "boolean"
+    if found.type == "enumeration":
+        return "multi_enum" if found.field_type == "checkbox" else "enum"
+    if found.type == "string":
+        if found.name in {"email", "work_email"} or found.name.endswith("_email"):
+            return "email"
+        if found.field_type == "phonenumber":
+            return "phone"
+        return "text" if found.field_type in {"textarea", "html"} else "string"
+    return kinds.get(found.type, "other")

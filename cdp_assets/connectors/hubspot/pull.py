@@ -1,0 +1,311 @@
+"""Reading an object's records from HubSpot.
+
+Three questions make one pull: what changed in the window (the list API for a first pull, searches
+after it), what was archived, and what was merged away: neither of the last two moves a cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import polars as pl
+
+from cdp_assets.connectors.base import Page, Unavailable
+from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.hubspot.associations import associations, with_associations
+from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient
+from cdp_assets.connectors.hubspot.mapping import ASSOCIATED
+from cdp_assets.connectors.paging import pages_ahead
+
+VOLATILE = ("url", "objectWriteTraceId")
+_LIST_PAGE = 100
+_SEARCH_PAGE = 200
+_READ_BATCH = 100
+_LONGEST_QUERY = 6_000
+_MERGED = "hs_merged_object_ids"
+_SMALLEST = timedelta(milliseconds=1)
+_ROUNDS = 5
+
+
+class _Next(msgspec.Struct):
+    after: str
+
+
+class _Paging(msgspec.Struct):
+    next: _Next | None = None
+
+
+class _Answer(msgspec.Struct):
+    """A page of list or search: the records twice, as bytes and as envelopes."""
+
+    results: list[msgspec.Raw]
+    paging: _Paging | None = None
+    total: int | None = None
+
+
+class HubSpotPull:
+    """One object's records."""
+
+    def __init__(self, client: HubSpotClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._what = f"pull of {name}"
+        known = client.properties(name)
+        self._fields = sorted(known)
+        # Contacts have both; only this one moves with every change of a contact.
+        self.cursor = "lastmodifieddate" if name == "contacts" else "hs_lastmodifieddate"
+        self._merges = _MERGED in known
+        self._targets = ASSOCIATED.get(name, ())
+        self._whole = msgspec.json.Decoder(_Answer).decode
+        self._envelope = msgspec.json.Decoder(_envelope_type(self.cursor)).decode
+
+    def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
+        """Pages of [start, end). The first pull comes in the order of ids, all others in that of
+        the cursor; archived and merged records last, so that of a record the end comes last."""
+        if start <= self._client.config.start_at:
+            yield from self._listed(start, end)
+        else:
+            yield from self._changed(start, end)
+        yield from self._archived(start, end)
+        if self._merges:
+            yield from self._merged(end)
+
+    def news(self, after: datetime) -> bool:
+        """Whether a record was changed at `after` or later."""
+        filters = [_filter(self.cursor, "GTE", after)]
+        return bool(self._search(filters, [self.cursor], limit=1).results)
+
+    # What changed -------------------------------------------------------------------------------
+
+    def _listed(self, start: datetime, end: datetime) -> Iterator[Page]:
+        narrow = len(quote(",".join(self._fields))) > _LONGEST_QUERY
+        fields = [self.cursor] if narrow else self._fields
+        for answer in self._list(fields, archived=False):
+            raws = answer.results
+            if narrow:
+                raws = self._read([self._envelope(r).id for r in raws])
+            page = self._page(raws, start, end)
+            if page is not None:
+                yield page
+
+    def _list(self, fields: Sequence[str], *, archived: bool) -> Iterator[_Answer]:
+        def fetch(after: str | None) -> tuple[_Answer, str | None]:
+            params = {
+                "limit": str(_LIST_PAGE),
+                "archived": "true" if archived else "false",
+                "properties": ",".join(fields),
+            }
+            if after is not None:
+                params["after"] = after
+            answer = self._client.get(
+                f"{OBJECTS}/{self._name}", what=self._what, params=params, decode=self._whole
+            )
+            return answer, _after(answer)
+
+        return pages_ahead(f"{self._client.name}: {self._what}", fetch)
+
+    def _read(self, ids: Sequence[str]) -> list[msgspec.Raw]:
+        """Records by id with all properties, in the order of `ids`. One that is gone is left out:
+        it comes with the archived ones."""
+        found: dict[str, msgspec.Raw] = {}
+        for at in range(0, len(ids), _READ_BATCH):
+            body = {
+                "properties": self._fields,
+                "propertiesWithHistory": [],
+                "inputs": [{"id": i} for i in ids[at : at + _READ_BATCH]],
+            }
+            path = f"{OBJECTS}/{self._name}/batch/read"
+            answer = self._client.post(path, body, what=self._what, decode=self._whole).body
+            found.update((self._envelope(raw).id, raw) for raw in answer.results)
+        return [found[i] for i in ids if i in found]
+
+    def _changed(self, start: datetime, end: datetime) -> Iterator[Page]:
+        for answer in self._window([], start, end, self._fields):
+            page = self._page(answer.results, start, end)
+            if page is not None:
+                yield page
+
+    def _window(
+        self, filters: list[dict[str, str]], start: datetime, end: datetime, fields: Sequence[str]
+    ) -> Iterator[_Answer]:
+        """Pages of a search by cursor window, halved until it holds what a search can page."""
+        start, end = _floor(start), _floor(end)
+        if start >= end:
+            return
+        bounds = [_filter(self.cursor, "GTE", start), _filter(self.cursor, "LT", end)]
+        first = self._search([*filters, *bounds], fields)
+        if (first.total or 0) < self._client.config.search_limit:
+            yield from self._read_through([*filters, *bounds], first, fields)
+        elif end - start > _SMALLEST:
+            middle = start + (end - start) / 2
+            yield from self._window(filters, start, middle, fields)
+            yield from self._window(filters, _floor(middle), end, fields)
+        else:
+            yield from self._one_stamp([*filters, *bounds], fields)
+
+    def _read_through(
+        self, filters: list[dict[str, str]], first: _Answer, fields: Sequence[str]
+    ) -> Iterator[_Answer]:
+        """All records of a search. Its pages are places in a list: a record changed meanwhile
+        leaves the list and pulls the rest forward, past us. So what came is counted, and where
+        records are missing the search is read again for those not seen yet."""
+        seen: set[str] = set()
+        for _ in range(_ROUNDS):
+            answer, expected, came = first, first.total or 0, set[str]()
+            while True:
+                ids = [e.id for e in self._ordered(answer)]
+                came.update(ids)
+                if new := [r for i, r in zip(ids, answer.results, strict=True) if i not in seen]:
+                    seen.update(ids)
+                    yield _Answer(new)
+                after = _after(answer)
+                if after is None or not answer.results:
+                    break
+                answer = self._search(filters, fields, after=after)
+            if len(came) >= expected:
+                return
+            first = self._search(filters, fields)
+        raise Unavailable(
+            f"{self._client.name}: {self._what}: its records change faster than they can be read "
+            f"({_ROUNDS} rounds). Nothing was lost; a later run goes on from here."
+        )
+
+    def _ordered(self, answer: _Answer) -> list[Any]:
+        envelopes: list[Any] = [self._envelope(r) for r in answer.results]
+        stamps = [e.properties.cursor or "" for e in envelopes]
+        if stamps != sorted(stamps):
+            raise Unavailable(
+                f"{self._client.name}: {self._what}: the search did not keep the order asked for, "
+                "so pages could hide records. Nothing was taken from it; a later run asks again."
+            )
+        return envelopes
+
+    def _one_stamp(self, filters: list[dict[str, str]], fields: Sequence[str]) -> Iterator[_Answer]:
+        """More records of one millisecond than a search can page: in the order of their ids."""
+        after_id = "0"
+        while True:
+            where = [
+                *filters,
+                {"propertyName": "hs_object_id", "operator": "GT", "value": after_id},
+            ]
+            answer = self._search(where, fields, sort="hs_object_id")
+            if not answer.results:
+                return
+            yield answer
+            after_id = str(max(int(self._envelope(r).id) for r in answer.results))
+
+    def _search(
+        self,
+        filters: Sequence[dict[str, str]],
+        fields: Sequence[str],
+        *,
+        after: str | None = None,
+        limit: int = _SEARCH_PAGE,
+        sort: str | None = None,
+    ) -> _Answer:
+        body: dict[str, Any] = {
+            "filterGroups": [{"filters": list(filters)}],
+            "sorts": [{"propertyName": sort or self.cursor, "direction": "ASCENDING"}],
+            "properties": list(fields),
+            "limit": limit,
+        }
+        if after is not None:
+            body["after"] = after
+        path = f"{OBJECTS}/{self._name}/search"
+        return self._client.post(path, body, what=self._what, decode=self._whole).body
+
+    def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
+        """The records of [start, end) with their associations, as a page."""
+        envelopes = [self._envelope(r) for r in raws]
+        cursors = moments([e.properties.cursor for e in envelopes])
+        # A record without a cursor belongs to no window: it is taken whenever it is met.
+        inside = (cursors.is_between(start, end, closed="left") | cursors.is_null()).to_list()
+        kept = [place for place, yes in enumerate(inside) if yes]
+        if not kept:
+            return None
+        ids = [envelopes[k].id for k in kept]
+        bodies: list[msgspec.Raw | bytes] = [raws[k] for k in kept]
+        if self._targets:
+            found = associations(self._client, self._name, self._targets, ids, self._what)
+            bodies = [with_associations(r, found[i]) for i, r in zip(ids, bodies, strict=True)]
+        payload = payloads(self._client.name, bodies)
+        rows = page_rows(ids, cursors.gather(kept), "upsert", None, payload)
+        merged = [(envelopes[k].id, envelopes[k].properties.merged) for k in kept]
+        losers = _losers([(i, m) for i, m in merged if m])
+        return Page(pl.concat([rows, losers]) if losers.height else rows, volatile=VOLATILE)
+
+    # What is gone -------------------------------------------------------------------------------
+
+    def _archived(self, start: datetime, end: datetime) -> Iterator[Page]:
+        """Deletions: the list of archived records (kept 90 days there), those of the window."""
+        for answer in self._list([self.cursor], archived=True):
+            envelopes = [self._envelope(r) for r in answer.results]
+            stamps = moments([e.archived_at for e in envelopes])
+            inside = stamps.is_between(start, end, closed="left").fill_null(value=False).to_list()
+            kept = [place for place, yes in enumerate(inside) if yes]
+            if kept:
+                payload = payloads(self._client.name, [answer.results[k] for k in kept])
+                ids = [envelopes[k].id for k in kept]
+                rows = page_rows(ids, stamps.gather(kept), "delete", None, payload)
+                yield Page(rows, volatile=VOLATILE)
+
+    def _merged(self, end: datetime) -> Iterator[Page]:
+        """Merges: every surviving record names those that went into it. Without a time of their
+        own, they are told each time; raw keeps what is new."""
+        filters = [{"propertyName": _MERGED, "operator": "HAS_PROPERTY"}]
+        oldest = datetime(2000, 1, 1, tzinfo=UTC)
+        for answer in self._window(filters, oldest, end, [self.cursor, _MERGED]):
+            envelopes = [self._envelope(r) for r in answer.results]
+            losers = _losers([(e.id, m) for e in envelopes if (m := e.properties.merged)])
+            if losers.height:
+                yield Page(losers, volatile=VOLATILE)
+
+
+def _envelope_type(cursor: str) -> Any:
+    """A struct of what the pull itself reads of a record; the rest of it is passed over."""
+    lead: Any = msgspec.defstruct(
+        "Lead",
+        [("cursor", str | None, None), ("merged", str | None, None)],
+        rename={"cursor": cursor, "merged": _MERGED},
+        gc=False,
+    )
+    return msgspec.defstruct(
+        "Envelope",
+        [("id", str), ("properties", lead), ("archived_at", str | None, None)],
+        rename={"archived_at": "archivedAt"},
+        gc=False,
+    )
+
+
+def _losers(survivors: Sequence[tuple[str, str]]) -> pl.DataFrame:
+    """Rows of the records that were merged into others (id, `1;2`). The payload is ours: the
+    record itself is gone."""
+    pairs = [
+        (loser.strip(), survivor)
+        for survivor, losers in survivors
+        for loser in losers.split(";")
+        if loser.strip() and loser.strip() != survivor
+    ]
+    encoded = [msgspec.json.encode({"id": a, "mergedInto": b}) for a, b in pairs]
+    none = pl.Series("cursor_at", [None] * len(pairs), dtype=pl.Datetime("us", "UTC"))
+    payload = pl.Series("payload", encoded, dtype=pl.Binary).cast(pl.String)
+    return page_rows([a for a, _ in pairs], none, "merge", [b for _, b in pairs], payload)
+
+
+def _after(answer: _Answer) -> str | None:
+    if answer.paging is None or answer.paging.next is None:
+        return None
+    return answer.paging.next.after
+
+
+def _floor(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def _filter(name: str, operator: str, at: datetime) -> dict[str, str]:
+    millis = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return {"propertyName": name, "operator": operator, "value": str(millis)}

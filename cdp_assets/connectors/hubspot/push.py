@@ -1,0 +1,376 @@
+"""Writing records to HubSpot: batches of a hundred, one outcome a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from cdp_assets.connectors.base import (
+    ConnectorError,
+    ErrorClass,
+    NotPermitted,
+    Refused,
+    RowChange,
+    RowOutcome,
+)
+from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient, Property
+from cdp_assets.connectors.redaction import redact
+
+BATCH = 100
+_SEARCH_VALUES = 100
+_SEARCH_PAGE = 200
+_SPLIT = frozenset({400, 404, 409})
+"""Statuses by which one row's mistake refuses the whole batch."""
+_EXISTING = re.compile(r"(?i)existing id:\s*(\d+)")
+_CLASSES: Mapping[str, ErrorClass] = {
+    "OBJECT_NOT_FOUND": "gone",
+    "CONFLICT": "conflict",
+    "OBJECT_ALREADY_EXISTS": "conflict",
+    "PROPERTY_DOESNT_EXIST": "mapping",
+    "READ_ONLY_VALUE": "mapping",
+    "MISSING_SCOPES": "permission",
+    "FORBIDDEN": "permission",
+    "RATE_LIMITS": "retry",
+    "INTERNAL_ERROR": "retry",
+}
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    category: str = ""
+    status: Any = None
+    context: dict[str, list[str]] = {}
+    errors: list[dict[str, Any]] = []
+
+
+class _Record(msgspec.Struct):
+    id: str
+    properties: dict[str, Any] = {}
+    objectWriteTraceId: str | None = None  # noqa: N815 - the API's own name
+    new: bool | None = None
+
+
+class _Answer(msgspec.Struct):
+    results: list[_Record] = []
+    errors: list[_Error] = []
+
+
+class _Found(msgspec.Struct):
+    results: list[_Record] = []
+    total: int = 0
+    paging: dict[str, Any] | None = None
+
+
+class HubSpotPush:
+    """Reads and writes of records by batches."""
+
+    batch_size = BATCH
+
+    def __init__(self, client: HubSpotClient, options: HttpOptions) -> None:
+        self._client = client
+        self._options = options
+        self._decode = msgspec.json.Decoder(_Answer).decode
+        self._decode_found = msgspec.json.Decoder(_Found).decode
+
+    def read(
+        self, name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        for field in fields:
+            self._client.property(name, field)
+        return {
+            r.id: {f: r.properties.get(f) or None for f in fields}
+            for r in self._batch_read(name, ids, fields, None)
+        }
+
+    def find(
+        self, name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        key = self._client.property(name, field_name)
+        asked: dict[str, list[str]] = {}
+        for value in values:
+            asked.setdefault(value.strip().casefold(), []).append(value)
+        wanted = list(dict.fromkeys([*fields, field_name]))
+        distinct = [v[0] for v in asked.values()]
+        if key.has_unique_value or (name == "contacts" and field_name == "email"):
+            records = self._batch_read(name, distinct, wanted, field_name)
+        else:
+            records = self._search(name, field_name, distinct, wanted)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for record in records:
+            row = {"id": record.id, **{f: record.properties.get(f) or None for f in fields}}
+            shown = str(record.properties.get(field_name) or "").strip().casefold()
+            for value in asked.get(shown, ()):
+                found.setdefault(value, []).append(row)
+        return found
+
+    def _batch_read(
+        self, name: str, ids: Sequence[str], fields: Sequence[str], key: str | None
+    ) -> Iterator[_Record]:
+        for at in range(0, len(ids), BATCH):
+            body: dict[str, Any] = {
+                "properties": list(fields),
+                "propertiesWithHistory": [],
+                "inputs": [{"id": i} for i in ids[at : at + BATCH]],
+            }
+            if key is not None:
+                body["idProperty"] = key
+            path = f"{OBJECTS}/{name}/batch/read"
+            what = f"read of {name}"
+            yield from self._client.post(path, body, what=what, decode=self._decode).body.results
+
+    def _search(
+        self, name: str, key: str, values: Sequence[str], fields: Sequence[str]
+    ) -> Iterator[_Record]:
+        for at in range(0, len(values), _SEARCH_VALUES):
+            # The index holds text in lower case, and IN compares as it stands.
+            some = [v.strip().lower() for v in values[at : at + _SEARCH_VALUES]]
+            last = "0"
+            while True:
+                where = [
+                    {"propertyName": key, "operator": "IN", "values": some},
+                    {"propertyName": "hs_object_id", "operator": "GT", "value": last},
+                ]
+                body = {
+                    "filterGroups": [{"filters": where}],
+                    "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
+                    "properties": list(fields),
+                    "limit": _SEARCH_PAGE,
+                }
+                path = f"{OBJECTS}/{name}/search"
+                what = f"search of {name}"
+                found = self._client.post(path, body, what=what, decode=self._decode_found).body
+                yield from found.results
+                if len(found.results) < _SEARCH_PAGE:
+                    break
+                last = str(max(int(r.id) for r in found.results))
+
+    def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
+        """One call for the batch. Where one row's mistake refuses all, the batch is halved until
+        that row stands alone and the others are written."""
+        outcomes: dict[int, RowOutcome] = {}
+        for group in _alike(batch):
+            seen: set[str] = set()
+            sent = []
+            for change in group:
+                key = (change.key_value or change.record_id or "").casefold()
+                if key and key in seen:
+                    outcomes[change.row] = RowOutcome(
+                        change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
+                        message="another row of this batch names the same record",
+                    )  # fmt: skip
+                    continue
+                seen.add(key)
+                sent.append(change)
+            if sent:
+                outcomes.update(self._send(name, sent))
+        return [outcomes[change.row] for change in batch]
+
+    def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
+        op = group[0].op
+        what = f"{op} of {len(group)} {name}"
+        try:
+            reply = self._client.post(
+                f"{OBJECTS}/{name}/batch/{op}",
+                {"inputs": [_input(change) for change in group]},
+                what=what,
+                decode=self._decode,
+                # A create sent twice is two records; the others name the record they write.
+                repeatable=op != "create",
+            )
+        except (Refused, NotPermitted) as refused:
+            if not isinstance(refused, Refused) or refused.status not in _SPLIT:
+                raise
+            if len(group) == 1:
+                return {group[0].row: _refused(group[0], refused)}
+            half = len(group) // 2
+            return {**self._send(name, group[:half]), **self._send(name, group[half:])}
+        return self._outcomes(what, group, reply.body)
+
+    def _outcomes(
+        self, what: str, group: Sequence[RowChange], answer: _Answer
+    ) -> dict[int, RowOutcome]:
+        by_trace = {str(change.row): change for change in group}
+        by_id = {change.record_id: change for change in group if change.record_id}
+        by_key = {
+            (change.key_value or "").casefold(): change for change in group if change.key_field
+        }
+        outcomes: dict[int, RowOutcome] = {}
+        for record in answer.results:
+            change = by_trace.get(record.objectWriteTraceId or "") or by_id.get(record.id)
+            if change is None and group[0].key_field:
+                shown = str(record.properties.get(group[0].key_field) or "").casefold()
+                change = by_key.get(shown)
+            if change is None and len(group) == 1:
+                change = group[0]
+            if change is not None:
+                created = change.op == "create" or bool(record.new)
+                outcomes[change.row] = RowOutcome(change.row, True, record.id, created)
+        for error in answer.errors:
+            for change in _named(error, by_trace, by_id, by_key):
+                outcomes.setdefault(change.row, _failed(change, error))
+        left = [change for change in group if change.row not in outcomes]
+        if left and len(left) == len(group):
+            raise ConnectorError(
+                f"{self._client.name}: {what}: the answer names none of the rows. Not retried. "
+                "Read the records before writing again."
+            )
+        for change in left:
+            outcomes[change.row] = RowOutcome(
+                change.row, False, change.record_id, error_class="retry", code="NO_RESULT",
+                message="the answer does not name this row; it is read before it is sent again",
+            )  # fmt: skip
+        return outcomes
+
+    def normalise(self, name: str, field_name: str, value: Any) -> Any:
+        """`value` as the account will show it after a write: always text, null for nothing."""
+        return normalised(self._client.property(name, field_name), value)
+
+
+def normalised(found: Property, value: Any) -> str | None:
+    """`value` in the form in which HubSpot shows it.
+
+    Raises ValueError, without the value, where it cannot be of the property's type."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, str):
+        value = value.strip()
+        if value == "":
+            return None
+    try:
+        return _converted(found, value)
+    except (ValueError, InvalidOperation, OverflowError):
+        kind = found.type
+        raise ValueError(f"{found.name} takes a {kind}, which the value is not") from None
+
+
+def _converted(found: Property, value: Any) -> str | None:
+    if found.type == "bool" or found.field_type == "booleancheckbox":
+        text = str(value).lower()
+        if text not in {"true", "false", "1", "0", "yes", "no"}:
+            raise ValueError
+        return "true" if text in {"true", "1", "yes"} else "false"
+    if found.type == "number":
+        number = Decimal(str(int(value) if isinstance(value, bool) else value))
+        if not number.is_finite():
+            raise ValueError
+        # `normalize` writes 1E+3, and -0 for a negative zero.
+        return format(number.normalize(), "f") if number else "0"
+    if found.type == "date":
+        day = _day(value)
+        return day.isoformat()
+    if found.type == "datetime":
+        return _moment(value)
+    if found.type == "enumeration" and (
+        found.field_type == "checkbox" or isinstance(value, list | tuple | set)
+    ):
+        parts = value if isinstance(value, list | tuple | set) else str(value).split(";")
+        order = {o.value: place for place, o in enumerate(found.options)}
+        kept = sorted({str(p).strip() for p in parts} - {""}, key=lambda p: (order.get(p, 0), p))
+        return ";".join(kept) or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value else "0"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
+    return text.lower() if found.name == "email" else text
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).date() if value.tzinfo else value.date()
+    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
+
+
+def _moment(value: Any) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    millis = at.microsecond // 1000
+    # HubSpot leaves the milliseconds out where there are none.
+    return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{millis:03d}Z" if millis else "Z")
+
+
+def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
+    groups: dict[tuple[str, str | None], list[RowChange]] = {}
+    for change in batch:
+        key = (change.op, change.key_field if change.op == "upsert" else None)
+        groups.setdefault(key, []).append(change)
+    return list(groups.values())
+
+
+def _input(change: RowChange) -> dict[str, Any]:
+    # An empty text is what clears a property; null is refused.
+    properties = {k: "" if v is None else v for k, v in change.fields.items()}
+    sent: dict[str, Any] = {"properties": properties, "objectWriteTraceId": str(change.row)}
+    if change.op == "update":
+        sent["id"] = change.record_id
+    elif change.op == "upsert":
+        sent["idProperty"] = change.key_field
+        sent["id"] = change.key_value
+        if change.key_field is not None:
+            properties.setdefault(change.key_field, change.key_value)
+    elif change.key_field is not None and change.key_value is not None:
+        properties.setdefault(change.key_field, change.key_value)
+    return sent
+
+
+def _named(
+    error: _Error,
+    by_trace: Mapping[str, RowChange],
+    by_id: Mapping[str, RowChange],
+    by_key: Mapping[str, RowChange],
+) -> list[RowChange]:
+    """The rows that an error of a 207 is about."""
+    traces = [by_trace[t] for t in error.context.get("objectWriteTraceId", []) if t in by_trace]
+    if traces:
+        return traces
+    names = [v for key in ("id", "ids") for v in error.context.get(key, [])]
+    found = [by_id.get(v) or by_key.get(v.casefold()) for v in names]
+    return [change for change in found if change is not None]
+
+
+def _failed(change: RowChange, error: _Error) -> RowOutcome:
+    codes = [str(e.get("code")) for e in error.errors if e.get("code")]
+    return _outcome(change, [error.category, *codes], error.message, error.context)
+
+
+def _refused(change: RowChange, refused: Refused) -> RowOutcome:
+    try:
+        error = msgspec.json.decode(refused.body, type=_Error)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        error = _Error(category="UNKNOWN")
+    if refused.status == 409 and not error.category:
+        error.category = "CONFLICT"
+    return _failed(change, error)
+
+
+def _outcome(
+    change: RowChange, codes: Sequence[str], message: str, context: Mapping[str, list[str]]
+) -> RowOutcome:
+    known = [code for code in (*reversed(codes), *_codes_in(message)) if code in _CLASSES]
+    existing = _EXISTING.search(message)
+    values = [*change.fields.values(), change.key_value, change.record_id]
+    return RowOutcome(
+        change.row,
+        False,
+        record_id=existing[1] if existing else change.record_id,
+        error_class="conflict" if existing else (_CLASSES[known[0]] if known else "data"),
+        code=(known or [c for c in codes if c] or ["UNKNOWN"])[0],
+        message=redact(message, values) or "refused without a reason",
+    )
+
+
+def _codes_in(message: str) -> list[str]:
+    """HubSpot puts the codes of single properties into the message's text."""
+    return re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", message)
