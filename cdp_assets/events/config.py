@@ -1,0 +1,143 @@
+"""What a deployment says of its files of events and rows (`EventFiles`, `Files`)."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cdp_assets.events.model import MAX_ID
+from cdp_assets.raw.tables import table_name
+
+ENVELOPE_FIELDS = (
+    "userId", "anonymousId", "groupId", "messageId", "timestamp", "originalTimestamp", "sentAt",
+    "receivedAt",
+)  # fmt: skip
+"""Fields of an event that a row's column may fill; every other name is a property."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class EventFilesConfig(_Model):
+    """Files of events in Segment's JSON shape, one event a line, plain or gzip."""
+
+    path: str = Field(min_length=1, description="Glob of the files; `**` reaches into subfolders.")
+    purpose: str | None = Field(
+        default=None, description="What these events may be used for; kept with each event."
+    )
+    start: date | None = Field(
+        default=None,
+        description="First day that backfills offer; by default the deployment's start.",
+    )
+
+
+class FilesConfig(_Model):
+    """Rows of CSV, JSONL or Parquet files, as events (`event`) or records of an entity (`as`)."""
+
+    path: str = Field(min_length=1, description="Glob of the files; `**` reaches into subfolders.")
+    event: str | None = Field(
+        default=None, max_length=MAX_ID, description="Each row is a track event of this name."
+    )
+    as_: str | None = Field(
+        default=None, alias="as", description="Each row is a record of this entity."
+    )
+    key: str | None = Field(
+        default=None,
+        description="With `as`: the column that holds the record's id; without it, each row of "
+        "each file is a record of its own.",
+    )
+    fields: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Field → column. With `event`: userId, anonymousId, groupId, messageId, "
+        "timestamp, and names of properties; columns not named here become properties under "
+        "their own names. With `as`: trait → column.",
+    )
+    format: str | None = Field(
+        default=None,
+        pattern="^(csv|jsonl|parquet)$",
+        description="csv, jsonl or parquet; by default told by the file's name.",
+    )
+    separator: str | None = Field(
+        default=None,
+        description="What separates the columns of a CSV file; a blank stands for any run of "
+        "blanks. By default found from the header.",
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None, description="Names of the columns, for a CSV file without a header."
+    )
+    date_format: str | None = Field(
+        default=None,
+        description="How `timestamp` is written, as in strptime (`%d.%m.%Y`); by default ISO "
+        "8601, eight digits or an epoch number. No zone is UTC.",
+    )
+    encoding: str | None = Field(
+        default=None, description="The text's encoding, where it is not UTF-8 (`latin-1`)."
+    )
+    purpose: str | None = Field(
+        default=None, description="What these events may be used for; kept with each event."
+    )
+    start: date | None = Field(
+        default=None,
+        description="First day that backfills offer; by default the deployment's start.",
+    )
+
+    @field_validator("as_")
+    @classmethod
+    def _entity(cls, name: str | None) -> str | None:
+        return name if name is None else table_name(name)
+
+    @field_validator("separator")
+    @classmethod
+    def _one_sign(cls, text: str | None) -> str | None:
+        text = {"\\t": "\t", "tab": "\t", "space": " "}.get(text, text) if text else text
+        if text is not None and len(text) != 1:
+            raise ValueError("separator is one character, such as ';', or tab, or space")
+        return text
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        try:
+            return name and codecs.lookup(name).name
+        except LookupError as error:
+            raise ValueError(f"{name!r} is no encoding that Python knows") from error
+
+    @field_validator("date_format")
+    @classmethod
+    def _a_date(cls, text: str | None) -> str | None:
+        if text is not None:
+            moment = datetime(2001, 2, 3, 4, 5, 6)
+            try:
+                read = datetime.strptime(moment.strftime(text), text)
+            except ValueError as error:
+                raise ValueError(f"{text!r} is no format of strptime") from error
+            if read.date() != moment.date():
+                raise ValueError(f"{text!r} does not name a whole date (year, month and day)")
+        return text
+
+    @model_validator(mode="after")
+    def _one_use(self) -> Self:
+        if (self.event is None) == (self.as_ is None):
+            raise ValueError("give either `event` (rows are events) or `as` (rows are records)")
+        if self.event is not None:
+            if self.key is not None:
+                raise ValueError("`key` belongs to `as`; the id of an event is `fields: messageId`")
+            if not {"userId", "anonymousId"} & set(self.fields):
+                raise ValueError("`fields` names no column for userId or anonymousId")
+        if self.columns is not None and len(set(self.columns)) != len(self.columns):
+            raise ValueError("`columns` names a column twice")
+        return self
+
+
+@dataclass(frozen=True)
+class EventFilesSpec:
+    """One source of events: its name in the deployment and what was declared of it."""
+
+    name: str
+    config: EventFilesConfig | FilesConfig

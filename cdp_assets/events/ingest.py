@@ -1,0 +1,205 @@
+"""Event files into the lake: every line stored once, known as a duplicate, or in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from cdp_assets.events.catalogue import prepare, recover
+from cdp_assets.events.config import EventFilesSpec
+from cdp_assets.events.dedup import Seen
+from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
+from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS
+from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
+from cdp_assets.events.values import fold, observe
+from cdp_assets.lake import Lake
+from cdp_assets.raw import quarantine
+from cdp_assets.raw.files import SETTLE, FileNote, FoundFile, find, holding, note
+from cdp_assets.settings import crash_point
+
+STEP = "events"
+
+
+def quarantine_step(source: str) -> str:
+    """The name under which raw/quarantine keeps what this room refused of a source."""
+    return f"events/{source}"
+
+
+@dataclass
+class IngestResult:
+    """What an ingest did, in lines and files.
+
+    read = stored + duplicates + quarantined + suppressed. reused_id: how many of the stored ones
+    bear the message id and visitor of another event (looked for in the days touched). by_day:
+    UTC day of each event that was read → how many of them are new. notes: what became of each
+    file, those passed over included; growing and missing: files still being written, or asked
+    for again and gone.
+    """
+
+    read: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    suppressed: int = 0
+    reused_id: int = 0
+    by_day: dict[date, int] = field(default_factory=dict)
+    by_event: dict[str, int] = field(default_factory=dict)
+    values: int = 0
+    notes: list[FileNote] = field(default_factory=list)
+    growing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """Files that were read to their end."""
+        return self._count("ingested") + self._count("empty")
+
+    @property
+    def same_bytes(self) -> int:
+        """Files passed over because their bytes were read under another name."""
+        return self._count("same_bytes")
+
+    @property
+    def failed(self) -> int:
+        """Files that could not be read to their end."""
+        return self._count("failed")
+
+    def _count(self, state: str) -> int:
+        return sum(n.state == state for n in self.notes)
+
+
+def ingest(
+    lake: Lake,
+    sources: Sequence[EventFilesSpec],
+    properties: Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]],
+    value_fields: Iterable[str],
+    now: datetime,
+    run_id: str = "",
+    days: tuple[date, date] | None = None,
+    *,
+    settle: timedelta = SETTLE,
+    chunk_rows: int = CHUNK_ROWS,
+) -> IngestResult:
+    """Read the new files of these sources; with `days`, also read again the files that hold one
+    of these days (first and last included).
+
+    properties: event → property → type of its column in `events/<event>`. value_fields:
+    `events.traits.NAME`. A property, event or trait named for the first time is decoded from the
+    stored payloads before anything is read.
+
+    Rule 2 of the design: typed tables, observations and quarantine are committed before table
+    `events`, whose commit records how far they belong to it; files are noted last, and reading
+    one again adds nothing. Killed at any point and run again, the tables are the same.
+
+    Raises ValueError for names that cannot be kept (before anything is written), LakeError.
+    """
+    specs = typed_specs(properties)
+    traits = TraitSpec(value_fields)
+    result = IngestResult()
+    with lake.step(STEP):
+        recover(lake)
+        prepare(lake, specs.values(), traits)
+        fold(lake)
+        files = _files(lake, sources, now, days, settle, result)
+        writer = _Writer(lake, specs, now, result)
+        for chunk in ahead(chunks(files, specs, traits, chunk_rows)):
+            writer.write(chunk)
+        folded = fold(lake)
+        if folded is not None:
+            result.values = folded.inserted + folded.updated
+    return result
+
+
+def _files(
+    lake: Lake,
+    sources: Sequence[EventFilesSpec],
+    now: datetime,
+    days: tuple[date, date] | None,
+    settle: timedelta,
+    result: IngestResult,
+) -> list[tuple[EventFilesSpec, FoundFile]]:
+    files: list[tuple[EventFilesSpec, FoundFile]] = []
+    for spec in sources:
+        scan = find(lake, spec.name, spec.config.path, now, settle=settle)
+        note(lake, scan.skipped)
+        result.notes += scan.skipped
+        result.growing += scan.growing
+        files += [(spec, file) for file in scan.new]
+        if days is not None:
+            again = holding(lake, spec.name, *days)
+            result.missing += again.missing
+            files += [(spec, file) for file in again.new]
+    return files
+
+
+class _Writer:
+    """Commits chunks, in an order that leaves no trace of one that was cut short."""
+
+    def __init__(
+        self, lake: Lake, specs: Mapping[str, TypedSpec], now: datetime, result: IngestResult
+    ) -> None:
+        self._lake = lake
+        self._specs = specs
+        self._now = now
+        self._result = result
+        self._events = lake.open(EVENTS)
+        self._seen = Seen(self._events)
+
+    def write(self, chunk: Chunk) -> None:
+        """Quarantine, typed tables, observations, then events with the watermarks, then files."""
+        result = self._result
+        for (source, origin), refused in chunk.refused.items():
+            rows = quarantine.frame(quarantine_step(source), origin, refused, self._now)
+            quarantine.add(self._lake, rows)
+            result.quarantined += len(refused)
+        crash_point("ingest:after-quarantine")
+        result.read += chunk.lines
+        if len(chunk.events):
+            self._store(chunk)
+        crash_point("ingest:before-files")
+        note(self._lake, chunk.finished)
+        result.notes += chunk.finished
+        crash_point("ingest:after-files")
+
+    def _store(self, chunk: Chunk) -> None:
+        result = self._result
+        judged = self._seen.judge(chunk.events)
+        new = judged.new
+        result.duplicates += judged.duplicates
+        for day in chunk.events["event_day"].unique().to_list():
+            result.by_day.setdefault(day, 0)
+        if not len(new):
+            return
+        marks = {BATCH: self._events.watermark(BATCH) + 1}
+        for event, typed in chunk.typed.items():
+            marks |= self._append_typed(self._specs[event], typed, new)
+        crash_point("ingest:after-typed")
+        if len(chunk.observations):
+            told = observe(new, chunk.observations)
+            if len(told):
+                marks[OBSERVATIONS.key] = self._lake.open(OBSERVATIONS).append(told).seq
+        crash_point("ingest:before-events")
+        stored = self._events.append(new.drop("row"), watermarks=marks).inserted
+        crash_point("ingest:after-events")
+        self._seen.add(new)
+        result.stored += stored
+        result.suppressed += len(new) - stored
+        result.reused_id += judged.reused_id
+        for day, count in new["event_day"].value_counts().iter_rows():
+            result.by_day[day] += count
+
+    def _append_typed(
+        self, spec: TypedSpec, typed: pl.DataFrame, new: pl.DataFrame
+    ) -> dict[str, int]:
+        rows = new.select("row", *ENVELOPE).join(
+            typed, on="row", how="inner", maintain_order="left", suffix="__property"
+        )
+        if not len(rows):
+            return {}
+        counts = self._result.by_event
+        counts[spec.event] = counts.get(spec.event, 0) + len(rows)
+        table = self._lake.open(spec.table)
+        return {spec.key: table.append(rows.drop("row")).seq}

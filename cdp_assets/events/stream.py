@@ -1,0 +1,174 @@
+"""Files into chunks of decoded events, a thread ahead of the one that writes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TypeVar
+
+import polars as pl
+
+from cdp_assets.events.config import EventFilesSpec, FilesConfig
+from cdp_assets.events.decode import Block, Lines, Origin, decode_block
+from cdp_assets.events.lines import read_lines
+from cdp_assets.events.rows import event_lines
+from cdp_assets.events.typed import TraitSpec, TypedSpec
+from cdp_assets.raw.files import FileNote, FoundFile, UnreadableFile, open_bytes
+from cdp_assets.raw.quarantine import Refusal
+
+CHUNK_ROWS = 250_000
+T = TypeVar("T")
+
+
+@dataclass
+class Chunk:
+    """What is committed at once.
+
+    events: the columns of table `events` and `row`, unique in the chunk. typed, observations:
+    as in `Block`, by the same rows. refused: origin → its refused lines. finished: notes of the
+    files that end in this chunk.
+    """
+
+    events: pl.DataFrame
+    typed: dict[str, pl.DataFrame]
+    observations: pl.DataFrame
+    refused: dict[tuple[str, str], list[Refusal]]
+    lines: int
+    finished: list[FileNote]
+
+
+@dataclass
+class _Progress:
+    """Of one file: what its note will say."""
+
+    lines: int = 0
+    days: set[date] = field(default_factory=set)
+
+
+def chunks(
+    files: Sequence[tuple[EventFilesSpec, FoundFile]],
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
+    rows: int = CHUNK_ROWS,
+) -> Iterator[Chunk]:
+    """All events of these files, in order, in chunks of about `rows`; a file that cannot be read
+    to its end is noted as failed, and the next goes on."""
+    gathered: list[tuple[EventFilesSpec, FoundFile, Block]] = []
+    finished: list[FileNote] = []
+    waiting = 0
+    for spec, file in files:
+        progress = _Progress()
+        try:
+            for block in _blocks(spec, file, specs, traits):
+                progress.lines += block.lines
+                progress.days |= set(block.events["event_day"].unique().to_list())
+                gathered.append((spec, file, block))
+                waiting += max(block.lines, 1)
+                if waiting >= rows:
+                    yield _chunk(gathered, finished)
+                    gathered, finished, waiting = [], [], 0
+        except UnreadableFile as error:
+            finished.append(FileNote(file, "failed", progress.lines, reason=error.reason))
+            continue
+        state = "ingested" if progress.lines else "empty"
+        reason = None if progress.lines else "holds no line"
+        days = tuple(sorted(progress.days))
+        finished.append(FileNote(file, state, progress.lines, days, reason))  # type: ignore[arg-type]
+    if gathered or finished:
+        yield _chunk(gathered, finished)
+
+
+def _blocks(
+    spec: EventFilesSpec, file: FoundFile, specs: Mapping[str, TypedSpec], traits: TraitSpec
+) -> Iterator[Block]:
+    config = spec.config
+    rows = config if isinstance(config, FilesConfig) else None
+    origin = Origin(
+        source=spec.name,
+        sha256=file.sha256,
+        first_seen=file.first_seen,
+        purpose=config.purpose,
+        date_format=rows.date_format if rows else None,
+    )
+    for lines in _lines(file, rows):
+        yield decode_block(lines, origin, specs, traits)
+
+
+def _lines(file: FoundFile, rows: FilesConfig | None) -> Iterator[Lines]:
+    if rows is not None:
+        yield from event_lines(file.path, rows)
+        return
+    with open_bytes(file.path) as stream:
+        yield from read_lines(stream)
+
+
+def _chunk(
+    gathered: Sequence[tuple[EventFilesSpec, FoundFile, Block]], finished: list[FileNote]
+) -> Chunk:
+    events: list[pl.DataFrame] = []
+    typed: dict[str, list[pl.DataFrame]] = {}
+    observations: list[pl.DataFrame] = []
+    refused: dict[tuple[str, str], list[Refusal]] = {}
+    lines = start = 0
+    for spec, file, block in gathered:
+        shift = pl.col("row") + start
+        events.append(block.events.with_columns(shift))
+        for event, frame in block.typed.items():
+            typed.setdefault(event, []).append(frame.with_columns(shift))
+        if len(block.observations):
+            observations.append(block.observations.with_columns(shift))
+        if block.refused:
+            refused.setdefault((spec.name, file.sha256), []).extend(block.refused)
+        lines += block.lines
+        last = events[-1]["row"].tail(1).to_list()  # rows of a block ascend
+        start = last[0] + 1 if last else start
+    return Chunk(
+        events=pl.concat(events) if events else pl.DataFrame(),
+        typed={event: pl.concat(frames) for event, frames in typed.items()},
+        observations=pl.concat(observations) if observations else pl.DataFrame(),
+        refused=refused,
+        lines=lines,
+        finished=finished,
+    )
+
+
+def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
+    """The same items, made by a thread that stays up to `depth` of them ahead. An error of the
+    maker is raised here, in its place."""
+    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(kind: str, item: T | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put((kind, item), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            put("error", error)
+
+    maker = threading.Thread(target=make, name="events-decoder", daemon=True)
+    maker.start()
+    try:
+        while True:
+            kind, item = ready.get()
+            if kind == "end":
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        maker.join()
