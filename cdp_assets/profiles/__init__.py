@@ -1,0 +1,20 @@
+"""One row a profile: traits from the values of records and the events of people.
+
+`build` keeps profiles/<entity> equal to its inputs, `evaluated` is how others read it, `explain`
+says where a value comes from, `needs` which fields and properties configuration names.
+"""
+
+from cdp_assets.profiles.build import BuildResult, build
+from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.profiles.errors import ExpressionError, TraitError
+from cdp_assets.profiles.read import columns, evaluated
+
+__all__ = [
+    "BuildResult",
+    "ExpressionError",
+    "TraitError",
+    "TraitsConfig",
+    "build",
+    "columns",
+    "evaluated",
+]

@@ -166,9 +166,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _aggregate(
-    tree: exp.Expression, scope: Scope
-) -> tuple[Aggregate, exp.Expression | None]:
+def _aggregate(tree: exp.Expression, scope: Scope) -> tuple[Aggregate, exp.Expression | None]:
     if isinstance(tree, exp.Anonymous) and tree.name.lower() == "most_frequent":
         if len(tree.expressions) != 1:
             raise scope.error(tree, "write most_frequent(x)")

@@ -302,9 +302,7 @@ def span(node: exp.Interval, scope: Scope) -> Typed:
         unit = day_length(node.unit.name if node.unit else "")
         amount = int(node.this.name)
     except (ValueError, AttributeError) as error:
-        raise scope.error(
-            node, f"an interval looks like interval '30 days' ({error})"
-        ) from error
+        raise scope.error(node, f"an interval looks like interval '30 days' ({error})") from error
     return Typed(Kind.STRING, lambda _: nw.lit(""), span=unit * amount)
 
 

@@ -1,0 +1,261 @@
+"""Profiles of one entity: one wide row each, kept equal to what a rebuild would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from cdp_assets.lake import Lake, OpenTable
+from cdp_assets.profiles import tables
+from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.catalogue import save_traits, trait_docs
+from cdp_assets.profiles.changes import differences
+from cdp_assets.profiles.compute import computed, derived, live_profiles
+from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.profiles.inputs import Inputs
+from cdp_assets.profiles.model import Model, SqlFile, compile_traits
+from cdp_assets.profiles.sources import RecordObject, as_objects
+from cdp_assets.profiles.sql import sql_kinds, sql_tables, tables_read
+from cdp_assets.profiles.touched import input_keys, touched
+from cdp_assets.records.config import ObjectSpec
+from cdp_assets.settings import crash_point
+
+KEY = "profile_id"
+STEP = "profiles"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did. computed: profiles whose traits were computed, all of them where `full`."""
+
+    entity: str
+    full: bool
+    computed: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    changes: int = 0
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last finished build of an entity; number 0 where there was none."""
+
+    number: int
+    now: datetime | None = None
+    rules: int = 0
+
+
+def build(
+    lake: Lake,
+    traits: TraitsConfig,
+    *,
+    now: datetime,
+    timezone: str = "UTC",
+    specs: Sequence[ObjectSpec] = (),
+    others: Mapping[str, TraitsConfig] | None = None,
+    folder: Path | None = None,
+    run: str = "",
+) -> BuildResult:
+    """Bring profiles/<entity> up to its inputs and to `now`.
+
+    specs: the objects that connectors pull, whose records a `select` may read. others: the traits
+    of all entities. folder: where the SQL files of these traits lie. timezone: the zone whose days
+    `within` counts.
+
+    Only profiles with new input, moved identifiers or a row entering or leaving a window are
+    computed again; all of them at the first build, after a definition changed, and where `now`
+    went back. With nothing new, nothing is written.
+
+    Raises ExpressionError or TraitError where a definition cannot be built.
+    """
+    objects = as_objects(specs)
+    clock = Clock(now, ZoneInfo(timezone))
+    model = _compiled(lake, traits, others or {}, objects, folder)
+    with lake.step(STEP):
+        out = lake.open(tables.profiles(model, trait_docs(traits)))
+        changes = lake.open(tables.CHANGES)
+        _recover(lake, out, changes)
+        inputs = Inputs(lake, out)
+        last = _last(lake, out, model.entity)
+        rules = model.signature(timezone, *_object_rules(objects), folder=folder)
+        first = not out.exists()
+        full = first or last.rules != rules or last.now is None or now < last.now
+        keys = input_keys(inputs, model, objects, tables_read(lake, model, folder))
+        same_day = last.now is not None and _day(clock) == _day(Clock(last.now, clock.zone))
+        if (
+            not full
+            and not any(map(inputs.has_news, keys))
+            and (same_day or not model.longest_window)
+        ):
+            return BuildResult(model.entity, full=False, computed=0)
+        for key in keys:
+            inputs.pin(key)
+        scope: pl.DataFrame | None = None
+        if not full:
+            assert last.now is not None
+            scope = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
+        rows = _rows(lake, inputs, model, objects, clock, scope, out, folder)
+        done = _commit(
+            lake, inputs, model, traits, out, changes, rows, scope, first=first, last=last,
+            now=now, rules=rules, run=run,
+        )  # fmt: skip
+    return done
+
+
+def _compiled(
+    lake: Lake,
+    traits: TraitsConfig,
+    others: Mapping[str, TraitsConfig],
+    objects: Sequence[RecordObject],
+    folder: Path | None,
+) -> Model:
+    records = {item.entity: item for item in objects}
+    model = compile_traits(traits, others, records)
+    if any(isinstance(step, SqlFile) and step.kind is None for _, step in model.steps):
+        kinds = sql_kinds(lake, model, folder)
+        model = compile_traits(traits, others, records, sql_kinds=kinds)
+    return model
+
+
+def _object_rules(objects: Sequence[RecordObject]) -> list[str]:
+    return sorted(repr((o.name, o.entity, sorted(o.columns.items()))) for o in objects)
+
+
+def _day(clock: Clock) -> object:
+    return clock.now.astimezone(clock.zone).date()
+
+
+def _recover(lake: Lake, out: OpenTable, changes: OpenTable) -> None:
+    """Take away the changes that a killed build wrote. One table holds those of all entities;
+    its builds run one at a time, so the last finished one knows where it ended."""
+    kept = out.watermark(changes.table.key)
+    for key in lake.keys():
+        if key.startswith("profiles/"):
+            other = lake.open(tables.profiles_table(key.removeprefix("profiles/"), {}))
+            kept = max(kept, other.watermark(changes.table.key))
+    if changes.seq() > kept and not changes.changes(kept).limit(1).collect().is_empty():
+        changes.truncate(kept)
+
+
+def _last(lake: Lake, out: OpenTable, entity: str) -> _Last:
+    number = out.watermark("build")
+    if not number:
+        return _Last(0)
+    found = (
+        lake.open(tables.BUILDS)
+        .scan()
+        .filter((pl.col("entity") == entity) & (pl.col("build") == number))
+        .collect()
+    )
+    if found.is_empty():
+        return _Last(number)
+    row = found.row(0, named=True)
+    return _Last(number, row["now"], row["rules"])
+
+
+def _rows(
+    lake: Lake,
+    inputs: Inputs,
+    model: Model,
+    objects: list[RecordObject],
+    clock: Clock,
+    scope: pl.DataFrame | None,
+    out: OpenTable,
+    folder: Path | None,
+) -> pl.DataFrame:
+    """The rows of the profiles in `scope` that still live; of all where None. With a SQL file,
+    of all in any case, since it looks at all at once."""
+    frame = computed(inputs, model, objects, clock, scope)
+    if model.has_sql and scope is not None:
+        late = {name for name, _ in model.steps}
+        columns = [KEY, *(name for name in model.stored if name not in late)]
+        kept = (
+            out.scan()
+            .select(columns)
+            .join(scope.lazy(), on=KEY, how="anti")
+            .join(live_profiles(inputs, model.entity), on=KEY, how="semi")
+            .collect()
+        )
+        frame = pl.concat([frame.select(columns), kept])
+    frame = derived(frame, model, clock, folder, lambda: sql_tables(lake))
+    return frame.select(KEY, *(pl.col(n).cast(k.polars) for n, k in model.stored.items()))
+
+
+def _commit(
+    lake: Lake,
+    inputs: Inputs,
+    model: Model,
+    traits: TraitsConfig,
+    out: OpenTable,
+    changes: OpenTable,
+    rows: pl.DataFrame,
+    scope: pl.DataFrame | None,
+    *,
+    first: bool,
+    last: _Last,
+    now: datetime,
+    rules: int,
+    run: str,
+) -> BuildResult:
+    number = last.number + 1
+    ids = rows.select(KEY)
+    found = 0
+    if not first:
+        before = out.scan()
+        if scope is not None:
+            reach = ids if model.has_sql else scope
+            before = before.join(reach.lazy(), on=KEY, how="semi")
+        old = before.select(KEY, *model.stored).collect()
+        known = _known_traits(lake, model.entity)
+        news = differences(
+            old, rows, {n: k for n, k in model.stored.items() if n in known}
+        ).select(
+            pl.lit(model.entity).alias("entity"), KEY, "trait", "old", "new",
+            pl.lit(run).alias("run"), pl.lit(now).dt.cast_time_unit("us").alias("at"),
+        )  # fmt: skip
+        found = news.height
+        if found:
+            changes.append(news)
+        gone = old.select(KEY).join(ids, on=KEY, how="anti")
+    else:
+        gone = ids.clear()
+    crash_point("build:after-changes")
+    save_traits(lake, model, traits)
+    lake.open(tables.BUILDS).merge(
+        pl.DataFrame(
+            {
+                "entity": [model.entity],
+                "build": [number],
+                "now": [now],
+                "rules": [rules],
+                "full": [scope is None],
+                "run": [run],
+            },
+            schema=tables.BUILDS.schema,
+        )
+    )
+    crash_point("build:before-profiles")
+    marks = {**inputs.watermarks, changes.table.key: changes.seq(), "build": number}
+    if first:
+        done = out.merge(rows, watermarks=marks)
+    else:
+        done = out.replace(rows, scope=pl.concat([ids, gone]), watermarks=marks)
+    crash_point("build:after-profiles")
+    return BuildResult(
+        model.entity, scope is None, rows.height, done.inserted, done.updated, done.deleted, found
+    )
+
+
+def _known_traits(lake: Lake, entity: str) -> set[str]:
+    """Traits that the last build had: a new one's first values are no changes."""
+    frame = lake.open(tables.TRAITS).scan().filter(pl.col("entity") == entity)
+    return set(frame.select("trait").collect().to_series().to_list())
+
+
+__all__ = ["BuildResult", "build"]

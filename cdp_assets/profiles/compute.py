@@ -1,0 +1,165 @@
+"""The traits of some or all profiles, computed from the inputs as they are now.
+
+One path for both: a full build and the rebuild of a few profiles differ only in which rows they
+read, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import narwhals as nw
+import polars as pl
+
+from cdp_assets.profiles.aggregates import Clock, Measure, combine, partials, settle, tally
+from cdp_assets.profiles.expressions import Expression
+from cdp_assets.profiles.inputs import GRAPH, Inputs
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.model import Model, Origin, SqlFile
+from cdp_assets.profiles.observations import surviving
+from cdp_assets.profiles.sources import (
+    VISITOR,
+    RecordObject,
+    columns_of,
+    event_rows,
+    objects_of,
+    owned,
+    record_owners,
+    record_rows,
+    shared_devices,
+    visitors,
+    with_moment,
+)
+from cdp_assets.profiles.sql import run_sql
+from cdp_assets.profiles.tables import profiles_table
+from cdp_assets.identity import related
+
+KEY = "profile_id"
+
+
+def live_profiles(inputs: Inputs, entity: str) -> pl.LazyFrame:
+    """profile_id of every profile of `entity` that the graph knows now."""
+    graph = inputs.scan("identity/graph", GRAPH)
+    return graph.filter(pl.col("entity") == entity).select(KEY).unique()
+
+
+def computed(
+    inputs: Inputs,
+    model: Model,
+    objects: list[RecordObject],
+    clock: Clock,
+    touched: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """The survivors and aggregates of the profiles in `touched` (profile_id), of all where None:
+    profile_id and one column a trait in its kind. Profiles that are no more are absent."""
+    base = live_profiles(inputs, model.entity)
+    if touched is not None:
+        base = base.join(touched.lazy(), on=KEY, how="semi")
+    frames: list[pl.LazyFrame] = []
+    if model.survivors:
+        frames.append(surviving(inputs, model.entity, model.survivors, touched))
+    for source, measures in model.measures.items():
+        frames.extend(_aggregated(inputs, model, source, measures, objects, clock, touched))
+    for frame in frames:
+        base = base.join(frame, on=KEY, how="left")
+    counts = [
+        m.name
+        for measures in model.measures.values()
+        for m in measures
+        if m.selection.function in ("count", "count_distinct")
+    ]
+    return base.with_columns(pl.col(name).fill_null(0) for name in counts).collect(
+        engine="streaming"
+    )
+
+
+def _aggregated(
+    inputs: Inputs,
+    model: Model,
+    source: Origin,
+    measures: list[Measure],
+    objects: list[RecordObject],
+    clock: Clock,
+    touched: pl.DataFrame | None,
+) -> list[pl.LazyFrame]:
+    """One frame a kind of aggregate over `source`: profile_id and the measures' columns."""
+    columns = columns_of(measures)
+    key: list[str] = [KEY]
+    if source.kind in ("events", "event"):
+        rows = event_rows(inputs, source, columns)
+        if touched is not None:
+            rows = visitors(inputs, model.entity, touched).filter(rows)
+        rows, key = with_moment(rows, shared_devices(inputs)), VISITOR
+    elif source.kind == "records":
+        rows = record_rows(inputs, objects_of(source, objects), columns).join(
+            record_owners(inputs, model.entity), on="record", how="inner"
+        )
+    else:
+        rows = _profile_rows(inputs, model.entity, source.name, columns)
+
+    def owners(parts: pl.LazyFrame) -> pl.LazyFrame:
+        found = owned(inputs, parts, model.entity) if key is VISITOR else parts
+        return found if touched is None else found.join(touched.lazy(), on=KEY, how="semi")
+
+    frame = nw.from_native(rows)
+    adding = [m for m in measures if m.adds_up]
+    found = []
+    if adding:
+        parts = owners(nw.to_native(partials(frame, adding, key, clock)))
+        found.append(nw.to_native(combine(nw.from_native(parts), adding)))
+    for measure in measures:
+        if not measure.adds_up:
+            parts = owners(nw.to_native(tally(frame, measure, key, clock)))
+            found.append(nw.to_native(settle(nw.from_native(parts), measure)))
+    return found
+
+
+def _profile_rows(
+    inputs: Inputs, entity: str, other: str, columns: Mapping[str, Kind]
+) -> pl.LazyFrame:
+    """The profiles of `other` with the profile_id of the `entity` they belong to."""
+    table = inputs.lake.open(profiles_table(other, dict(columns)))
+    inputs.pin(table.table.key)
+    links = related(inputs.lake, other, entity)
+    return (
+        table.scan()
+        .select(KEY, *columns)
+        .rename({KEY: f"{other}_id"})
+        .join(links, on=f"{other}_id", how="inner")
+        .rename({f"{entity}_id": KEY})
+        .drop(f"{other}_id")
+    )
+
+
+def derived(
+    frame: pl.DataFrame,
+    model: Model,
+    clock: Clock,
+    folder: Path | None,
+    tables: Callable[[], Mapping[str, pl.LazyFrame]],
+) -> pl.DataFrame:
+    """`frame` with the columns of the model's expressions and SQL files, in their order.
+
+    frame: all columns of `computed`; for SQL files, of all profiles. tables: what SQL files may
+    read besides the entity itself.
+    """
+    for name, step in model.steps:
+        if isinstance(step, SqlFile):
+            found = run_sql(step, folder, {**tables(), model.entity: frame.lazy()})
+            frame = frame.join(found, on=KEY, how="left")
+        else:
+            frame = with_expressions(frame.lazy(), [(name, step)], clock).collect()
+    return frame
+
+
+def with_expressions(
+    frame: pl.LazyFrame, steps: list[tuple[str, Expression]], clock: Clock
+) -> pl.LazyFrame:
+    """`frame` with a column for each expression, each of which may read the ones before."""
+    neutral = nw.from_native(frame)
+    for name, expression in steps:
+        kind = Kind.STRING if expression.kind is Kind.UNTYPED else expression.kind
+        value = expression.to_narwhals(clock.now).cast(kind.narwhals)
+        neutral = neutral.with_columns(value.alias(name))
+    return nw.to_native(neutral)

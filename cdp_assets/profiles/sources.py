@@ -1,0 +1,298 @@
+"""From tables to frames that traits are computed on: whose rows they are, in which types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from cdp_assets.events.tables import DECIMAL
+from cdp_assets.identity import attribute, related
+from cdp_assets.profiles.aggregates import Measure
+from cdp_assets.profiles.inputs import (
+    CATALOGUE,
+    GRAPH,
+    LOGINS,
+    RECORDS,
+    RECORDS_VALUES,
+    RELATION,
+    TS,
+    Inputs,
+)
+from cdp_assets.profiles.kinds import Kind, text_as
+from cdp_assets.profiles.model import EVENT_COLUMNS, EVENTS_COLUMNS, Origin
+from cdp_assets.records.config import ObjectSpec
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VISITOR = ["user_id", "anonymous_id", "at"]
+"""Whose rows a partial row adds up: a user id, a device (empty text where absent), and on a
+device that several people use the moment itself, since there the time decides."""
+
+
+@dataclass(frozen=True)
+class RecordObject:
+    """An object whose records a `select` may read.
+
+    columns: name in expressions → field of the source; a name not listed is the field itself.
+    """
+
+    source: str
+    object: str
+    entity: str
+    columns: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}.{self.object}"
+
+    def field(self, column: str) -> str:
+        """The full reference of the field that `column` reads."""
+        return f"{self.name}.{self.columns.get(column, column)}"
+
+
+def objects_of(origin: Origin, objects: Sequence[RecordObject]) -> list[RecordObject]:
+    """The objects that `from: <origin>` reads: one by its full name, or all of an entity."""
+    return [o for o in objects if origin.name in (o.name, o.entity)]
+
+
+def columns_of(measures: Sequence[Measure]) -> dict[str, Kind]:
+    """Every column that these measures of one source read, with its kind."""
+    found: dict[str, Kind] = {}
+    for measure in measures:
+        for name, kind in measure.columns.items():
+            if found.get(name, Kind.UNTYPED) is Kind.UNTYPED:
+                found[name] = kind
+    return found
+
+
+# --- events ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """The table behind `from: events` or an event's name, and its property columns."""
+
+    key: str
+    columns: Mapping[str, str]
+
+
+def event_table(inputs: Inputs, origin: Origin) -> EventTable | None:
+    """Where the events of `origin` lie; None where none was ever ingested."""
+    if origin.kind == "events":
+        return EventTable("events", {})
+    found = (
+        inputs.scan("events/catalogue", CATALOGUE).filter(pl.col("event") == origin.name).collect()
+    )
+    if found.is_empty():
+        return None
+    row = found.row(0, named=True)
+    return EventTable(row["table"], json.loads(row["columns"] or "{}"))
+
+
+def event_rows(
+    inputs: Inputs, origin: Origin, columns: Mapping[str, Kind], *, news: bool = False
+) -> pl.LazyFrame:
+    """The events of `origin` with user_id, anonymous_id ("" where absent), timestamp, and
+    `columns` in their kinds. news: only those that came since the last build."""
+    table = event_table(inputs, origin)
+    known = EVENTS_COLUMNS if origin.kind == "events" else EVENT_COLUMNS
+    if table is None:
+        return _no_events(columns)
+    schema: dict[str, pl.DataType] = {
+        "user_id": pl.String(), "anonymous_id": pl.String(), "timestamp": TS
+    }  # fmt: skip
+    read: list[pl.Expr] = []
+    for name, kind in columns.items():
+        if name in known:
+            schema[name] = known[name].polars
+            if name not in ("user_id", "anonymous_id", "timestamp"):
+                read.append(pl.col(name))
+            continue
+        column = table.columns.get(name)
+        if column is None:
+            read.append(pl.lit(None, dtype=kind.polars).alias(name))
+        elif kind.numeric:
+            schema[column] = DECIMAL
+            read.append(pl.col(column).cast(kind.polars).alias(name))
+        else:
+            schema[column] = pl.String()
+            read.append(text_as(kind, column).alias(name))
+    rows = (inputs.news if news else inputs.scan)(table.key, schema)
+    return rows.select(
+        pl.col("user_id").fill_null(""),
+        pl.col("anonymous_id").fill_null(""),
+        pl.col("timestamp"),
+        *read,
+    )
+
+
+def _no_events(columns: Mapping[str, Kind]) -> pl.LazyFrame:
+    schema: dict[str, pl.DataType] = {
+        "user_id": pl.String(), "anonymous_id": pl.String(), "timestamp": TS
+    }  # fmt: skip
+    return pl.LazyFrame(schema=schema | {n: k.polars for n, k in columns.items()})
+
+
+def shared_devices(inputs: Inputs) -> pl.Series:
+    """Devices on which people logged in without the graph giving the device to one profile:
+    there the time of an event decides whose it is."""
+    known = (
+        inputs.scan("identity/graph", GRAPH)
+        .filter(
+            (pl.col("entity") == "person") & pl.col("identifier").str.starts_with("anonymous_id:")
+        )
+        .select(pl.col("identifier").str.strip_prefix("anonymous_id:").alias("anonymous_id"))
+    )
+    used = inputs.scan("identity/logins", LOGINS).select("anonymous_id").unique()
+    return used.join(known, on="anonymous_id", how="anti").collect().to_series()
+
+
+def with_moment(rows: pl.LazyFrame, shared: pl.Series) -> pl.LazyFrame:
+    """`rows` with `at`: the event's own time on shared devices, else 1970."""
+    constant = pl.lit(EPOCH, dtype=TS)
+    if shared.is_empty():
+        return rows.with_columns(constant.alias("at"))
+    on_shared = pl.col("anonymous_id").is_in(shared.implode())
+    return rows.with_columns(
+        pl.when(on_shared).then(pl.col("timestamp")).otherwise(constant).alias("at")
+    )
+
+
+def owned(inputs: Inputs, parts: pl.LazyFrame, entity: str) -> pl.LazyFrame:
+    """Partial rows by visitor (`VISITOR`) with the profile_id of `entity` whose they are; those
+    of nobody are left out."""
+    asked = parts.with_columns(
+        pl.col("at").alias("timestamp"),
+        pl.when(pl.col("user_id") != "").then(pl.col("user_id")).alias("user_id"),
+        pl.when(pl.col("anonymous_id") != "").then(pl.col("anonymous_id")).alias("anonymous_id"),
+    )
+    persons = attribute(inputs.lake, asked).filter(pl.col("profile_id").is_not_null())
+    if entity == "person":
+        return persons
+    accounts = related(inputs.lake, "person", entity)
+    return (
+        persons.rename({"profile_id": "person_id"})
+        .join(accounts, on="person_id", how="inner")
+        .rename({f"{entity}_id": "profile_id"})
+    )
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """The user ids and devices whose events may belong to some profiles."""
+
+    users: pl.Series
+    devices: pl.Series
+
+    def filter(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """`rows` of these visitors."""
+        return rows.filter(
+            pl.col("user_id").is_in(self.users.implode())
+            | pl.col("anonymous_id").is_in(self.devices.implode())
+        )
+
+
+def visitors(inputs: Inputs, entity: str, touched: pl.DataFrame) -> Visitors:
+    """The visitors of the profiles in `touched` (profile_id) of `entity`, and every device on
+    which they ever logged in."""
+    persons = touched
+    if entity != "person":
+        persons = (
+            related(inputs.lake, "person", entity)
+            .join(touched.lazy().rename({"profile_id": f"{entity}_id"}), on=f"{entity}_id")
+            .select(pl.col("person_id").alias("profile_id"))
+            .unique()
+            .collect()
+        )
+    members = (
+        inputs.scan("identity/graph", GRAPH)
+        .filter(pl.col("entity") == "person")
+        .join(persons.lazy(), on="profile_id", how="semi")
+        .select("identifier")
+        .collect()
+        .to_series()
+    )
+    users = _values_of(members, "user_id")
+    logged_in = (
+        inputs.scan("identity/logins", LOGINS)
+        .filter(pl.col("user_id").is_in(users.implode()))
+        .select("anonymous_id")
+        .unique()
+        .collect()
+        .to_series()
+    )
+    devices = pl.concat([_values_of(members, "anonymous_id"), logged_in]).unique()
+    return Visitors(users, devices)
+
+
+def _values_of(identifiers: pl.Series, kind: str) -> pl.Series:
+    prefix = f"{kind}:"
+    return identifiers.filter(identifiers.str.starts_with(prefix)).str.strip_prefix(prefix)
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+def record_rows(
+    inputs: Inputs, objects: Sequence[RecordObject], columns: Mapping[str, Kind]
+) -> pl.LazyFrame:
+    """The live records of `objects`: record and `columns` in their kinds."""
+    frames = [_object_rows(inputs, item, columns) for item in objects]
+    if not frames:
+        return pl.LazyFrame(
+            schema={"record": pl.String()} | {n: k.polars for n, k in columns.items()}
+        )
+    return pl.concat(frames)
+
+
+def _object_rows(inputs: Inputs, item: RecordObject, columns: Mapping[str, Kind]) -> pl.LazyFrame:
+    this = (pl.col("source") == item.source) & (pl.col("object") == item.object)
+    live = (
+        inputs.scan(f"records/{item.entity}", RECORDS)
+        .filter(this & ~pl.col("deleted") & pl.col("merged_into").is_null())
+        .select("record")
+    )
+    if not columns:
+        return live
+    fields = {name: item.field(name) for name in columns}
+    held = (
+        inputs.scan("records/values", RECORDS_VALUES)
+        .filter(this & pl.col("current") & pl.col("field").is_in(list(fields.values())))
+        .group_by("record")
+        .agg(
+            pl.col("value").filter(pl.col("field") == ref).max().alias(name)
+            for name, ref in fields.items()
+        )
+    )
+    return live.join(held, on="record", how="left").select(
+        "record", *(text_as(kind, name) for name, kind in columns.items())
+    )
+
+
+def record_owners(inputs: Inputs, entity: str) -> pl.LazyFrame:
+    """record → profile_id of `entity`: the profile's own records, and the records that point at
+    one of them by a relation named like the entity."""
+    graph = (
+        inputs.scan("identity/graph", GRAPH)
+        .filter(pl.col("entity") == entity)
+        .select("identifier", "profile_id")
+    )
+    own = graph.rename({"identifier": "record"}).select("record", "profile_id")
+    pointing = (
+        inputs.scan("records/relation", RELATION)
+        .filter(pl.col("kind") == entity)
+        .join(graph, left_on="to", right_on="identifier", how="inner")
+        .select(pl.col("from").alias("record"), "profile_id")
+    )
+    return pl.concat([own, pointing]).unique()
+
+
+def as_objects(specs: Sequence[ObjectSpec]) -> list[RecordObject]:
+    """The records room's object specs as the objects that traits may read."""
+    return [
+        RecordObject(spec.source, spec.object, spec.entity, dict(spec.mapping.columns))
+        for spec in specs
+    ]

@@ -1,0 +1,230 @@
+"""Which profiles a build has to compute again: those whose input moved since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from cdp_assets.identity import related
+from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.inputs import (
+    EVENTS_VALUES,
+    GRAPH,
+    IDENTITY_CHANGES,
+    LOGINS,
+    RECORDS,
+    RECORDS_VALUES,
+    RELATION,
+    Inputs,
+)
+from cdp_assets.profiles.model import Model, Origin
+from cdp_assets.profiles.observations import is_event_field
+from cdp_assets.profiles.sources import (
+    RecordObject,
+    columns_of,
+    event_rows,
+    event_table,
+    objects_of,
+    owned,
+    record_owners,
+)
+
+KEY = "profile_id"
+BELONGING = ("identity/groups", "records/relation")
+"""The tables that say which account a person belongs to."""
+IDS = {KEY: pl.Int64()}
+
+
+def input_keys(
+    inputs: Inputs, model: Model, objects: Sequence[RecordObject], sql: Sequence[str] = ()
+) -> list[str]:
+    """The tables whose news make a build of `model` necessary. sql: those its SQL files read."""
+    keys = {"identity/changes", "identity/graph", *sql}
+    fields = [ref for trait in model.survivors for ref in trait.fields]
+    if any(is_event_field(ref) for ref in fields):
+        keys.add("events/values")
+    if any(not is_event_field(ref) for ref in fields):
+        keys.add("records/values")
+    for origin in model.measures:
+        if origin.kind in ("events", "event"):
+            table = event_table(inputs, origin)
+            keys |= {"identity/logins"} | ({table.key} if table else {"events/catalogue"})
+        elif origin.kind == "records":
+            keys |= {"records/values", "records/relation"}
+            keys |= {f"records/{item.entity}" for item in objects_of(origin, objects)}
+        else:
+            keys.add(f"profiles/{origin.name}")
+        if model.entity != "person" and origin.kind != "records":
+            keys |= set(BELONGING)
+    return sorted(keys)
+
+
+def touched(
+    inputs: Inputs,
+    model: Model,
+    objects: Sequence[RecordObject],
+    clock: Clock,
+    last: Clock,
+) -> pl.DataFrame | None:
+    """profile_id of every profile of `model.entity` whose traits may differ from the last build,
+    gone ones too. None where only a full build can tell.
+
+    clock, last: what windows are measured against now, and were in the last build.
+    """
+    others = [o for o in model.measures if o.kind == "profiles"]
+    through_persons = model.entity != "person" and any(
+        o.kind in ("events", "event", "profiles") for o in model.measures
+    )
+    if through_persons and (
+        any(map(inputs.has_news, BELONGING))
+        or not _moved(inputs, "person").limit(1).collect().is_empty()
+    ):
+        # Who belongs to whom has moved, and only the new state is known.
+        return None
+    found = [_moved(inputs, model.entity), _values(inputs, model)]
+    for origin in model.measures:
+        if origin.kind in ("events", "event"):
+            found.extend(_events(inputs, model, origin, clock, last))
+        elif origin.kind == "records":
+            found.append(_records(inputs, model, origin, objects))
+    for origin in others:
+        found.append(_profiles(inputs, model.entity, origin.name))
+    return pl.concat(found).drop_nulls().unique().collect(engine="streaming")
+
+
+def _moved(inputs: Inputs, entity: str) -> pl.LazyFrame:
+    """Profiles that an identifier came to or left. The graph's feed has the identifiers that are
+    new, identity/changes those that moved."""
+    held = inputs.news("identity/graph", GRAPH).filter(pl.col("entity") == entity).select(KEY)
+    moves = inputs.news("identity/changes", IDENTITY_CHANGES).filter(pl.col("entity") == entity)
+    return pl.concat(
+        [held, moves.select(pl.col("from").alias(KEY)), moves.select(pl.col("to").alias(KEY))]
+    ).drop_nulls()
+
+
+def _graph(inputs: Inputs, entity: str) -> pl.LazyFrame:
+    return (
+        inputs.scan("identity/graph", GRAPH)
+        .filter(pl.col("entity") == entity)
+        .select("identifier", KEY)
+    )
+
+
+def _of_identifiers(inputs: Inputs, entity: str, identifiers: pl.LazyFrame) -> pl.LazyFrame:
+    """profile_id of the profiles that hold one of `identifiers` (identifier)."""
+    return _graph(inputs, entity).join(identifiers, on="identifier", how="semi").select(KEY)
+
+
+def _values(inputs: Inputs, model: Model) -> pl.LazyFrame:
+    fields = [ref for trait in model.survivors for ref in trait.fields]
+    told = inputs.news("events/values", EVENTS_VALUES) if any(map(is_event_field, fields)) else None
+    kept = (
+        inputs.news("records/values", RECORDS_VALUES)
+        if any(not is_event_field(ref) for ref in fields)
+        else None
+    )
+    identifiers = [
+        frame.filter(pl.col("field").is_in(fields)).select(pl.col(name).alias("identifier"))
+        for frame, name in ((told, "identifier"), (kept, "record"))
+        if frame is not None
+    ]
+    if not identifiers:
+        return pl.LazyFrame(schema=IDS)
+    return _of_identifiers(inputs, model.entity, pl.concat(identifiers))
+
+
+def _events(
+    inputs: Inputs, model: Model, origin: Origin, clock: Clock, last: Clock
+) -> list[pl.LazyFrame]:
+    entity = model.entity
+    found = [_owners(inputs, entity, event_rows(inputs, origin, {}, news=True))]
+    spans: set[tuple[datetime, datetime]] = set()
+    for days in {m.within for m in model.measures[origin] if m.within}:
+        before, after = last.window(days), clock.window(days)
+        spans |= {(before.since, after.since), (before.until, after.until)}
+    tests = [
+        (pl.col("timestamp") >= start) & (pl.col("timestamp") < end)
+        for start, end in sorted(spans)
+        if start < end
+    ]
+    if tests:
+        rows = event_rows(inputs, origin, {}).filter(pl.any_horizontal(tests))
+        found.append(_owners(inputs, entity, rows))
+    if inputs.has_news("identity/logins"):
+        found.append(_of_logins(inputs, entity))
+    return found
+
+
+def _owners(inputs: Inputs, entity: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    visits = rows.select("user_id", "anonymous_id", pl.col("timestamp").alias("at")).unique()
+    return owned(inputs, visits, entity).select(KEY)
+
+
+def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:
+    """Profiles of everybody who ever used a device whose log-ins moved: the events between them
+    may have changed hands."""
+    devices = inputs.news("identity/logins", LOGINS).select("anonymous_id").unique()
+    users = (
+        inputs.scan("identity/logins", LOGINS)
+        .join(devices, on="anonymous_id", how="semi")
+        .select("user_id")
+    )
+    gone = inputs.news("identity/logins", LOGINS).select("user_id")
+    persons = _of_identifiers(
+        inputs,
+        "person",
+        pl.concat(
+            [
+                pl.concat([users, gone]).select(
+                    pl.concat_str(pl.lit("user_id:"), "user_id").alias("identifier")
+                ),
+                devices.select(
+                    pl.concat_str(pl.lit("anonymous_id:"), "anonymous_id").alias("identifier")
+                ),
+            ]
+        ).unique(),
+    )
+    if entity == "person":
+        return persons
+    return _related(inputs, persons, "person", entity)
+
+
+def _related(inputs: Inputs, ids: pl.LazyFrame, other: str, entity: str) -> pl.LazyFrame:
+    return (
+        related(inputs.lake, other, entity)
+        .join(ids.rename({KEY: f"{other}_id"}), on=f"{other}_id", how="semi")
+        .select(pl.col(f"{entity}_id").alias(KEY))
+    )
+
+
+def _records(
+    inputs: Inputs, model: Model, origin: Origin, objects: Sequence[RecordObject]
+) -> pl.LazyFrame:
+    named = objects_of(origin, objects)
+    columns = columns_of(model.measures[origin])
+    fields = [item.field(column) for item in named for column in columns]
+    records = [
+        inputs.news("records/values", RECORDS_VALUES)
+        .filter(pl.col("field").is_in(fields))
+        .select("record")
+    ]
+    for entity in {item.entity for item in named}:
+        records.append(inputs.news(f"records/{entity}", RECORDS).select("record"))
+    of_records = (
+        record_owners(inputs, model.entity)
+        .join(pl.concat(records).unique(), on="record", how="semi")
+        .select(KEY)
+    )
+    pointed = (
+        inputs.news("records/relation", RELATION)
+        .filter(pl.col("kind") == model.entity)
+        .select(pl.col("to").alias("identifier"))
+    )
+    return pl.concat([of_records, _of_identifiers(inputs, model.entity, pointed)])
+
+
+def _profiles(inputs: Inputs, entity: str, other: str) -> pl.LazyFrame:
+    changed = inputs.news(f"profiles/{other}", {KEY: pl.Int64()})
+    return _related(inputs, changed, other, entity)
