@@ -8,21 +8,24 @@ that did not happen are removed, or swept by vacuum.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from .files import sync_file, sync_folder
+from .files import make_folder, sync
 from .schema import SEQ, Types
 from .table import Table
 
 CHECKPOINT_EVERY = 20
+LAST_CHECKPOINT = "_last_checkpoint"
+logger = logging.getLogger(__name__)
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
@@ -66,9 +69,7 @@ def delta_schema(types: Types) -> Schema:
 
 def create(root: Path, table: Table, types: Types) -> DeltaTable:
     """Make an empty table. Raises where one lies there already."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = root / "_delta_log"
-    log.mkdir(mode=0o700, exist_ok=True)
+    changed = make_folder(root / "_delta_log")
     made = DeltaTable.create(
         root,
         schema=delta_schema(types),
@@ -79,10 +80,8 @@ def create(root: Path, table: Table, types: Types) -> DeltaTable:
         configuration=configuration(table),
     )
     settle(root, made.version())
-    for folder in (root, *root.parents):
-        sync_folder(folder)
-        if folder.name == "lake" or folder.parent == folder:
-            break
+    for folder in changed:
+        sync(folder)
     return made
 
 
@@ -97,7 +96,7 @@ def configuration(table: Table) -> dict[str, str | None]:
     }
 
 
-def commit(
+def put(
     root: Path,
     handle: DeltaTable,
     *,
@@ -106,48 +105,58 @@ def commit(
     removes: Sequence[RemoveAction] = (),
     transactions: Mapping[str, int],
 ) -> int:
-    """Commit through the handle that the transactions were read from, and return the version once
-    it is on the disk. A commit of anyone else since then that touches the same transactions or
-    files makes it fail (CommitFailedError)."""
-    actions: list[Any] = [*removes, *adds]
-    handle.create_write_transaction(
-        actions,
-        mode="append",
-        schema=handle.schema(),
-        partition_by=list(partition_by),
-        commit_properties=CommitProperties(
-            max_commit_retries=0,
-            app_transactions=[Transaction(name, v) for name, v in transactions.items()],
-        ),
-        post_commithook_properties=_NO_HOOKS,
-    )
+    """Put the next log entry in place through the handle that the transactions were read from, and
+    return its version; `settle` makes it durable. A commit of anyone else since the handle was
+    opened that touches the same transactions or files makes it fail (CommitFailedError)."""
+    actions: list[AddAction | RemoveAction] = [*removes, *adds]
     version = handle.version() + 1
-    settle(root, version)
-    if version % CHECKPOINT_EVERY == 0:
-        checkpoint(root)
+    try:
+        handle.create_write_transaction(
+            actions,
+            mode="append",
+            schema=handle.schema(),
+            partition_by=list(partition_by),
+            commit_properties=CommitProperties(
+                max_commit_retries=0,
+                app_transactions=[Transaction(name, v) for name, v in transactions.items()],
+            ),
+            post_commithook_properties=_NO_HOOKS,
+        )
+    except Exception:
+        # The entry is linked to its name before its temporary name is removed: an error in
+        # between comes from a commit that has happened.
+        entry = log_entry(root, version)
+        if not (adds and entry.exists() and adds[0].path in entry.read_text()):
+            raise
     return version
 
 
 def settle(root: Path, version: int) -> None:
     """Make a commit durable: sync its log entry and the log's folder."""
     entry = log_entry(root, version)
-    os.chmod(entry, 0o600)
-    sync_file(entry)
-    sync_folder(entry.parent)
+    entry.chmod(0o600)
+    sync(entry)
+    sync(entry.parent)
 
 
 def checkpoint(root: Path) -> None:
-    """Write a checkpoint of the present version, synced before `_last_checkpoint` is relied on."""
+    """Write a checkpoint of the present version, so that opening reads few log entries."""
     handle = DeltaTable(root)
     handle.create_checkpoint()
     log = root / "_delta_log"
-    for path in log.glob(f"{handle.version():020}.checkpoint*.parquet"):
-        os.chmod(path, 0o600)
-        sync_file(path)
-    pointer = log / "_last_checkpoint"
-    os.chmod(pointer, 0o600)
-    sync_file(pointer)
-    sync_folder(log)
+    for path in (*log.glob(f"{handle.version():020}.checkpoint*.parquet"), log / LAST_CHECKPOINT):
+        path.chmod(0o600)
+        sync(path)
+    sync(log)
+
+
+def after(root: Path, version: int) -> None:
+    """A checkpoint every few versions. That it fails does not undo the commit it follows."""
+    if version % CHECKPOINT_EVERY == 0:
+        try:
+            checkpoint(root)
+        except (DeltaError, OSError) as error:
+            logger.warning("No checkpoint of %s: %s", root.name, type(error).__name__)
 
 
 def transactions(handle: DeltaTable, names: Sequence[str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake.transaction import AddAction, RemoveAction
 
 from . import commit as log
 from . import files
@@ -37,7 +38,7 @@ def migrate(root: Path, table: Table, handle: DeltaTable, change: Drift) -> Delt
             columns.append(pl.lit(None, dtype=dtype).alias(name))
         else:
             columns.append(pl.col(name).cast(dtype))
-    actions = []
+    actions: list[AddAction | RemoveAction] = []
     for file in files.live_files(handle, table.partition_by):
         rows = files.read(root, [file], stored, None).select(columns).collect()
         actions += files.write(
@@ -46,6 +47,7 @@ def migrate(root: Path, table: Table, handle: DeltaTable, change: Drift) -> Delt
             partition_by=table.partition_by,
             cluster_by=(),
             statistics=table.statistics,
+            rows_per_file=files.KEYED_ROWS if table.keyed else None,
         )
     # The one place where a commit replaces all files: the schema changes with them. It is safe
     # only because every writer holds the lock (beside one that does not, rows would be lost).

@@ -82,7 +82,12 @@ def _translate(what: str, key: str, error: Exception) -> LakeError:
             f"Table {key}: {what} failed, the disk is full. Nothing of this write is visible. "
             "Free some space, then run the step again."
         )
-    return Damaged(
+    advice = (
         f"Table {key}: {what} failed in the storage engine ({kind}; its text is left out because "
-        "it may quote rows). Not retried. Run `cdp fsck` to see whether the table is damaged."
+        "it may quote rows). Not retried. "
     )
+    if isinstance(error, pl.exceptions.PolarsError) and not isinstance(
+        error, pl.exceptions.ComputeError
+    ):
+        return LakeError(advice + "The rows or the declaration are of a kind not foreseen here.")
+    return Damaged(advice + "Run `cdp fsck` to see whether the table is damaged.")

@@ -15,7 +15,7 @@ from cdp_assets.settings import Settings
 
 from . import commit as log
 from .commit import Commit
-from .errors import FeedRewound, guarded
+from .errors import Damaged, FeedRewound, guarded
 from .lock import FileLocks, Locks
 from .schema import SEQ, TIME, TOMBSTONE, wider
 from .table import Table
@@ -85,6 +85,12 @@ class Lake:
             self._handles.pop(root, None)
             return None
         opened = guarded("opening", key, lambda: DeltaTable(root))
+        following = log.log_entry(root, opened.version() + 1)
+        if following.exists() and following.stat().st_size == 0:
+            raise Damaged(
+                f"Table {key}: the last log entry, {following.name}, is empty; a power cut cuts "
+                "like that. Not retried. Run `cdp fsck`: it names what to read again."
+            )
         mark = _newest(root, opened.version())
         if mark is not None:
             self._handles[root] = (mark, opened)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from .errors import DeclarationError, SchemaError
 
@@ -26,7 +27,7 @@ _REFUSED = set(" ,;{}()\n\t=\0")
 Types = Mapping[str, pl.DataType]
 
 
-def storable(dtype: pl.DataType | type[pl.DataType]) -> bool:
+def storable(dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether a column of this type can be kept without loss."""
     if dtype in _PLAIN:
         return True
@@ -41,7 +42,7 @@ def storable(dtype: pl.DataType | type[pl.DataType]) -> bool:
     return False
 
 
-def check_type(key: str, name: str, dtype: pl.DataType | type[pl.DataType]) -> None:
+def check_type(key: str, name: str, dtype: pl.DataType | DataTypeClass) -> None:
     """Raise DeclarationError where a declared column cannot be stored as it is declared."""
     if not name or _REFUSED & set(name):
         raise DeclarationError(
@@ -85,7 +86,7 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     return None
 
 
-def _full(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+def _full(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype
 
 

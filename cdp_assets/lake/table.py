@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from .errors import DeclarationError
 from .schema import SEQ, TOMBSTONE, check_type
@@ -36,7 +37,7 @@ class Table:
     """
 
     key: str
-    schema: Mapping[str, pl.DataType | type[pl.DataType]]
+    schema: Mapping[str, pl.DataType | DataTypeClass]
     primary_key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
@@ -67,6 +68,12 @@ class Table:
             for name in getattr(self, role):
                 if name not in self.schema:
                     raise DeclarationError(f"Table {self.key}: {role} names {name}, no column.")
+        for name in self.primary_key:
+            dtype = self.schema[name]
+            if dtype in (pl.Float32, pl.Float64) or dtype.is_nested():
+                raise DeclarationError(
+                    f"Table {self.key}: key column {name} is {dtype}; keys compare exactly."
+                )
         for name in self.partition_by:
             if name in self.personal:
                 raise DeclarationError(
@@ -102,5 +109,5 @@ class Table:
         return columns
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype

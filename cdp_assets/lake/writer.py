@@ -8,7 +8,7 @@ files that hold news.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,17 +20,10 @@ from cdp_assets.settings import crash_point
 
 from . import commit as log
 from . import drift, files
+from . import rows as checks
 from .commit import Commit
-from .errors import (
-    Conflict,
-    KeyViolation,
-    LakeError,
-    SchemaError,
-    ScopeError,
-    StaleWatermark,
-    guarded,
-)
-from .schema import SEQ, TIME, TOMBSTONE, check_names, declared_drift, fit, rows_to_declared
+from .errors import Conflict, LakeError, StaleWatermark, guarded
+from .schema import SEQ, TIME, TOMBSTONE, check_names, declared_drift, fit
 from .table import Table
 
 _ATTEMPTS = 5
@@ -41,8 +34,12 @@ _NAMED = "__named"
 
 @dataclass
 class Writer:
-    """One write under the table's lock. peek: a handle of the newest version, None for no table;
-    a conflict with someone who holds no lock is retried with a fresh one."""
+    """One write under the table's lock.
+
+    peek: a handle of the newest version, None where there is no table. What is read from it and
+        what is committed go through the same handle; a conflict with someone who holds no lock is
+        retried from the start with a fresh one.
+    """
 
     table: Table
     root: Path
@@ -50,25 +47,38 @@ class Writer:
     suppressed: Callable[[pl.DataFrame], pl.DataFrame] | None
     clock: Callable[[], datetime]
     peek: Callable[[], DeltaTable | None]
+    _made: list[AddAction] = field(default_factory=list)
 
     def run(self, action: Callable[[Writer], Commit]) -> Commit:
         """Run `append`, `merge` … of this writer, again after a conflict, and return its commit."""
         for name, version in self.watermarks.items():
             if not name or name.startswith("_") or version < 0:
-                raise LakeError(f"Table {self.table.key}: {name!r} ({version}) is no watermark.")
+                raise LakeError(
+                    f"Table {self.table.key}: a watermark has a name without leading underscore "
+                    f"and a version from 0, not {name!r}: {version}. Nothing written."
+                )
         for _ in range(_ATTEMPTS - 1):
             try:
-                return guarded("writing", self.table.key, lambda: action(self))
+                return self._attempt(action)
             except Conflict:
                 continue
-        return guarded("writing", self.table.key, lambda: action(self))
+        return self._attempt(action)
+
+    def _attempt(self, action: Callable[[Writer], Commit]) -> Commit:
+        self._made = []
+        try:
+            return guarded("writing", self.table.key, lambda: action(self))
+        except BaseException:
+            files.discard(self.root, self._made)
+            raise
 
     def append(self, rows: pl.DataFrame) -> Commit:
         """See `OpenTable.append`."""
         self._only(keyed=False, verb="append", instead="merge")
         handle = self.peek()
-        if self.watermarks and not self._news(handle):
+        if self.watermarks and self._done(handle):
             return self._same(handle, rows.height)
+        self._moves(handle)
         rows = self._admit(rows)
         if rows.is_empty() and not self.watermarks:
             return self._same(handle, 0)
@@ -78,50 +88,37 @@ class Writer:
     def merge(self, rows: pl.DataFrame) -> Commit:
         """See `OpenTable.merge`."""
         self._only(keyed=True, verb="merge", instead="append")
-        return self._upsert(self._keyed(self._admit(rows)), scope=None)
+        rows = self._admit(rows)
+        checks.check_keys(rows, self.table)
+        return self._upsert(rows, scope=None)
 
     def replace(self, rows: pl.DataFrame, scope: pl.DataFrame) -> Commit:
         """See `OpenTable.replace`."""
-        allowed = {*self.table.primary_key, *self.table.partition_by}
-        if not scope.columns or not allowed.issuperset(scope.columns):
-            raise ScopeError(
-                f"Table {self.table.key}: a scope is made of key or partition columns "
-                f"({', '.join(sorted(allowed)) or 'the table has none'}), not "
-                f"{', '.join(scope.columns) or 'nothing'}. Not retried, nothing written."
-            )
-        declared = self.table.stored()
-        scope = rows_to_declared(scope, {n: declared[n] for n in scope.columns}, self.table.key)
-        scope = scope.unique()
+        scope = checks.check_scope(scope, self.table)
         rows = self._admit(rows)
-        outside = rows.join(scope, on=scope.columns, how="anti", nulls_equal=True).height
-        if outside:
-            raise ScopeError(
-                f"Table {self.table.key}: {outside} of {rows.height} rows lie outside the scope "
-                f"({', '.join(scope.columns)}) they replace. Not retried, nothing written."
-            )
-        if self.table.keyed:
-            return self._upsert(self._keyed(rows), scope=scope)
-        return self._swap(rows, scope)
+        checks.check_inside(rows, scope, self.table)
+        if not self.table.keyed:
+            return self._swap(rows, scope)
+        checks.check_keys(rows, self.table)
+        return self._upsert(rows, scope=scope)
 
     def delete(self, keys: pl.DataFrame) -> Commit:
         """See `OpenTable.delete`."""
         self._only(keyed=True, verb="delete", instead="replace")
-        declared = self.table.stored()
-        key = self.table.primary_key
-        missing = [name for name in key if name not in keys.columns]
-        if missing:
-            raise SchemaError(f"Table {self.table.key}: keys lack {', '.join(missing)}.")
-        keys = rows_to_declared(keys.select(key), {n: declared[n] for n in key}, self.table.key)
-        keys = keys.unique()
+        checks.exactly(keys, self.table.primary_key, self.table)
+        keys = keys.select(self.table.primary_key).unique()
         handle = self.peek()
-        self._news(handle)
-        if handle is None:
-            return self._finish(None, pl.DataFrame(schema=self.table.stored()), Commit(0, 0))
-        old = self._matching(handle, keys, None).drop(_FILE, _INSIDE)
+        moves = self._moves(handle)
+        if handle is None or keys.is_empty():
+            return self._upsert(self._admit(pl.DataFrame(schema=self.table.schema)), scope=None)
+        if declared_drift(log.stored_types(handle), self.table.stored(), (), self.table.key):
+            handle, _ = self._ready(handle, pl.DataFrame(schema=self.table.schema))
+        old = self._matching(handle, keys, None)
         doomed = old.filter(pl.col(TOMBSTONE).is_null())
-        return self._finish(
-            handle, self._tombstones(doomed), Commit(0, 0, deleted=doomed.height), gone=doomed
-        )
+        if doomed.is_empty() and not moves:
+            return self._same(handle, 0)
+        written = self._tombstones(doomed).drop(_FILE, _INSIDE, SEQ)
+        return self._exchange(handle, doomed, written, Commit(0, 0, deleted=doomed.height))
 
     def truncate(self, after_seq: int) -> Commit:
         """See `OpenTable.truncate`."""
@@ -129,21 +126,20 @@ class Writer:
         handle = self.peek()
         if handle is None or log.seq_of(handle) <= after_seq:
             return self._same(handle, 0)
-        late = [
-            file
-            for file in files.live_files(handle, self.table.partition_by)
-            if file.most.get(SEQ) is None or file.most[SEQ] > after_seq
-        ]
         stored = log.stored_types(handle)
-        removes, adds, gone = [], [], 0
-        for file in late:
+        removes: list[RemoveAction] = []
+        adds: list[AddAction] = []
+        gone = 0
+        for file in files.live_files(handle, self.table.partition_by):
+            newest = file.most.get(SEQ)
+            if newest is not None and newest <= after_seq:
+                continue
             rows = files.read(self.root, [file], stored, None).collect()
             rest = rows.filter(pl.col(SEQ) <= after_seq)
-            if rest.height == rows.height:
-                continue
-            gone += rows.height - rest.height
-            removes.append(file.removal())
-            adds += self._write(rest)
+            if rest.height < rows.height:
+                gone += rows.height - rest.height
+                removes.append(file.removal())
+                adds += self._write(rest)
         if not gone:
             return self._same(handle, 0)
         return self._log(handle, adds, removes, Commit(0, 0, deleted=gone), grows=False)
@@ -154,72 +150,44 @@ class Writer:
         if self.table.keyed != keyed:
             has = "a" if self.table.keyed else "no"
             raise LakeError(
-                f"Table {self.table.key} has {has} primary key: {instead}, not {verb}, writes it."
+                f"Table {self.table.key} has {has} primary key: use {instead}, not {verb}. "
+                "Not retried, nothing written."
             )
 
     def _admit(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows that may be stored, with their types checked against the declaration."""
+        # Asked under the lock, right before the write: an erasure that ran while these rows were
+        # on their way is known by now.
         if self.suppressed is not None:
             rows = self.suppressed(rows)
-        key = self.table.key
-        rows = rows.drop(SEQ, TOMBSTONE, strict=False)
-        check_names(
-            [*self.table.stored(), *(n for n in rows.columns if n not in self.table.schema)], key
-        )
-        declared = {n: t for n, t in self.table.stored().items() if n in self.table.schema}
-        if self.table.evolves:
-            return rows
-        extra = [name for name in rows.columns if name not in declared]
-        if extra:
-            raise SchemaError(
-                f"Table {key}: {', '.join(extra)} not declared, and the table does not evolve. "
-                "Not retried, nothing written. Declare the columns or drop them."
-            )
-        return rows_to_declared(rows, declared, key)
+        return checks.admit(rows, self.table)
 
-    def _keyed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows, once their primary key is known to hold: declared type, no null, no double."""
-        key = self.table.primary_key
-        missing = [name for name in key if name not in rows.columns]
-        declared = self.table.stored()
-        wrong = [
-            n for n in key if n in rows.columns and rows.schema[n] not in (declared[n], pl.Null)
-        ]
-        if missing or wrong:
-            raise SchemaError(
-                f"Table {self.table.key}: key column {', '.join(missing + wrong)} is missing or "
-                "not of its declared type. Not retried, nothing written."
-            )
-        nulls = rows.select(pl.any_horizontal(pl.col(key).is_null()).sum()).item()
-        doubles = rows.height - rows.select(key).n_unique() if rows.height else 0
-        if nulls or doubles:
-            raise KeyViolation(
-                f"Table {self.table.key}: of {rows.height} rows {nulls} have a null in the key "
-                f"({', '.join(key)}) and {doubles} repeat another's. Not retried, nothing written: "
-                "a null never matches, so each run would insert it again."
-            )
-        return rows
+    def _stored_marks(self, handle: DeltaTable | None) -> dict[str, int]:
+        if handle is None:
+            return dict.fromkeys(self.watermarks, 0)
+        return log.transactions(handle, list(self.watermarks))
 
-    def _news(self, handle: DeltaTable | None) -> bool:
-        """Whether a watermark moves on. Raises where one would move back."""
-        if not self.watermarks:
-            return False
-        stored = {} if handle is None else log.transactions(handle, list(self.watermarks))
-        behind = [n for n, v in self.watermarks.items() if v < stored.get(n, 0)]
+    def _done(self, handle: DeltaTable | None) -> bool:
+        """Whether all watermarks are stored already."""
+        stored = self._stored_marks(handle)
+        return handle is not None and all(v <= stored[n] for n, v in self.watermarks.items())
+
+    def _moves(self, handle: DeltaTable | None) -> bool:
+        """Whether a watermark moves on. Raises StaleWatermark where one would move back."""
+        stored = self._stored_marks(handle)
+        behind = [name for name, version in self.watermarks.items() if version < stored[name]]
         if behind:
             raise StaleWatermark(
                 f"Table {self.table.key}: it holds newer input of {', '.join(behind)} than these "
                 "rows were made from; another run was faster. Nothing written. Run the step again; "
                 "where an input was restored or made anew, move this table away and rebuild it."
             )
-        if handle is None:
-            return True
-        return any(v > stored.get(n, 0) for n, v in self.watermarks.items())
+        return any(version > stored[name] for name, version in self.watermarks.items())
 
     def _ready(
         self, handle: DeltaTable | None, rows: pl.DataFrame
     ) -> tuple[DeltaTable, pl.DataFrame]:
-        """A handle of a table that rows fit into, made or migrated where needed, and the rows."""
+        """A handle of a table that the rows fit into, made or migrated where needed, and the rows
+        in its columns."""
         key = self.table.key
         wanted = self.table.stored()
         if handle is None:
@@ -235,79 +203,70 @@ class Writer:
             if change:
                 handle = drift.migrate(self.root, self.table, handle, change)
                 stored = log.stored_types(handle)
-        body = {n: t for n, t in stored.items() if n not in (SEQ, TOMBSTONE)}
-        columns = [
-            pl.col(n) if rows.schema.get(n) == t
-            else pl.col(n).cast(t) if n in rows.columns
-            else pl.lit(None, dtype=t).alias(n)
-            for n, t in body.items()
-        ]  # fmt: skip
+        columns = []
+        for name, dtype in stored.items():
+            if name in (SEQ, TOMBSTONE):
+                continue
+            if name not in rows.columns:
+                columns.append(pl.lit(None, dtype=dtype).alias(name))
+            elif rows.schema[name] == dtype:
+                columns.append(pl.col(name))
+            else:  # a wider type is stored than declared or brought
+                columns.append(pl.col(name).cast(dtype))
         return handle, rows.select(columns)
 
     def _upsert(self, rows: pl.DataFrame, scope: pl.DataFrame | None) -> Commit:
         handle = self.peek()
-        moves = self._news(handle)
-        if rows.is_empty() and scope is None and not moves:
-            return self._same(handle, 0)
-        if rows.is_empty() and handle is None and not moves:
+        moves = self._moves(handle)
+        if rows.is_empty() and not moves and (scope is None or handle is None):
             return self._same(handle, 0)
         handle, rows = self._ready(handle, rows)
         key = list(self.table.primary_key)
         old = self._matching(handle, rows.select(key), scope)
-        inside = old.filter(_INSIDE).drop(_FILE, _INSIDE)
-        old = old.drop(_FILE, _INSIDE)
-        doomed = inside.filter(pl.col(TOMBSTONE).is_null()).join(rows, on=key, how="anti")
-        state = self._compare(rows, old)
-        fresh = rows.filter(state != "unchanged")
+        state = checks.compare(rows, old, self.table)
+        fresh = rows.filter(state != checks.UNCHANGED)
+        doomed = old.filter(pl.col(_INSIDE) & pl.col(TOMBSTONE).is_null())
+        doomed = doomed.join(rows, on=key, how="anti")
         counts = dict(state.value_counts().iter_rows())
-        written = pl.concat(
-            [
-                fresh.with_columns(pl.lit(None, dtype=TIME).alias(TOMBSTONE)),
-                self._tombstones(doomed).drop(SEQ).select(*fresh.columns, TOMBSTONE),
-            ]
+        done = Commit(
+            0,
+            0,
+            inserted=counts.get(checks.INSERTED, 0),
+            updated=counts.get(checks.UPDATED, 0),
+            deleted=doomed.height,
+            unchanged=counts.get(checks.UNCHANGED, 0),
         )
-        gone = pl.concat([fresh.select(key), doomed.select(key)])
-        return self._finish(
-            handle,
-            written,
-            Commit(
-                0,
-                0,
-                inserted=counts.get("inserted", 0),
-                updated=counts.get("updated", 0),
-                deleted=doomed.height,
-                unchanged=counts.get("unchanged", 0),
-            ),
-            gone=gone.join(old, on=key, how="semi"),
-        )
+        if fresh.is_empty() and doomed.is_empty() and not moves:
+            return self._same(handle, done.unchanged)
+        live = fresh.with_columns(pl.lit(None, dtype=TIME).alias(TOMBSTONE))
+        ended = self._tombstones(doomed).select(live.columns)
+        gone = old.join(pl.concat([fresh.select(key), doomed.select(key)]), on=key, how="semi")
+        return self._exchange(handle, gone, pl.concat([live, ended]), done)
 
     def _swap(self, rows: pl.DataFrame, scope: pl.DataFrame) -> Commit:
-        """Replace the rows of whole partitions of a table without key."""
+        """Replace whole partitions of a table without key; equal ones are left alone."""
         handle = self.peek()
-        moves = self._news(handle)
+        moves = self._moves(handle)
         if rows.is_empty() and handle is None and not moves:
             return self._same(handle, 0)
         handle, rows = self._ready(handle, rows)
         stored = log.stored_types(handle)
-        removes, adds, kept = [], [], []
-        candidates = files.prune(
-            files.live_files(handle, self.table.partition_by), scope, self.table.statistics
-        )
-        for file in candidates:
-            present = files.read(self.root, [file], stored, None).collect()
-            rest = present.join(scope, on=scope.columns, how="anti", nulls_equal=True)
-            if rest.height < present.height:
-                kept.append(present.join(scope, on=scope.columns, how="semi", nulls_equal=True))
-                removes.append((file, rest))
-        before = pl.concat(kept).select(rows.columns) if kept else rows.clear()
-        if _same_rows(before, rows):
-            return self._finish(handle, rows.clear(), Commit(0, 0, unchanged=rows.height))
-        for _, rest in removes:
-            adds += self._write(rest)
-        seq = log.seq_of(handle) + 1
-        adds += self._write(rows.with_columns(pl.lit(seq, dtype=pl.Int64).alias(SEQ)))
+        live = files.live_files(handle, self.table.partition_by)
+        columns = scope.columns
+        near = [
+            file
+            for file in files.prune(live, scope, self.table.statistics)
+            if pl.DataFrame([[file.partition[n]] for n in columns], schema=scope.schema)
+            .join(scope, on=columns, how="semi", nulls_equal=True)
+            .height
+        ]
+        before = files.read(self.root, near, stored, None).select(rows.columns).collect()
+        if checks.same_rows(before, rows):
+            if not moves:
+                return self._same(handle, rows.height)
+            return self._commit(handle, rows.clear(), Commit(0, 0, unchanged=rows.height))
         done = Commit(0, 0, inserted=rows.height, deleted=before.height)
-        return self._log(handle, adds, [f.removal() for f, _ in removes], done, grows=True)
+        return self._commit(handle, rows, done, (), [file.removal() for file in near])
 
     def _matching(
         self, handle: DeltaTable, keys: pl.DataFrame, scope: pl.DataFrame | None
@@ -321,87 +280,57 @@ class Writer:
         near = files.prune(live, keys, self.table.statistics)
         if scope is not None:
             paths = {file.path for file in near}
-            near += [
-                f for f in files.prune(live, scope, self.table.statistics) if f.path not in paths
-            ]
+            more = files.prune(live, scope, self.table.statistics)
+            near += [file for file in more if file.path not in paths]
         key = list(self.table.primary_key)
-        narrow = list(dict.fromkeys([*key, *(scope.columns if scope is not None else [])]))
-        named = keys.lazy().with_columns(pl.lit(True).alias(_NAMED))
-        found = files.read(self.root, near, stored, _FILE).select(*narrow, _FILE)
+        columns = list(dict.fromkeys([*key, *(scope.columns if scope is not None else [])]))
+        found = files.read(self.root, near, stored, _FILE).select(*columns, _FILE)
         if scope is None:
-            hits = found.join(keys.lazy(), on=key, how="semi").with_columns(
-                pl.lit(False).alias(_INSIDE)
-            )
+            hits = found.join(keys.lazy(), on=key, how="semi")
+            hits = hits.with_columns(pl.lit(value=False).alias(_INSIDE))
         else:
-            inside = scope.lazy().with_columns(pl.lit(True).alias(_INSIDE))
+            inside = scope.lazy().with_columns(pl.lit(value=True).alias(_INSIDE))
+            named = keys.lazy().with_columns(pl.lit(value=True).alias(_NAMED))
             hits = (
                 found.join(inside, on=scope.columns, how="left", nulls_equal=True)
                 .join(named, on=key, how="left")
-                .filter(pl.col(_INSIDE).is_not_null() | pl.col(_NAMED).is_not_null())
-                .with_columns(pl.col(_INSIDE).fill_null(value=False))
+                .with_columns(pl.col(_INSIDE, _NAMED).fill_null(value=False))
+                .filter(pl.col(_INSIDE) | pl.col(_NAMED))
             )
         index = hits.select(*key, _FILE, _INSIDE).collect()
         holders = set(index[_FILE].unique())
-        touched = [file for file in near if str(self.root / files.local(file.path)) in holders]
+        touched = [file for file in near if self._path(file) in holders]
         return (
             files.read(self.root, touched, stored, _FILE)
             .join(index.lazy(), on=[*key, _FILE], how="inner")
             .collect()
         )
 
-    def _compare(self, rows: pl.DataFrame, old: pl.DataFrame) -> pl.Series:
-        """Of each row: inserted, updated or unchanged. A null equals a null, NaN equals NaN."""
-        key = list(self.table.primary_key)
-        content = [n for n in rows.columns if n not in key and n not in self.table.stamps]
-        if old.is_empty():
-            return pl.Series("state", ["inserted"], dtype=pl.String).new_from_index(0, rows.height)
-        marked = old.select(
-            *key,
-            *(pl.col(n).alias("old:" + n) for n in content),
-            (pl.col(TOMBSTONE).is_not_null()).alias("old:gone"),
-        )
-        pairs = rows.select(*key, *content).join(marked, on=key, how="left", maintain_order="left")
-        differs = [pl.col(n).ne_missing(pl.col("old:" + n)) for n in content]
-        return pairs.select(
-            pl.when(pl.col("old:gone").is_null() | pl.col("old:gone"))
-            .then(pl.lit("inserted"))
-            .when(pl.any_horizontal(differs) if differs else pl.lit(value=False))
-            .then(pl.lit("updated"))
-            .otherwise(pl.lit("unchanged"))
-            .alias("state")
-        ).to_series()
+    def _path(self, file: files.DataFile) -> str:
+        return str(self.root / files.local(file.path))
 
     def _tombstones(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(pl.lit(self.clock(), dtype=TIME).alias(TOMBSTONE))
 
-    def _finish(
-        self,
-        handle: DeltaTable | None,
-        written: pl.DataFrame,
-        done: Commit,
-        gone: pl.DataFrame | None = None,
+    def _exchange(
+        self, handle: DeltaTable, gone: pl.DataFrame, written: pl.DataFrame, done: Commit
     ) -> Commit:
-        """Commit `written` in place of the rows whose keys are in `gone`."""
-        if written.is_empty() and not self._news(handle):
-            return self._same(handle, done.unchanged)
-        if handle is None:
-            handle = log.create(self.root, self.table, self.table.stored())
+        """Commit `written` in place of the stored rows `gone` (with their file)."""
+        key = list(self.table.primary_key)
+        stored = log.stored_types(handle)
         removes: list[RemoveAction] = []
         adds: list[AddAction] = []
-        if gone is not None and gone.height:
-            key = list(self.table.primary_key)
-            stored = log.stored_types(handle)
-            near = files.prune(
-                files.live_files(handle, self.table.partition_by),
-                gone.select(key),
-                self.table.statistics,
+        holders = set(gone[_FILE].unique())
+        for file in files.live_files(handle, self.table.partition_by) if holders else []:
+            if self._path(file) not in holders:
+                continue
+            rest = (
+                files.read(self.root, [file], stored, None)
+                .collect()
+                .join(gone, on=key, how="anti", maintain_order="left")
             )
-            for file in near:
-                present = files.read(self.root, [file], stored, None).collect()
-                rest = present.join(gone, on=key, how="anti")
-                if rest.height < present.height:
-                    removes.append(file.removal())
-                    adds += self._write(rest)
+            removes.append(file.removal())
+            adds += self._write(rest)
         return self._commit(handle, written, done, adds, removes)
 
     def _commit(
@@ -426,8 +355,8 @@ class Writer:
         grows: bool,
     ) -> Commit:
         seq = log.seq_of(handle) + (1 if grows else 0)
-        crash_point("lake:after-data")
-        version = log.commit(
+        crash_point("lake:before-commit")
+        version = log.put(
             self.root,
             handle,
             partition_by=self.table.partition_by,
@@ -435,6 +364,10 @@ class Writer:
             removes=removes,
             transactions=self.watermarks | ({SEQ: seq} if grows else {}),
         )
+        self._made = []  # part of the table now, whatever comes
+        crash_point("lake:after-commit")
+        log.settle(self.root, version)
+        log.after(self.root, version)
         return replace(done, seq=seq, version=version)
 
     def _same(self, handle: DeltaTable | None, unchanged: int) -> Commit:
@@ -443,19 +376,13 @@ class Writer:
         return Commit(log.seq_of(handle), handle.version(), unchanged=unchanged)
 
     def _write(self, rows: pl.DataFrame) -> list[AddAction]:
-        return files.write(
+        made = files.write(
             self.root,
             rows,
             partition_by=self.table.partition_by,
             cluster_by=self.table.cluster_by,
             statistics=self.table.statistics,
+            rows_per_file=files.KEYED_ROWS if self.table.keyed else None,
         )
-
-
-def _same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
-    """Whether two frames hold the same rows, in any order. May say no where only rows that differ
-    in a nested column alone stand in another order."""
-    if one.height != other.height:
-        return False
-    plain = [n for n, t in one.schema.items() if not t.is_nested()]
-    return one.sort(plain).equals(other.sort(plain)) if plain else one.equals(other)
+        self._made += made
+        return made
