@@ -1,0 +1,235 @@
+"""The ledger of syncs: what was about to be sent, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import polars as pl
+from sqlalchemy import Row, insert, select, update
+
+from cdp_assets.store import letters
+from cdp_assets.store.models import LedgerRow
+
+if TYPE_CHECKING:
+    from cdp_assets.store.database import Store
+
+Outcome = Literal["ok", "failed", "lost", "unknown"]
+Texts = Mapping[str, str | None]
+
+_TOLD_SCHEMA: dict[str, Any] = {
+    "id": pl.Int64(),
+    "source": pl.String(),
+    "object": pl.String(),
+    "record_id": pl.String(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "told_at": pl.Datetime("us", "UTC"),
+    "outcome": pl.String(),
+}
+_texts = msgspec.json.Decoder(dict[str, str | None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """A row about to be sent.
+
+    fields: field → canonical text in the outside system's form. asked: the profile's own text of
+    those fields where it differs. digest: of everything asked of this row.
+    """
+
+    profile_id: int
+    source: str
+    object: str
+    record_id: str | None
+    op: str
+    key_field: str | None = None
+    key_value: str | None = None
+    fields: Texts
+    asked: Texts
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of the ledger row `id`. `message` holds no value of the row."""
+
+    id: int
+    outcome: Outcome
+    record_id: str | None = None
+    created: bool = False
+    error_class: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A ledger row as it stands."""
+
+    id: int
+    sync: str
+    plan: str
+    profile_id: int
+    source: str
+    object: str
+    record_id: str | None
+    op: str
+    key_field: str | None
+    key_value: str | None
+    fields: Texts
+    asked: Texts
+    digest: str
+    intent_at: datetime
+    outcome: str | None
+    created: bool
+    error_class: str | None
+
+    @property
+    def record(self) -> str | None:
+        """`source.Object:id`, None while the record has no id."""
+        return f"{self.source}.{self.object}:{self.record_id}" if self.record_id else None
+
+    @property
+    def target(self) -> str:
+        """The record's ref, or that of a record still to be created."""
+        return self.record or f"{self.source}.{self.object}:(new)"
+
+
+def announce(
+    store: Store, sync: str, plan: str, run_id: str, intents: Sequence[Intent], now: datetime
+) -> list[int]:
+    """Write intents, all or none, durably; their ledger ids, in the order given."""
+    if not intents:
+        return []
+    rows = [
+        {
+            "sync": sync,
+            "plan": plan,
+            "run_id": run_id,
+            "profile_id": i.profile_id,
+            "source": i.source,
+            "object": i.object,
+            "record_id": i.record_id,
+            "op": i.op,
+            "key_field": i.key_field,
+            "key_value": i.key_value,
+            "fields": _json(i.fields),
+            "asked": _json(i.asked) if i.asked else None,
+            "digest": i.digest,
+            "intent_at": now,
+            "created": False,
+        }
+        for i in intents
+    ]
+    with store.write_ledger() as connection:
+        statement = insert(LedgerRow).returning(LedgerRow.id, sort_by_parameter_order=True)
+        return [int(row[0]) for row in connection.execute(statement, rows)]
+
+
+def answer(
+    store: Store, entries: Sequence[Entry], answers: Iterable[Answer], now: datetime
+) -> None:
+    """Write what became of announced rows, with their dead letters, all or none."""
+    by_id = {entry.id: entry for entry in entries}
+    with store.write() as connection:
+        for found in answers:
+            entry = by_id[found.id]
+            values: dict[str, Any] = {
+                "outcome": found.outcome,
+                "outcome_at": now,
+                "created": found.created,
+                "error_class": found.error_class,
+                "code": found.code,
+            }
+            if found.record_id is not None:
+                values["record_id"] = found.record_id
+            connection.execute(
+                update(LedgerRow)
+                .where(LedgerRow.id == found.id, LedgerRow.outcome.is_(None))
+                .values(**values)
+            )
+            key = letters.Key(entry.sync, entry.profile_id, entry.target)
+            if found.outcome == "ok":
+                letters.settle(connection, key, now)
+            elif found.outcome in ("failed", "unknown"):
+                letters.put(
+                    connection,
+                    key,
+                    op=entry.op,
+                    digest=entry.digest,
+                    error_class=found.error_class or "data",
+                    code=found.code,
+                    message=found.message or "refused without a reason",
+                    now=now,
+                )
+
+
+def pending(store: Store, sync: str) -> list[Entry]:
+    """Rows announced and never answered: a run was killed, or no answer came."""
+    return _entries(
+        store, select(LedgerRow).where(LedgerRow.sync == sync, LedgerRow.outcome.is_(None))
+    )
+
+
+def entries(store: Store, sync: str, after: int = 0, *, plan: str | None = None) -> list[Entry]:
+    """Rows of a sync with an id above `after`, in the order of their ids."""
+    statement = select(LedgerRow).where(LedgerRow.sync == sync, LedgerRow.id > after)
+    if plan is not None:
+        statement = statement.where(LedgerRow.plan == plan)
+    return _entries(store, statement)
+
+
+def told(store: Store, after_id: int = 0) -> pl.DataFrame:
+    """What syncs told outside systems, a row a field, with ledger ids above `after_id`.
+
+    Columns: id Int64, source, object, record_id (null while a record to be created has none),
+    field, value String (canonical text in the system's form, null: cleared), told_at
+    Datetime[us, UTC], outcome String: null while nobody knows, `ok`, or `failed` (refused, or it
+    never took effect). The fields of one row share its id.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in _TOLD_SCHEMA}
+    statement = (
+        select(
+            LedgerRow.id,
+            LedgerRow.source,
+            LedgerRow.object,
+            LedgerRow.record_id,
+            LedgerRow.fields,
+            LedgerRow.intent_at,
+            LedgerRow.outcome,
+        )
+        .where(LedgerRow.id > after_id)
+        .order_by(LedgerRow.id)
+    )
+    with store.read() as connection:
+        for id_, source, object_, record_id, fields, at, outcome in connection.execute(statement):
+            said = outcome if outcome in (None, "ok") else "failed"
+            for field, value in _texts.decode(fields).items():
+                row = (id_, source, object_, record_id, field, value, at, said)
+                for name, item in zip(columns, row, strict=True):
+                    columns[name].append(item)
+    return pl.DataFrame(columns, schema=_TOLD_SCHEMA)
+
+
+def _entries(store: Store, statement: Any) -> list[Entry]:
+    with store.read() as connection:
+        rows = connection.execute(statement.order_by(LedgerRow.id)).all()
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Row[Any]) -> Entry:
+    m = row._mapping
+    names = [n for n in Entry.__dataclass_fields__ if n not in ("fields", "asked")]
+    return Entry(
+        fields=_texts.decode(m["fields"]),
+        asked=_texts.decode(m["asked"]) if m["asked"] else {},
+        **{name: m[name] for name in names},
+    )
+
+
+def _json(texts: Texts) -> str:
+    return msgspec.json.encode(dict(sorted(texts.items()))).decode()
