@@ -73,6 +73,52 @@ def pull_live(
         )
 
 
+def pull_range(
+    lake: Lake,
+    source: Source,
+    object_name: str,
+    first: datetime,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    run_id: str,
+    *,
+    descriptions: Path | None = None,
+) -> PullResult:
+    """Pull a range of days [start, end) as one window: live where it holds `now`, else a backfill.
+
+    first: the configured start. A live range that reaches back to the cursor begins OVERLAP before
+    it; one that begins after it leaves the gap to a later pull, as any window does.
+    """
+    if end <= now:
+        with lake.step(f"raw/{source.name}/{object_name}/backfill"):
+            return pull_window(
+                lake,
+                source,
+                object_name,
+                start,
+                end,
+                kind="backfill",
+                now=now,
+                run_id=run_id,
+                descriptions=descriptions,
+            )
+    with lake.step(f"raw/{source.name}/{object_name}/live"):
+        reached = windows.cursor(lake, source.name, object_name, first)
+        begin = min(start, reached - windows.OVERLAP) if start <= reached else start
+        return pull_window(
+            lake,
+            source,
+            object_name,
+            max(first, begin),
+            now,
+            kind="live",
+            now=now,
+            run_id=run_id,
+            descriptions=descriptions,
+        )
+
+
 def has_news(lake: Lake, source: Source, object_name: str, start: datetime) -> bool:
     """Whether the source holds a record that a live pull would bring; one small request."""
     return source.has_news(object_name, windows.cursor(lake, source.name, object_name, start))
