@@ -1,0 +1,118 @@
+"""The tests' hand on the stand-ins: a journal of requests and faults that come on demand."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Action = Literal["status", "stall", "commit_then_stall", "commit_then_reset", "truncate", "reset"]
+
+_JOURNAL = 200_000
+
+
+@dataclass
+class Entry:
+    """One request as the journal keeps it. seconds: how long it took. rows: records it carried."""
+
+    number: int
+    at: float
+    method: str
+    path: str
+    query: str
+    status: int
+    seconds: float
+    rows: int
+    fault: str | None = None
+
+
+class Journal:
+    """The requests to both stand-ins, oldest first; the oldest fall out past 200,000."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque(maxlen=_JOURNAL)
+        self._count = 0
+
+    def add(
+        self, method: str, path: str, query: str, status: int, seconds: float, rows: int,
+        fault: str | None,
+    ) -> None:  # fmt: skip
+        """Keep one request."""
+        self._count += 1
+        self._entries.append(
+            Entry(self._count, time.time(), method, path, query, status, seconds, rows, fault)
+        )
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+        self._count = 0
+
+    def body(self, after: int = 0) -> dict[str, Any]:
+        """What `GET /_sandbox/journal` answers."""
+        entries = [asdict(entry) for entry in self._entries if entry.number > after]
+        return {"count": self._count, "requests": entries}
+
+
+@dataclass
+class Fault:
+    """One scripted fault.
+
+    match: regular expression searched in the path. method: only this one. after: matching
+    requests that pass first. times: how many are hit then. action:
+      status             answer `status` with `headers` and `body`; nothing is done
+      stall              wait `seconds`, then answer as ever
+      commit_then_stall  do what was asked, wait `seconds`, then answer: a client has given up
+      commit_then_reset  do what was asked, then cut the connection
+      reset              cut the connection; nothing is done
+      truncate           answer half of the body
+    """
+
+    match: str
+    method: str | None = None
+    after: int = 0
+    times: int = 1
+    action: Action = "status"
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    seconds: float = 60.0
+    hits: int = 0
+
+    def fits(self, method: str, path: str) -> bool:
+        """Whether it concerns this request at all."""
+        return (self.method is None or self.method.upper() == method) and bool(
+            re.search(self.match, path)
+        )
+
+
+class Faults:
+    """The faults that wait for their requests."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Fault] = []
+
+    def add(self, scripts: list[dict[str, Any]]) -> None:
+        """Queue faults; TypeError or re.error for one that cannot be read."""
+        faults = [Fault(**script) for script in scripts]
+        for fault in faults:
+            re.compile(fault.match)
+        self.waiting += faults
+
+    def next(self, method: str, path: str) -> Fault | None:
+        """The fault that this request meets, counted down."""
+        hit: Fault | None = None
+        for fault in self.waiting:
+            if not fault.fits(method, path):
+                continue
+            if fault.after > 0:
+                fault.after -= 1
+                continue
+            if hit is None:
+                hit = fault
+                fault.times -= 1
+                fault.hits += 1
+        self.waiting = [fault for fault in self.waiting if fault.times > 0]
+        return hit

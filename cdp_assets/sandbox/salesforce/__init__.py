@@ -1,0 +1,1 @@
+"""A stand-in for Salesforce's REST API: OAuth, describe, SOQL, records, collections, composite."""

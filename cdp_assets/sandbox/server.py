@@ -1,0 +1,278 @@
+"""The command: makes or reopens a world, serves both stand-ins on one port until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import sys
+import time
+import urllib.parse
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from cdp_assets.sandbox.clock import Clock
+from cdp_assets.sandbox.control import Fault, Faults, Journal
+from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.salesforce.api import SalesforceApi
+from cdp_assets.sandbox.salesforce.oauth import OAuth
+from cdp_assets.sandbox.world.world import World
+
+CLIENT_ID = "sandbox-client-id"
+CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 (of a stand-in on this machine)
+REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105
+HUBSPOT_TOKEN = "pat-sandbox-token"  # noqa: S105
+
+
+class Sandbox:
+    """The ASGI application: control under /_sandbox, Salesforce under /services, HubSpot under
+    /crm."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = world.clock
+        self.journal = Journal()
+        self.faults = Faults()
+        self.oauth = OAuth(self.clock, CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN)
+        self.salesforce = SalesforceApi(world.tables, self.clock, self.oauth)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        request = await _request(scope, receive)
+        if request.path.startswith("/_sandbox"):
+            await _send(send, self.control(request))
+            return
+        started = time.perf_counter()
+        fault = self.faults.next(request.method, request.path)
+        if fault is not None and fault.action == "stall":
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.action in ("status", "reset"):
+            reply = Reply(fault.status, _fault_body(fault), dict(fault.headers))
+        else:
+            reply = self.answer(request)
+        if fault is not None and fault.action == "commit_then_stall":
+            await asyncio.sleep(fault.seconds)
+        cut = fault is not None and fault.action in ("reset", "commit_then_reset")
+        self.journal.add(
+            request.method,
+            request.path,
+            urllib.parse.urlencode(request.query),
+            0 if cut else reply.status,
+            round(time.perf_counter() - started, 6),
+            reply.rows,
+            fault.action if fault is not None else None,
+        )
+        if cut:
+            _abort(send)
+            return
+        await _send(send, reply, truncate=fault is not None and fault.action == "truncate")
+
+    def answer(self, request: Request) -> Reply:
+        """What the stand-in of this path answers."""
+        if request.path.startswith("/services"):
+            return self.salesforce.handle(request)
+        return Reply(404, {"message": "no such path in this sandbox"})
+
+    def control(self, request: Request) -> Reply:
+        """`/_sandbox/…`."""
+        name = request.path.removeprefix("/_sandbox").strip("/")
+        try:
+            body = msgspec.json.decode(request.body) if request.body else {}
+            return Reply(body=self._control(request.method, name, request, body))
+        except LookupError as error:
+            return Reply(404, {"message": str(error)})
+        except Exception as error:  # noqa: BLE001 (a test's mistake comes back to the test)
+            return Reply(400, {"message": f"{type(error).__name__}: {error}"})
+
+    def _control(self, method: str, name: str, request: Request, body: Any) -> Any:
+        match (method, name):
+            case ("GET", "state"):
+                return self.state()
+            case ("POST", "next-day"):
+                return self.world.next_day()
+            case ("GET", "journal"):
+                return self.journal.body(int(request.query.get("after", 0)))
+            case ("DELETE", "journal"):
+                self.journal.clear()
+                return {}
+            case ("GET", "faults"):
+                return [fault.__dict__ for fault in self.faults.waiting]
+            case ("POST", "faults"):
+                self.faults.add(body if isinstance(body, list) else [body])
+                return {"waiting": len(self.faults.waiting)}
+            case ("DELETE", "faults"):
+                self.faults.waiting.clear()
+                return {}
+            case ("POST", "clock"):
+                at = body.get("now")
+                self.clock.freeze(datetime.fromisoformat(at) if at else None)
+                return {"now": self.clock.now().isoformat()}
+            case ("POST", "expire-tokens"):
+                return {"expired": self.oauth.expire()}
+            case ("POST", "expire-locators"):
+                self.salesforce.expire_locators()
+                return {}
+            case ("POST", "limits"):
+                self.salesforce.daily_limit = int(body["salesforce_daily"])
+                self.salesforce.calls = int(body.get("salesforce_used", self.salesforce.calls))
+                return {}
+            case ("POST", "salesforce/merge"):
+                spec = self.salesforce.objects.spec(body["object"])
+                self.salesforce.objects.merge(spec, body["master"], body["losers"])
+                self.world.tables.commit()
+                return {}
+        raise LookupError(f"no such control: {method} {name}")
+
+    def state(self) -> dict[str, Any]:
+        """What the world is, and how many records each table holds."""
+        meta = self.world.tables.meta
+        return {
+            "people": meta["people"],
+            "seed": meta["seed"],
+            "today": self.world.today.isoformat(),
+            "first_day": self.world.first.isoformat(),
+            "now": self.clock.now().isoformat(),
+            "events": str(self.world.files.folder),
+            "truth": str(self.world.home / "truth.jsonl"),
+            "refresh_token": REFRESH_TOKEN,
+            "records": {
+                name: sum(
+                    not (row.get("IsDeleted") or row.get("_archived"))
+                    for row in self.world.tables[name].rows.values()
+                )
+                for name in sorted(self.world.tables)
+                if name.startswith(("salesforce.", "hubspot."))
+            },
+        }
+
+
+def systems(url: str, world: World) -> list[dict[str, str]]:
+    """What the command prints: one object a system."""
+    return [
+        {
+            "system": "salesforce",
+            "url": url,
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+        },
+        {"system": "hubspot", "url": url, "token": HUBSPOT_TOKEN},
+        {"system": "events", "path": str(world.files.folder)},
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="cdp sandbox", description="Stand-in Salesforce and HubSpot with a made-up world."
+    )
+    parser.add_argument("--people", type=int, default=2000, help="how many people there are")
+    parser.add_argument("--seed", type=int, default=1, help="which world it is")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--home", type=Path, help="folder of the world; by default a temporary one")
+    parser.add_argument(
+        "--end", type=date.fromisoformat, help="last day of the first state; by default yesterday"
+    )
+    parser.add_argument(
+        "--now", type=datetime.fromisoformat, help="let the stand-ins' clock stand still here"
+    )
+    options = parser.parse_args(argv)
+    if options.people < 1:
+        parser.error("--people must be at least 1")
+    clock = Clock()
+    clock.freeze(options.now)
+    home = options.home
+    if home is None:
+        import tempfile
+
+        home = Path(tempfile.mkdtemp(prefix="cdp-sandbox-"))
+    try:
+        world = World(
+            home.absolute(), people=options.people, seed=options.seed, end=options.end, clock=clock
+        )
+        listener = socket.create_server((options.host, options.port))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"cdp sandbox: {error}\n")
+        return 1
+    url = f"http://{options.host}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        Sandbox(world),
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=60,
+    )
+    server = uvicorn.Server(config)
+    for line in systems(url, world):
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+    server.run(sockets=[listener])
+    world.tables.snapshot()
+    return 0
+
+
+async def _request(scope: Scope, receive: Receive) -> Request:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    query = urllib.parse.parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    path = scope.get("raw_path") or scope["path"].encode()
+    return Request(
+        scope["method"],
+        path.decode("latin-1"),
+        dict(query),
+        headers,
+        body,
+        f"http://{headers.get('host', '127.0.0.1')}",
+    )
+
+
+async def _send(send: Send, reply: Reply, *, truncate: bool = False) -> None:
+    body = reply.encoded()
+    headers = {"content-type": reply.content_type, **reply.headers}
+    if reply.status != 204:
+        headers["content-length"] = str(len(body))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
+        }
+    )
+    if truncate:
+        await send(
+            {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
+        )
+        await asyncio.sleep(0.05)
+        _abort(send)
+        return
+    await send({"type": "http.response.body", "body": body})
+
+
+def _abort(send: Send) -> None:
+    """Cut the connection without an answer; the server's own transport is the only way to."""
+    send.__self__.transport.abort()  # type: ignore[attr-defined]
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _fault_body(fault: Fault) -> Any:
+    return fault.body.encode() if isinstance(fault.body, str) else fault.body
