@@ -19,6 +19,8 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from cdp_assets.settings import crash_point
+
 from .files import make_folder, sync
 from .schema import SEQ, Types
 from .table import Table
@@ -79,6 +81,7 @@ def create(root: Path, table: Table, types: Types) -> DeltaTable:
         description=table.description or None,
         configuration=configuration(table),
     )
+    crash_point("lake:after-create")
     settle(root, made.version())
     for folder in changed:
         sync(folder)
@@ -93,6 +96,7 @@ def configuration(table: Table) -> dict[str, str | None]:
         "delta.enableChangeDataFeed": "false",
         "delta.checkpointInterval": "1000000",
         "delta.enableExpiredLogCleanup": "false",
+        "delta.logRetentionDuration": "interval 7 days",
     }
 
 

@@ -8,6 +8,8 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.transaction import AddAction, RemoveAction
 
+from cdp_assets.settings import crash_point
+
 from . import commit as log
 from . import files
 from .schema import BESIDE, Drift, as_text
@@ -49,6 +51,7 @@ def migrate(root: Path, table: Table, handle: DeltaTable, change: Drift) -> Delt
             statistics=table.statistics,
             rows_per_file=files.KEYED_ROWS if table.keyed else None,
         )
+    crash_point("lake:before-migration")
     # The one place where a commit replaces all files: the schema changes with them. It is safe
     # only because every writer holds the lock (beside one that does not, rows would be lost).
     handle.create_write_transaction(
@@ -61,5 +64,6 @@ def migrate(root: Path, table: Table, handle: DeltaTable, change: Drift) -> Delt
             create_checkpoint=False, cleanup_expired_logs=False
         ),
     )
+    crash_point("lake:after-migration")
     log.settle(root, handle.version() + 1)
     return DeltaTable(root)

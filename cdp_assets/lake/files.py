@@ -32,11 +32,13 @@ _LONGEST_STATISTIC = 64
 
 @dataclass(frozen=True)
 class DataFile:
-    """A live file of a table: where, how large, its partition's values, its statistics."""
+    """A live file of a table: where, how large, when written (ms since 1970), its partition's
+    values, its statistics."""
 
     path: str
     size: int
     rows: int
+    modified: int
     partition: Mapping[str, Any]
     least: Mapping[str, Any]
     most: Mapping[str, Any]
@@ -63,12 +65,17 @@ def live_files(table: DeltaTable, partition_by: Sequence[str]) -> list[DataFile]
                 path=row["path"],
                 size=row["size_bytes"],
                 rows=row["num_records"] or 0,
+                modified=_milliseconds(row["modification_time"]),
                 partition={name: partition.get(name) for name in partition_by},
                 least=row.get("min") or {},
                 most=row.get("max") or {},
             )
         )
     return found
+
+
+def _milliseconds(value: Any) -> int:
+    return int(value.timestamp() * 1000) if isinstance(value, datetime) else int(value)
 
 
 def _text(value: object) -> str | None:
