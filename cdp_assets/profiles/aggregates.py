@@ -19,6 +19,7 @@ import narwhals as nw
 from cdp_assets.profiles.expressions import Expression, Selection
 from cdp_assets.profiles.kinds import Kind
 
+ZERO_OF_NOTHING = frozenset({"count", "count_distinct", "sum"})
 ADDING = frozenset({"count", "sum", "avg", "min", "max"})
 PICKING = frozenset({"first", "last"})
 
@@ -129,9 +130,9 @@ def part_kinds(measure: Measure) -> dict[str, Kind]:
     function, kind = measure.selection.function, measure.selection.kind
     if function == "count":
         return {count_column(measure.name): Kind.INTEGER}
-    if function in ("sum", "avg"):
+    if function == "avg":
         return {count_column(measure.name): Kind.INTEGER, value_column(measure.name): kind}
-    if function in ("min", "max"):
+    if function in ("sum", "min", "max"):
         return {value_column(measure.name): kind}
     if function in PICKING:
         return {time_column(measure.name): Kind.TIMESTAMP, value_column(measure.name): kind}
@@ -227,8 +228,9 @@ def combine(
     """The measures' values per profile from partial rows.
 
     parts: `key`, and the columns of `part_kinds` of every measure.
-    Returns `key` and one column a measure in its kind: a count of nothing is 0, every other
-    aggregate of nothing is null, as in SQL.
+    Returns `key` and one column a measure in its kind: a count or a sum of nothing is 0, so that
+    who bought nothing for 90 days has a revenue of 0 there and not an old one; every other
+    aggregate of nothing is null.
     """
     merged: list[nw.Expr] = []
     for measure in measures:
@@ -251,8 +253,6 @@ def _finished(measure: Measure) -> nw.Expr:
     count, value = nw.col(count_column(measure.name)), nw.col(value_column(measure.name))
     if function == "count":
         return count.alias(measure.name)
-    if function == "sum":
-        return nw.when(count > 0).then(value).cast(kind.narwhals).alias(measure.name)
     if function == "avg":
         total = nw.when(count > 0).then(value)
         divisor = nw.when(count > 0).then(count.cast(kind.narwhals))

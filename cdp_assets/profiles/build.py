@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -31,15 +32,20 @@ STEP = "profiles"
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did. computed: profiles whose traits were computed, all of them where `full`."""
+    """What a build did.
+
+    full: whether all profiles were computed, not only those with news. profiles: how many there
+    are. touched: how many were computed. changed: rows that came, went or are other than before.
+    values_changed: rows written to profiles/changes. now: what the build took as now.
+    """
 
     entity: str
     full: bool
-    computed: int
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    changes: int = 0
+    now: datetime
+    profiles: int
+    touched: int = 0
+    changed: int = 0
+    values_changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def build(
             and not any(map(inputs.has_news, keys))
             and (same_day or not model.longest_window)
         ):
-            return BuildResult(model.entity, full=False, computed=0)
+            return BuildResult(model.entity, full=False, now=now, profiles=_count(out))
         for key in keys:
             inputs.pin(key)
         scope: pl.DataFrame | None = None
@@ -101,11 +107,10 @@ def build(
             assert last.now is not None
             scope = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
         rows = _rows(lake, inputs, model, objects, clock, scope, out, folder)
-        done = _commit(
-            lake, inputs, model, traits, out, changes, rows, scope, first=first, last=last,
-            now=now, rules=rules, run=run,
+        return _commit(
+            lake, inputs, model, traits, objects, out, changes, rows, scope, first=first,
+            last=last, clock=clock, rules=rules, run=run,
         )  # fmt: skip
-    return done
 
 
 def _compiled(
@@ -135,7 +140,7 @@ def _recover(lake: Lake, out: OpenTable, changes: OpenTable) -> None:
     """Take away the changes that a killed build wrote. One table holds those of all entities;
     its builds run one at a time, so the last finished one knows where it ended."""
     kept = out.watermark(changes.table.key)
-    for key in lake.keys():
+    for key in lake.keys():  # noqa: SIM118  not a mapping
         if key.startswith("profiles/"):
             other = lake.open(tables.profiles_table(key.removeprefix("profiles/"), {}))
             kept = max(kept, other.watermark(changes.table.key))
@@ -192,6 +197,7 @@ def _commit(
     inputs: Inputs,
     model: Model,
     traits: TraitsConfig,
+    objects: Sequence[RecordObject],
     out: OpenTable,
     changes: OpenTable,
     rows: pl.DataFrame,
@@ -199,11 +205,11 @@ def _commit(
     *,
     first: bool,
     last: _Last,
-    now: datetime,
+    clock: Clock,
     rules: int,
     run: str,
 ) -> BuildResult:
-    number = last.number + 1
+    number, now = last.number + 1, clock.now
     ids = rows.select(KEY)
     found = 0
     if not first:
@@ -236,8 +242,10 @@ def _commit(
                 "rules": [rules],
                 "full": [scope is None],
                 "run": [run],
+                "timezone": [clock.zone.key],
+                "objects": [json.dumps([asdict(item) for item in objects])],
             },
-            schema=tables.BUILDS.schema,
+            schema=dict(tables.BUILDS.schema),
         )
     )
     crash_point("build:before-profiles")
@@ -248,8 +256,18 @@ def _commit(
         done = out.replace(rows, scope=pl.concat([ids, gone]), watermarks=marks)
     crash_point("build:after-profiles")
     return BuildResult(
-        model.entity, scope is None, rows.height, done.inserted, done.updated, done.deleted, found
+        model.entity,
+        full=scope is None,
+        now=now,
+        profiles=_count(out),
+        touched=rows.height if scope is None else scope.height,
+        changed=done.inserted + done.updated + done.deleted,
+        values_changed=found,
     )
+
+
+def _count(out: OpenTable) -> int:
+    return int(out.scan().select(pl.len()).collect().item())
 
 
 def _known_traits(lake: Lake, entity: str) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import narwhals as nw
 import polars as pl
@@ -24,7 +25,7 @@ def as_text(kind: Kind, column: pl.Expr) -> pl.Expr:
             return column.cast(pl.String)
 
 
-def changed(old: nw.LazyFrame, new: nw.LazyFrame, trait: str) -> nw.LazyFrame:
+def changed(old: nw.LazyFrame[Any], new: nw.LazyFrame[Any], trait: str) -> nw.LazyFrame[Any]:
     """profile_id, old and new of the profiles whose `trait` differs.
 
     old: profile_id and `trait` of profiles before; new: the same since. A profile that is in

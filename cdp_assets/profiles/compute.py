@@ -12,7 +12,16 @@ from pathlib import Path
 import narwhals as nw
 import polars as pl
 
-from cdp_assets.profiles.aggregates import Clock, Measure, combine, partials, settle, tally
+from cdp_assets.identity import related
+from cdp_assets.profiles.aggregates import (
+    ZERO_OF_NOTHING,
+    Clock,
+    Measure,
+    combine,
+    partials,
+    settle,
+    tally,
+)
 from cdp_assets.profiles.expressions import Expression
 from cdp_assets.profiles.inputs import GRAPH, Inputs
 from cdp_assets.profiles.kinds import Kind
@@ -33,7 +42,6 @@ from cdp_assets.profiles.sources import (
 )
 from cdp_assets.profiles.sql import run_sql
 from cdp_assets.profiles.tables import profiles_table
-from cdp_assets.identity import related
 
 KEY = "profile_id"
 
@@ -63,15 +71,13 @@ def computed(
         frames.extend(_aggregated(inputs, model, source, measures, objects, clock, touched))
     for frame in frames:
         base = base.join(frame, on=KEY, how="left")
-    counts = [
-        m.name
+    zeros = [
+        pl.col(m.name).fill_null(pl.lit(0).cast(m.selection.kind.polars))
         for measures in model.measures.values()
         for m in measures
-        if m.selection.function in ("count", "count_distinct")
+        if m.selection.function in ZERO_OF_NOTHING
     ]
-    return base.with_columns(pl.col(name).fill_null(0) for name in counts).collect(
-        engine="streaming"
-    )
+    return base.with_columns(zeros).collect(engine="streaming")
 
 
 def _aggregated(

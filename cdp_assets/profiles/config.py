@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
-from pydantic import field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+)
 
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 FIELD_REF = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_$]+)+$")
@@ -97,7 +104,7 @@ class ExprTrait(_Trait):
 
 
 class SqlTrait(_Trait):
-    """The result of a SQL file beside defs.yaml with the columns profile_id and the trait's name."""
+    """What a SQL file beside defs.yaml returns: the columns profile_id and the trait's name."""
 
     sql: str = Field(min_length=1, description="File name, relative to the definition's folder.")
 

@@ -116,7 +116,7 @@ def parse_select(text: str, context: Context, *, want: Kind | None = None) -> Se
     return Selection(text, function, _expression(text, scope, typed), kind)
 
 
-def _tree(text: str) -> exp.Expression:
+def _tree(text: str) -> exp.Expr:
     if not text.strip():
         raise ExpressionError("an expression is empty", text)
     try:
@@ -151,7 +151,7 @@ def _expression(text: str, scope: Scope, typed: Typed) -> Expression:
     )
 
 
-_FUNCTIONS: dict[type[exp.Expression], Aggregate] = {
+_FUNCTIONS: dict[type[exp.Expr], Aggregate] = {
     exp.Count: "count",
     exp.Sum: "sum",
     exp.Avg: "avg",
@@ -166,7 +166,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _aggregate(tree: exp.Expression, scope: Scope) -> tuple[Aggregate, exp.Expression | None]:
+def _aggregate(tree: exp.Expr, scope: Scope) -> tuple[Aggregate, exp.Expr | None]:
     if isinstance(tree, exp.Anonymous) and tree.name.lower() == "most_frequent":
         if len(tree.expressions) != 1:
             raise scope.error(tree, "write most_frequent(x)")
@@ -188,14 +188,14 @@ def _aggregate(tree: exp.Expression, scope: Scope) -> tuple[Aggregate, exp.Expre
     return function, argument
 
 
-def _number(node: exp.Expression, scope: Scope, typed: Typed) -> Typed:
+def _number(node: exp.Expr, scope: Scope, typed: Typed) -> Typed:
     if typed.kind.numeric:
         return as_kind(node, scope, typed, typed.kind)
     return as_kind(node, scope, typed, Kind.DECIMAL)
 
 
 def _ordered(
-    node: exp.Expression, scope: Scope, typed: Typed, function: Aggregate, want: Kind | None
+    node: exp.Expr, scope: Scope, typed: Typed, function: Aggregate, want: Kind | None
 ) -> Typed:
     """The argument of an aggregate that returns one of its values."""
     if typed.kind is not Kind.UNTYPED:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """The type of an expression's value. UNTYPED is text from outside whose use decides how it
     is read: a property of an event or a field of a record."""
 

@@ -11,7 +11,8 @@ from typing import Literal
 
 import polars as pl
 
-from cdp_assets.events.tables import DECIMAL, ENVELOPE, EVENTS
+from cdp_assets.events.tables import DECIMAL, EVENTS, typed_table
+from cdp_assets.lake import Table
 from cdp_assets.profiles.aggregates import Measure
 from cdp_assets.profiles.config import (
     ExprTrait,
@@ -30,19 +31,15 @@ RESOLVED = ("person", "account")
 """Entities whose profiles identity makes of many records; every other record is its own."""
 
 
-def _plain_columns(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> dict[str, Kind]:
-    found = {}
-    for name, dtype in schema.items():
-        dtype = dtype() if isinstance(dtype, type) else dtype
-        if name not in ("payload", "flags"):
-            found[name] = kind_of(dtype)
-    return found
+def _plain_columns(table: Table) -> dict[str, Kind]:
+    hidden = ("payload", "flags", "_seq", "deleted_at")
+    return {n: kind_of(t) for n, t in table.stored().items() if n not in hidden}
 
 
-EVENTS_COLUMNS: Mapping[str, Kind] = _plain_columns(EVENTS.schema)
+EVENTS_COLUMNS: Mapping[str, Kind] = _plain_columns(EVENTS)
 """What `from: events` may name."""
 
-EVENT_COLUMNS: Mapping[str, Kind] = _plain_columns(ENVELOPE)
+EVENT_COLUMNS: Mapping[str, Kind] = _plain_columns(typed_table("", "events/x", {}))
 """What `from: <event>` may name besides the event's properties."""
 
 

@@ -61,11 +61,11 @@ class Scope:
     members: set[str] = field(default_factory=set)
     uses_now: bool = False
 
-    def error(self, node: exp.Expression, message: str) -> ExpressionError:
+    def error(self, node: exp.Expr, message: str) -> ExpressionError:
         line, column = position(self.text, node)
         return ExpressionError(message, self.text, line, column)
 
-    def read(self, node: exp.Expression, name: str, kind: Kind) -> None:
+    def read(self, node: exp.Expr, name: str, kind: Kind) -> None:
         """Note that the untyped column `name` is read as `kind`; one reading per expression."""
         before = self.used.get(name, Kind.UNTYPED)
         if before not in (Kind.UNTYPED, kind):
@@ -78,10 +78,10 @@ class Scope:
         self.used[name] = kind
 
 
-E_ = TypeVar("E_", bound=exp.Expression)
+E_ = TypeVar("E_", bound=exp.Expr)
 
 
-def position(text: str, node: exp.Expression) -> tuple[int, int]:
+def position(text: str, node: exp.Expr) -> tuple[int, int]:
     """Line and column (from 1) at which `node` begins, as far as the parser kept it."""
     starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
     if not starts:
@@ -97,7 +97,7 @@ def member_column(name: str) -> str:
     return f"in_audience:{name}"
 
 
-def check(node: exp.Expression, scope: Scope) -> Typed:
+def check(node: exp.Expr, scope: Scope) -> Typed:
     """The typed form of `node`. Raises ExpressionError for what is not in the list."""
     handler = HANDLERS.get(type(node))
     if handler is None:
@@ -107,7 +107,7 @@ def check(node: exp.Expression, scope: Scope) -> Typed:
     return handler(node, scope)
 
 
-def as_kind(node: exp.Expression, scope: Scope, item: Typed, kind: Kind) -> Typed:
+def as_kind(node: exp.Expr, scope: Scope, item: Typed, kind: Kind) -> Typed:
     """`item` as `kind` where that loses nothing; raises where it would."""
     if item.span is not None:
         raise scope.error(node, "an interval can only be added to or taken from a moment")
@@ -143,7 +143,7 @@ def as_kind(node: exp.Expression, scope: Scope, item: Typed, kind: Kind) -> Type
 ORDER = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
 
 
-def common(nodes: list[exp.Expression], scope: Scope, items: list[Typed]) -> Kind:
+def common(nodes: list[exp.Expr], scope: Scope, items: list[Typed]) -> Kind:
     """The kind in which these items compare; literals and untyped columns adapt to the rest."""
     firm = [i.kind for i in items if not i.is_literal and i.kind is not Kind.UNTYPED]
     soft = [i for i in items if i.is_literal and i.value is not None]
@@ -168,26 +168,26 @@ def common(nodes: list[exp.Expression], scope: Scope, items: list[Typed]) -> Kin
     return soft[0].kind
 
 
-def unify(nodes: list[exp.Expression], scope: Scope) -> tuple[Kind, list[Typed]]:
+def unify(nodes: list[exp.Expr], scope: Scope) -> tuple[Kind, list[Typed]]:
     """The operands in their common kind."""
     items = [check(n, scope) for n in nodes]
     kind = common(nodes, scope, items)
     return kind, [as_kind(n, scope, i, kind) for n, i in zip(nodes, items, strict=True)]
 
 
-def boolean(node: exp.Expression, scope: Scope) -> Typed:
+def boolean(node: exp.Expr, scope: Scope) -> Typed:
     return as_kind(node, scope, check(node, scope), Kind.BOOLEAN)
 
 
-def text(node: exp.Expression, scope: Scope) -> Typed:
+def text(node: exp.Expr, scope: Scope) -> Typed:
     return as_kind(node, scope, check(node, scope), Kind.STRING)
 
 
-def moment(node: exp.Expression, scope: Scope) -> Typed:
+def moment(node: exp.Expr, scope: Scope) -> Typed:
     return as_kind(node, scope, check(node, scope), Kind.TIMESTAMP)
 
 
-def number(node: exp.Expression, scope: Scope) -> Typed:
+def number(node: exp.Expr, scope: Scope) -> Typed:
     """A number; an untyped column is read as a decimal."""
     item = check(node, scope)
     if item.kind is Kind.UNTYPED:
@@ -197,7 +197,7 @@ def number(node: exp.Expression, scope: Scope) -> Typed:
     return as_kind(node, scope, item, Kind.DECIMAL)
 
 
-def whole(node: exp.Expression, scope: Scope) -> int:
+def whole(node: exp.Expr, scope: Scope) -> int:
     """A whole number written in place."""
     if isinstance(node, exp.Literal) and not node.is_string and re.fullmatch(r"\d+", node.name):
         return int(node.name)
@@ -224,7 +224,7 @@ def _null(node: exp.Null, scope: Scope) -> Typed:
     return Typed(Kind.STRING, lambda _: constant(Kind.STRING, None), None, is_literal=True)
 
 
-def column_name(node: exp.Expression) -> str:
+def column_name(node: exp.Expr) -> str:
     """`a.b.c` of a column or dotted path, as written."""
     if isinstance(node, exp.Column):
         return ".".join(part.name for part in node.parts)
@@ -285,7 +285,7 @@ def _cast(node: exp.Cast, scope: Scope) -> Typed:
     return Typed(kind, lambda m: build(m).cast(kind.narwhals))
 
 
-HANDLERS: dict[type[exp.Expression], Callable[[Any, Scope], Typed]] = {
+HANDLERS: dict[type[exp.Expr], Callable[[Any, Scope], Typed]] = {
     exp.Literal: _literal,
     exp.Boolean: _boolean,
     exp.Null: _null,

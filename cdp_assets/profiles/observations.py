@@ -38,7 +38,8 @@ def observed(
     told = nw.from_native(
         inputs.scan("events/values", EVENTS_VALUES).filter(pl.col("field").is_in(named))
     )
-    from_events = nw.to_native(standing(told)).select(
+    last: pl.LazyFrame = nw.to_native(standing(told))
+    from_events = last.select(
         "identifier", "field", "value", "changed_at", pl.col("message_id").alias("record")
     )
     from_records = (
@@ -61,7 +62,7 @@ def surviving(
     inputs: Inputs, entity: str, traits: Sequence[Survivor], touched: pl.DataFrame | None
 ) -> pl.LazyFrame:
     """profile_id and a column for each of `traits` in its kind; profiles without any are absent."""
-    kept = nw.to_native(survivors(nw.from_native(observed(inputs, entity, traits, touched))))
+    kept: pl.LazyFrame = nw.to_native(survivors(nw.from_native(observed(inputs, entity, traits, touched))))
     wide = kept.group_by("profile_id").agg(
         pl.col("value").filter(pl.col("trait") == t.name).max().alias(t.name) for t in traits
     )

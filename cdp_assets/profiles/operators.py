@@ -18,7 +18,6 @@ from cdp_assets.profiles.nodes import (
     Moment,
     Scope,
     Typed,
-    as_kind,
     boolean,
     check,
     member_column,
@@ -46,7 +45,7 @@ def _not(node: exp.Not, scope: Scope) -> Typed:
 
 
 Compare = Callable[[nw.Expr, nw.Expr], nw.Expr]
-COMPARISONS: dict[type[exp.Expression], Compare] = {
+COMPARISONS: dict[type[exp.Expr], Compare] = {
     exp.EQ: lambda a, b: a == b,
     exp.NEQ: lambda a, b: a != b,
     exp.GT: lambda a, b: a > b,
@@ -138,7 +137,7 @@ def _arithmetic(node: exp.Binary, scope: Scope) -> Typed:
     return Typed(kind, lambda m: apply(a(m), b(m)).cast(kind.narwhals))
 
 
-ARITHMETIC: dict[type[exp.Expression], Compare] = {
+ARITHMETIC: dict[type[exp.Expr], Compare] = {
     exp.Add: lambda a, b: a + b,
     exp.Sub: lambda a, b: a - b,
     exp.Mul: lambda a, b: a * b,
@@ -271,7 +270,7 @@ def _abs(node: exp.Abs, scope: Scope) -> Typed:
     return Typed(item.kind, lambda m: item.build(m).abs().cast(item.kind.narwhals))
 
 
-def _now(node: exp.Expression, scope: Scope) -> Typed:
+def _now(node: exp.Expr, scope: Scope) -> Typed:
     scope.uses_now = True
     return Typed(Kind.TIMESTAMP, lambda m: nw.lit(m.now))
 

@@ -112,7 +112,8 @@ def _readable(lake: Lake) -> list[str]:
         "events/catalogue", "events/observations", "profiles/builds", "profiles/traits",
         "records/told",
     }  # fmt: skip
-    return [key for key in lake.keys() if key.split("/")[0] in rooms and key not in hidden]
+    keys = lake.keys()
+    return [key for key in keys if key.split("/")[0] in rooms and key not in hidden]
 
 
 def sql_tables(lake: Lake) -> dict[str, pl.LazyFrame]:

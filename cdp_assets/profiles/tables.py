@@ -67,12 +67,16 @@ BUILDS = Table(
         "rules": pl.Int64(),
         "full": pl.Boolean(),
         "run": pl.String(),
+        "timezone": pl.String(),
+        "objects": pl.String(),
     },
     primary_key=("entity", "build"),
     column_docs={
         "now": "The time that the build took as now.",
         "rules": "A number that changes when a definition or the time zone does.",
         "full": "Whether all profiles were computed, not only those with news.",
+        "timezone": "The zone whose days `within` counted.",
+        "objects": "The objects that a `select` could read, as JSON.",
     },
 )
 

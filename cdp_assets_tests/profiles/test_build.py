@@ -60,7 +60,7 @@ def test_six_traits(world: World) -> None:
             "email": None,
             "title": None,
             "orders": 0,
-            "revenue_90d": None,
+            "revenue_90d": 0,
             "last_seen": None,
             "active": False,
         },
@@ -72,7 +72,7 @@ def test_nothing_new_writes_nothing(world: World) -> None:
     world.build(SIX)
     before = _versions(world)
     done = world.build(SIX, NOW + timedelta(hours=3))
-    assert (done.full, done.computed) == (False, 0)
+    assert (done.full, done.touched) == (False, 0)
     assert _versions(world) == before
 
 
@@ -82,7 +82,7 @@ def test_a_new_event_touches_its_profile_alone(world: World) -> None:
     world.build(SIX)
     world.event("Order Completed", at("2026-03-05"), user="bob", revenue="3")
     done = world.build(SIX)
-    assert (done.full, done.computed, done.updated) == (False, 1, 1)
+    assert (done.full, done.touched, done.changed) == (False, 1, 1)
     assert world.profiles()[2]["orders"] == 1
 
 
@@ -90,8 +90,8 @@ def test_a_row_leaves_its_window(world: World) -> None:
     ada(world)
     world.build(SIX)
     done = world.build(SIX, NOW + timedelta(days=90))
-    assert (done.full, done.computed) == (False, 1)
-    assert world.profiles()[1]["revenue_90d"] is None
+    assert (done.full, done.touched) == (False, 1)
+    assert world.profiles()[1]["revenue_90d"] == 0
     assert world.profiles()[1]["orders"] == 2
 
 
@@ -128,7 +128,8 @@ def test_what_depends_on_now_is_computed_on_reading(world: World) -> None:
 
 def _versions(world: World) -> dict[str, int]:
     found = {}
-    for key in world.lake.keys():
+    keys = world.lake.keys()
+    for key in keys:
         handle = world.lake.handle(key)
         assert handle is not None
         found[key] = handle.version()
