@@ -12,7 +12,7 @@ from cdp_assets.settings import crash_point
 
 from . import commit as log
 from . import files
-from .schema import BESIDE, Drift, as_text
+from .schema import BESIDE, Drift, as_text, widened
 from .table import Table
 
 
@@ -39,7 +39,7 @@ def migrate(root: Path, table: Table, handle: DeltaTable, change: Drift) -> Delt
         elif name in change.moved or name not in stored:
             columns.append(pl.lit(None, dtype=dtype).alias(name))
         else:
-            columns.append(pl.col(name).cast(dtype))
+            columns.append(widened(pl.col(name), stored[name], dtype).alias(name))
     actions: list[AddAction | RemoveAction] = []
     for file in files.live_files(handle, table.partition_by):
         rows = files.read(root, [file], stored, None).select(columns).collect()

@@ -17,7 +17,7 @@ from . import commit as log
 from .commit import Commit
 from .errors import Damaged, FeedRewound, guarded
 from .lock import FileLocks, Locks
-from .schema import SEQ, TIME, TOMBSTONE, wider
+from .schema import SEQ, TIME, TOMBSTONE, widened, wider
 from .table import Table
 from .writer import Writer
 
@@ -244,10 +244,8 @@ class OpenTable:
             joint = wider(stored[name], dtype) if name in stored else None
             if joint is None:
                 out.append(pl.lit(None, dtype=dtype).alias(name))
-            elif joint == stored[name]:
-                out.append(pl.col(name))
             else:
-                out.append(pl.col(name).cast(joint))
+                out.append(widened(pl.col(name), stored[name], joint).alias(name))
         if self.table.evolves:
             seen = {*declared, TOMBSTONE}
             out[-1:-1] = [pl.col(name) for name in stored if name not in seen]

@@ -90,6 +90,41 @@ def _full(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype
 
 
+def widened(values: pl.Expr, old: pl.DataType, new: pl.DataType) -> pl.Expr:
+    """Values of one type in one that `wider` found for it. polars' own cast of a struct goes by
+    position where field counts agree, so structs are taken apart by name here."""
+    if old == new:
+        return values
+    if isinstance(old, pl.Struct) and isinstance(new, pl.Struct):
+        present = {f.name: _full(f.dtype) for f in old.fields}
+        fields = [
+            widened(values.struct.field(f.name), present[f.name], _full(f.dtype)).alias(f.name)
+            if f.name in present
+            else pl.lit(None, dtype=f.dtype).alias(f.name)
+            for f in new.fields
+        ]
+        return pl.when(values.is_not_null()).then(pl.struct(fields)).otherwise(None)
+    if isinstance(old, pl.List) and isinstance(new, pl.List):
+        inner = widened(pl.element(), _full(old.inner), _full(new.inner))
+        return values.list.eval(inner)
+    return values.cast(new)
+
+
+def _untyped(brought: pl.DataType, declared: pl.DataType) -> bool:
+    """Whether a type differs from the declared one only where it holds nothing but nulls or empty
+    lists (`[[]]` without a type is List(Null))."""
+    if brought in (pl.Null, declared):
+        return True
+    if isinstance(brought, pl.List) and isinstance(declared, pl.List):
+        return _untyped(_full(brought.inner), _full(declared.inner))
+    if isinstance(brought, pl.Struct) and isinstance(declared, pl.Struct):
+        wanted = {f.name: _full(f.dtype) for f in declared.fields}
+        return [f.name for f in brought.fields] == list(wanted) and all(
+            _untyped(_full(f.dtype), wanted[f.name]) for f in brought.fields
+        )
+    return False
+
+
 def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     """The column's values as text, for the column kept beside."""
     if isinstance(dtype, pl.Binary):
@@ -152,8 +187,8 @@ def declared_drift(stored: Types, declared: Types, fixed: tuple[str, ...], key: 
 def rows_to_declared(rows: pl.DataFrame, declared: Types, key: str) -> pl.DataFrame:
     """Rows with every declared column in its type, in declared order; undeclared ones after them.
 
-    A missing column is null, an all-null column of type Null takes the declared type. Raises
-    SchemaError for any other difference of type: never a cast.
+    A missing column is null, one of nothing but nulls or empty lists takes the declared type.
+    Raises SchemaError for any other difference of type: never a cast.
     """
     wrong = []
     out = []
@@ -162,8 +197,8 @@ def rows_to_declared(rows: pl.DataFrame, declared: Types, key: str) -> pl.DataFr
             out.append(pl.lit(None, dtype=dtype).alias(name))
         elif rows.schema[name] == dtype:
             out.append(pl.col(name))
-        elif rows.schema[name] == pl.Null:
-            out.append(pl.col(name).cast(dtype))
+        elif _untyped(rows.schema[name], dtype):
+            out.append(widened(pl.col(name), rows.schema[name], dtype).alias(name))
         else:
             wrong.append(f"{name} is {rows.schema[name]}, declared {dtype}")
     if wrong:
@@ -229,5 +264,5 @@ def fit(rows: pl.DataFrame, stored: Types, key: str) -> tuple[pl.DataFrame, Drif
             continue
         if joint != stored[name]:
             drift.widened[name] = joint
-        out.setdefault(name, pl.col(name) if joint == dtype else pl.col(name).cast(joint))
+        out.setdefault(name, widened(pl.col(name), dtype, joint).alias(name))
     return rows.select(**out) if out else rows, drift

@@ -23,7 +23,7 @@ from . import drift, files
 from . import rows as checks
 from .commit import Commit
 from .errors import Conflict, LakeError, StaleWatermark, guarded
-from .schema import SEQ, TIME, TOMBSTONE, check_names, declared_drift, fit
+from .schema import SEQ, TIME, TOMBSTONE, check_names, declared_drift, fit, widened
 from .table import Table
 
 _ATTEMPTS = 5
@@ -209,10 +209,8 @@ class Writer:
                 continue
             if name not in rows.columns:
                 columns.append(pl.lit(None, dtype=dtype).alias(name))
-            elif rows.schema[name] == dtype:
-                columns.append(pl.col(name))
-            else:  # a wider type is stored than declared or brought
-                columns.append(pl.col(name).cast(dtype))
+            else:  # a wider type may be stored than is declared
+                columns.append(widened(pl.col(name), rows.schema[name], dtype).alias(name))
         return handle, rows.select(columns)
 
     def _upsert(self, rows: pl.DataFrame, scope: pl.DataFrame | None) -> Commit:
