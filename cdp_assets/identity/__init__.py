@@ -1,0 +1,29 @@
+"""Which identifiers are one person, or one company: links, limits, profiles and their ids."""
+
+from cdp_assets.identity.config import EntityIdentity, IdentifierConfig, IdentityConfig
+from cdp_assets.identity.read import attribute, follow, lookup, members, related
+from cdp_assets.identity.resolve import EntityResult, ResolveResult, resolve
+from cdp_assets.identity.rules import entity_rules, needed_fields
+from cdp_assets.identity.tables import CHANGES, GRAPH, GROUPS, IDS, LINKS, LOGINS
+
+__all__ = [
+    "CHANGES",
+    "GRAPH",
+    "GROUPS",
+    "IDS",
+    "LINKS",
+    "LOGINS",
+    "EntityIdentity",
+    "EntityResult",
+    "IdentifierConfig",
+    "IdentityConfig",
+    "ResolveResult",
+    "attribute",
+    "entity_rules",
+    "follow",
+    "lookup",
+    "members",
+    "needed_fields",
+    "related",
+    "resolve",
+]

@@ -1,0 +1,224 @@
+"""Links as observed: from events, from traits told by events, from records.
+
+Every function gives rows (left, right, source, first_seen, last_seen, count, example) with
+left ≤ right as text; an identifier seen alone is linked to itself.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cdp_assets.identity.rules import EVENT_TRAITS, EntityRules, TypeRules
+from cdp_assets.identity.tables import TS
+
+KEY = ("left", "right", "source")
+SCHEMA = {
+    "left": pl.String(),
+    "right": pl.String(),
+    "source": pl.String(),
+    "first_seen": TS,
+    "last_seen": TS,
+    "count": pl.Int64(),
+    "example": pl.String(),
+}
+RECORD_LINKS = ("merged", "converted")
+"""Kinds of records/relation that say that two records are one."""
+
+
+def event_pairs(events: pl.LazyFrame) -> pl.DataFrame:
+    """Distinct ids that stand together in events.
+
+    events: anonymous_id, user_id, group_id, message_id String; timestamp Datetime[us, UTC].
+    Returns anonymous_id, user_id, group_id, first_seen, last_seen, count, example (the message id
+    of the earliest event, of several the smallest).
+    """
+    ids = ["anonymous_id", "user_id", "group_id"]
+    known = events.filter(
+        pl.col("user_id").is_not_null() | pl.col("group_id").is_not_null()
+    ).select(*ids, "timestamp", "message_id")
+    # Few (id, moment) pairs repeat, so the second pass is over what the first one left.
+    moments = known.group_by(*ids, "timestamp").agg(
+        example=pl.col("message_id").min(), count=pl.len().cast(pl.Int64)
+    )
+    return (
+        moments.group_by(ids)
+        .agg(
+            first_seen=pl.col("timestamp").min(),
+            last_seen=pl.col("timestamp").max(),
+            count=pl.col("count").sum(),
+            example=pl.col("example").get(pl.col("timestamp").arg_min()),
+        )
+        .collect()
+    )
+
+
+def from_events(pairs: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
+    """Links of one entity from `event_pairs`."""
+    types = [
+        (column, kind)
+        for column in ("anonymous_id", "user_id", "group_id")
+        if (kind := rules.of_event_column(column)) is not None
+    ]
+    if all(kind.weak for _, kind in types):
+        return pl.DataFrame(schema=SCHEMA)
+    spelt = pairs.with_columns(kind.spell(pairs[column]).alias(column) for column, kind in types)
+    parts = []
+    for place, (column, kind) in enumerate(types):
+        for other, _ in types[place + 1 :]:
+            parts.append(spelt.select(*_ends(column, other), *_COUNTS).filter(_both))
+        if not kind.weak:
+            # Alone, or together with nothing but what identifies nobody.
+            others = [pl.col(name).is_null() for name, _ in types if name != column]
+            alone = spelt.filter(pl.all_horizontal(pl.lit(True), *others))
+            parts.append(alone.select(*_ends(column, column), *_COUNTS).filter(_both))
+    return fold(pl.concat(parts).with_columns(source=pl.lit("events")).select(SCHEMA.keys()))
+
+
+_COUNTS = ("first_seen", "last_seen", "count", "example")
+_both = pl.col("left").is_not_null() & pl.col("right").is_not_null()
+
+
+def _ends(one: str, other: str) -> list[pl.Expr]:
+    swapped = pl.col(one) > pl.col(other)
+    return [
+        pl.when(swapped).then(pl.col(other)).otherwise(pl.col(one)).alias("left"),
+        pl.when(swapped).then(pl.col(one)).otherwise(pl.col(other)).alias("right"),
+    ]
+
+
+def fold(links: pl.DataFrame) -> pl.DataFrame:
+    """Rows of one (left, right, source) added up: earliest, latest, sum, the earliest's example."""
+    if not links.select(pl.struct(KEY).is_duplicated().any()).item():
+        return links
+    return (
+        links.sort("first_seen", "example", nulls_last=True)
+        .group_by(KEY, maintain_order=True)
+        .agg(
+            pl.col("first_seen").min(),
+            pl.col("last_seen").max(),
+            pl.col("count").sum(),
+            pl.col("example").first(),
+        )
+        .select(SCHEMA.keys())
+    )
+
+
+def from_event_values(values: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
+    """Links of one entity from traits told by events.
+
+    values: identifier, field, value, message_id String; changed_at; all rows of each identifier.
+    """
+    own = {
+        column: kind
+        for column in ("user_id", "anonymous_id", "group_id")
+        if (kind := rules.of_event_column(column)) is not None
+    }
+    fields = {ref: kind for ref, kind in rules.fields.items() if ref.startswith(EVENT_TRAITS)}
+    told = values.filter(pl.col("field").is_in(list(fields)) & pl.col("value").is_not_null())
+    parts = []
+    for column, owner in own.items():
+        mine = told.filter(pl.col("identifier").str.starts_with(column + ":"))
+        spelt = owner.spell(mine["identifier"].str.strip_prefix(column + ":"))
+        mine = mine.with_columns(owner=spelt)
+        for ref, kind in fields.items():
+            part = mine.filter(pl.col("field") == ref)
+            parts.append(
+                part.with_columns(other=kind.spell(part["value"]))
+                .select(
+                    *_ends("owner", "other"),
+                    source=pl.lit(ref),
+                    first_seen=pl.col("changed_at"),
+                    last_seen=pl.col("changed_at"),
+                    count=pl.lit(1, pl.Int64),
+                    example=pl.col("message_id"),
+                )
+                .filter(_both)
+            )
+    return fold(pl.concat(parts)) if parts else pl.DataFrame(schema=SCHEMA)
+
+
+def from_records(
+    records: pl.DataFrame, values: pl.DataFrame, told: pl.DataFrame, rules: EntityRules
+) -> pl.DataFrame:
+    """Links of one entity's records to the values they hold.
+
+    records: record, source, object String; changed_at, created_at; of live records.
+    values: record, field (`source.Object.Field`), value, changed_at of their current values.
+    told: record, field, value, told_at: what we last wrote to fields of these records.
+
+    A record that shows no identifier but what we wrote (we created it) is linked to that:
+    otherwise it would be a stranger. One without any is linked to itself.
+    """
+    links = _held(records, values.rename({"changed_at": "since"}), rules)
+    if told.height:
+        silent = _unlinked(records, links)
+        links = pl.concat([links, _held(silent, told.rename({"told_at": "since"}), rules)])
+    since = pl.coalesce("created_at", "changed_at")
+    alone = _unlinked(records, links).select(
+        left=pl.col("record"),
+        right=pl.col("record"),
+        source=pl.col("source") + "." + pl.col("object"),
+        first_seen=since,
+        last_seen=since,
+        count=pl.lit(1, pl.Int64),
+        example=pl.col("record"),
+    )
+    return fold(pl.concat([links, alone.select(SCHEMA.keys())]))
+
+
+def _unlinked(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    return records.join(links.select(record="example"), on="record", how="anti")
+
+
+def from_relations(relations: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """Links between records that are one: merged ones, and leads with what they became.
+
+    relations: from, kind, to; of RECORD_LINKS. records: record, changed_at, deleted, merged_into
+        of their ends (an end that was never pulled is missing).
+
+    A record that was deleted, not merged, is linked to nothing.
+    """
+    gone = records.filter(pl.col("deleted") & pl.col("merged_into").is_null())["record"].implode()
+    return fold(
+        relations.filter(
+            pl.col("kind").is_in(RECORD_LINKS)
+            & ~pl.col("from").is_in(gone)
+            & ~pl.col("to").is_in(gone)
+            & (pl.col("from") != pl.col("to"))
+        )
+        .join(records.select(pl.col("record").alias("from"), "changed_at"), on="from")
+        .select(
+            *_ends("from", "to"),
+            source=pl.col("kind"),
+            first_seen=pl.col("changed_at"),
+            last_seen=pl.col("changed_at"),
+            count=pl.lit(1, pl.Int64),
+            example=pl.col("from"),
+        )
+    )
+
+
+def _held(live: pl.DataFrame, values: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=SCHEMA)]
+    known = values.join(live.select("record"), on="record", how="semi")
+    for ref, kind in rules.fields.items():
+        part = known.filter((pl.col("field") == ref) & pl.col("value").is_not_null())
+        if part.height:
+            parts.append(_record_links(part, ref, kind))
+    return pl.concat(parts)
+
+
+def _record_links(part: pl.DataFrame, ref: str, kind: TypeRules) -> pl.DataFrame:
+    return (
+        part.with_columns(other=kind.spell(part["value"]))
+        .select(
+            *_ends("record", "other"),
+            source=pl.lit(ref),
+            first_seen=pl.col("since"),
+            last_seen=pl.col("since"),
+            count=pl.lit(1, pl.Int64),
+            example=pl.col("record"),
+        )
+        .filter(_both)
+        .select(SCHEMA.keys())
+    )
