@@ -58,18 +58,10 @@ class FilesConfig(_Model):
         "timestamp, and names of properties; columns not named here become properties under "
         "their own names. With `as`: trait → column.",
     )
-    format: str | None = Field(
-        default=None,
-        pattern="^(csv|jsonl|parquet)$",
-        description="csv, jsonl or parquet; by default told by the file's name.",
-    )
     separator: str | None = Field(
         default=None,
         description="What separates the columns of a CSV file; a blank stands for any run of "
         "blanks. By default found from the header.",
-    )
-    columns: tuple[str, ...] | None = Field(
-        default=None, description="Names of the columns, for a CSV file without a header."
     )
     date_format: str | None = Field(
         default=None,
@@ -130,8 +122,6 @@ class FilesConfig(_Model):
                 raise ValueError("`key` belongs to `as`; the id of an event is `fields: messageId`")
             if not {"userId", "anonymousId"} & set(self.fields):
                 raise ValueError("`fields` names no column for userId or anonymousId")
-        if self.columns is not None and len(set(self.columns)) != len(self.columns):
-            raise ValueError("`columns` names a column twice")
         return self
 
 

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 from msgspec import Raw
 
+from cdp_assets.events.lines import Lines
 from cdp_assets.events.model import (
     BIG_EXPONENT_PATTERN,
     BLANK,
@@ -25,6 +26,7 @@ from cdp_assets.events.model import (
     Page,
     Refusal,
     decode_event,
+    decode_lines,
     judge,
     page_of,
 )
@@ -35,16 +37,6 @@ from cdp_assets.raw.quarantine import Refusal as Refused
 
 _NO_CONTEXT, _NO_PAGE, _NO_CAMPAIGN = Context(), Page(), Campaign()
 _NULL_TEXT = pl.lit(None, pl.String)
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Consecutive lines of a file, from line `first`; one that was refused unread stands as ""
-    in `lines` and as itself in `refused`."""
-
-    first: int
-    lines: Sequence[str | bytes]
-    refused: Sequence[Refused] = ()
 
 
 @dataclass(frozen=True)
@@ -79,45 +71,76 @@ def decode_block(
     lines: Lines, origin: Origin, specs: Mapping[str, TypedSpec], traits: TraitSpec
 ) -> Block:
     """Judge every line alone; see `Block`. Raises nothing for any content of the lines."""
-    events: list[Event] = []
-    numbers: list[int] = []
-    odd: list[tuple[int, Event]] = []
     refused = list(lines.refused)
-    texts = lines.lines
-    index, count, blank = 0, len(texts), 0
-    add, number = events.append, numbers.append
-    while index < count:
-        try:
-            for index in range(index, count):  # noqa: B020 - resumes after a line that failed
-                add(decode_event(texts[index]))
-                number(index)
-            break
-        except (msgspec.DecodeError, RecursionError, UnicodeError):
-            blank += _judge_into(texts[index], lines.first + index, index, odd, refused)
-            index += 1
-    frame = _columns(events, numbers, texts, lines.first)
-    suspects = frame["row"].filter(_suspect(frame))
-    if len(suspects):
-        for row in suspects.to_list():
-            blank += _judge_into(texts[row], lines.first + row, row, odd, refused)
-        frame = frame.filter(~pl.col("row").is_in(suspects.implode()))
-        doubtful = set(suspects.to_list())
-        kept = [(i, e) for i, e in zip(numbers, events, strict=True) if i not in doubtful]
-        numbers, events = [i for i, _ in kept], [e for _, e in kept]
+    odd: list[tuple[int, Event]] = []
+    events = _at_once(lines)
+    if events is not None:
+        rows: Sequence[int] = range(len(events))
+        payload, blank = lines.column(), 0
+    else:
+        events, rows, odd, blank = _one_by_one(lines, refused)
+        payload = lines.texts(rows)
+    frame = _columns(events, rows, payload)
+    suspects = frame["row"].filter(_suspect(frame)).to_list()
+    if suspects:
+        texts = lines.lines()
+        for row in suspects:
+            blank += _judge_into(texts[row], lines.number(row), row, odd, refused)
+        frame = frame.filter(~pl.col("row").is_in(suspects))
+        doubtful = set(suspects)
+        kept = [(i, e) for i, e in zip(rows, events, strict=True) if i not in doubtful]
+        rows, events = [i for i, _ in kept], [e for _, e in kept]
     if odd:
         odd.sort(key=lambda pair: pair[0])
-        rows = [row for row, _ in odd]
-        others = _columns([e for _, e in odd], rows, texts, lines.first)
-        frame = pl.concat([frame, others]).sort("row")
-        numbers, events = numbers + rows, events + [e for _, e in odd]
+        others = [row for row, _ in odd]
+        judged = [event for _, event in odd]
+        frame = pl.concat([frame, _columns(judged, others, lines.texts(others))]).sort("row")
+        rows, events = [*rows, *others], [*events, *judged]
     refused.sort(key=lambda r: r.position)
     return Block(
-        events=_table(frame, origin),
-        typed=_typed(events, numbers, specs),
-        observations=_observed(events, numbers, traits),
+        events=_table(frame, lines.number_of(frame["row"]), origin),
+        typed=_typed(events, rows, specs),
+        observations=_observed(events, rows, traits),
         refused=refused,
-        lines=count - blank + len(lines.refused),
+        lines=len(lines) - blank + lines.unread,
     )
+
+
+def _at_once(lines: Lines) -> list[Event] | None:
+    """The events of a block in which every line is one object as the typed decoder likes it;
+    None where a line has to be looked at alone."""
+    if not lines.even:
+        return None
+    try:
+        events = decode_lines(lines.data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    # every line begins with { and ends with }, so no object runs over a line's end, and with as
+    # many objects as lines no line holds two
+    return events if len(events) == len(lines) else None
+
+
+def _one_by_one(
+    lines: Lines, refused: list[Refused]
+) -> tuple[list[Event], list[int], list[tuple[int, Event]], int]:
+    """Events and their rows, the events that `judge` had to read, how many lines are blank."""
+    events: list[Event] = []
+    rows: list[int] = []
+    odd: list[tuple[int, Event]] = []
+    texts = lines.lines()
+    unread = {r.position for r in lines.refused}
+    index, blank = 0, 0
+    while index < len(texts):
+        try:
+            for index in range(index, len(texts)):  # noqa: B020 - goes on after one that failed
+                events.append(decode_event(texts[index]))
+                rows.append(index)
+            break
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            if lines.number(index) not in unread:
+                blank += _judge_into(texts[index], lines.number(index), index, odd, refused)
+            index += 1
+    return events, rows, odd, blank
 
 
 def _judge_into(
@@ -135,24 +158,19 @@ def _judge_into(
     return 0
 
 
-def _columns(
-    events: Sequence[Event], rows: Sequence[int], texts: Sequence[str | bytes], first: int
-) -> pl.DataFrame:
+def _columns(events: Sequence[Event], rows: Sequence[int], payload: pl.Series) -> pl.DataFrame:
     contexts = [e.context or _NO_CONTEXT for e in events]
-    pages = [
-        c.page or (page_of(e) if e.type in ("page", "screen") else None) or _NO_PAGE
-        for c, e in zip(contexts, events, strict=True)
-    ]
+    pages = [c.page or _NO_PAGE for c in contexts]
+    for index, page in enumerate(pages):
+        if page is _NO_PAGE and events[index].type in ("page", "screen"):
+            pages[index] = page_of(events[index]) or _NO_PAGE
     campaigns = [c.campaign or _NO_CAMPAIGN for c in contexts]
-    lines = [texts[i] for i in rows]
-    flags = [list(e.flags) if isinstance(e, OddEvent) else [] for e in events] if any(
-        e.__class__ is OddEvent for e in events
-    ) else None  # fmt: skip
+    flags = _flags(events)
     return pl.DataFrame(
         [
             pl.Series("row", rows, dtype=pl.Int64),
-            pl.Series("type", [e.type for e in events], dtype=pl.String),
-            pl.Series("event", [e.event for e in events], dtype=pl.String),
+            _text("type", [e.type for e in events]),
+            _text("event", [e.event for e in events]),
             _text("message_id", [e.message_id for e in events]),
             _text("anonymous_id", [e.anonymous_id for e in events]),
             _text("user_id", [e.user_id for e in events]),
@@ -162,23 +180,27 @@ def _columns(
             _text("timestamp_text", [e.timestamp for e in events]),
             _text("sent_text", [e.sent_at for e in events]),
             _text("received_text", [e.received_at for e in events]),
-            pl.Series("page_url", [p.url for p in pages], dtype=pl.String),
-            pl.Series("page_path", [p.path for p in pages], dtype=pl.String),
-            pl.Series("page_title", [p.title for p in pages], dtype=pl.String),
-            pl.Series("referrer", [p.referrer for p in pages], dtype=pl.String),
-            pl.Series("campaign_source", [c.source for c in campaigns], dtype=pl.String),
-            pl.Series("campaign_medium", [c.medium for c in campaigns], dtype=pl.String),
-            pl.Series("campaign_name", [c.name for c in campaigns], dtype=pl.String),
-            pl.Series("ip", [c.ip for c in contexts], dtype=pl.String),
-            pl.Series("user_agent", [c.user_agent for c in contexts], dtype=pl.String),
-            pl.Series("payload", lines, dtype=pl.String)
-            if all(line.__class__ is str for line in lines)
-            else pl.Series("payload", [_str(line) for line in lines], dtype=pl.String),
+            _text("page_url", [p.url for p in pages]),
+            _text("page_path", [p.path for p in pages]),
+            _text("page_title", [p.title for p in pages]),
+            _text("referrer", [p.referrer for p in pages]),
+            _text("campaign_source", [c.source for c in campaigns]),
+            _text("campaign_medium", [c.medium for c in campaigns]),
+            _text("campaign_name", [c.name for c in campaigns]),
+            _text("ip", [c.ip for c in contexts]),
+            _text("user_agent", [c.user_agent for c in contexts]),
+            payload.alias("payload"),
             pl.Series("flags", flags, dtype=pl.List(pl.String))
-            if flags is not None
+            if flags
             else pl.repeat([], len(events), dtype=pl.List(pl.String), eager=True).alias("flags"),
         ]
-    ).with_columns((pl.col("row") + first).alias("row_number"))
+    )
+
+
+def _flags(events: Sequence[Event]) -> list[list[str]]:
+    if not any(e.__class__ is OddEvent for e in events):
+        return []
+    return [list(e.flags) if isinstance(e, OddEvent) else [] for e in events]
 
 
 def _text(name: str, values: list[Any]) -> pl.Series:
@@ -188,10 +210,6 @@ def _text(name: str, values: list[Any]) -> pl.Series:
     except TypeError:
         texts = [v if v is None or v.__class__ is str else str(v) for v in values]
         return pl.Series(name, texts, dtype=pl.String)
-
-
-def _str(line: str | bytes) -> str:
-    return line if isinstance(line, str) else line.decode()
 
 
 def _suspect(frame: pl.DataFrame) -> pl.Series:
@@ -218,38 +236,42 @@ def _suspect(frame: pl.DataFrame) -> pl.Series:
             )
             | pl.col("message_id").str.contains(outer).fill_null(False)
             | (brackets > MAX_DEPTH)
-            | text.str.contains(BIG_EXPONENT_PATTERN)
         ).alias("suspect")
     )  # fmt: skip
-    return found["suspect"].fill_null(True)
+    suspect = found["suspect"].fill_null(True)
+    # the cheap pattern first: the exact one takes three times as long
+    maybe = frame["payload"].str.contains(r"[0-9][eE]\+?[0-9]{3}")
+    if maybe.any():
+        big = frame["payload"].filter(maybe).str.contains(BIG_EXPONENT_PATTERN)
+        if big.any():
+            suspect |= frame["row"].is_in(frame["row"].filter(maybe).filter(big).implode())
+    return suspect
 
 
-def _table(frame: pl.DataFrame, origin: Origin) -> pl.DataFrame:
+def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFrame:
     """The columns of table `events`, and `row`."""
     named = frame.with_columns(
-        *(pl.col(c).replace("", None) for c in ("anonymous_id", "user_id")),
+        *(pl.col(c).replace("", None) for c in ("anonymous_id", "user_id", "message_id")),
         pl.coalesce(
             pl.col("group_id").replace("", None), pl.col("context_group_id").replace("", None)
         ).alias("group_id"),
         pl.when(pl.col("type") == "track").then("event").alias("event"),
+        numbers.alias("row_number"),
         pl.lit(origin.first_seen, TS).alias("first_seen"),
     )
-    return correct(named, origin.date_format).select(
-        "row",
-        pl.coalesce(
-            pl.col("message_id").replace("", None),
-            pl.lit(f"{origin.sha256}:") + pl.col("row_number").cast(pl.String),
-        ).alias("message_id"),
-        pl.lit(origin.source).alias("source"),
-        pl.coalesce("anonymous_id", "user_id", pl.lit("")).alias("visitor"),
-        pl.lit(origin.purpose, pl.String).alias("purpose"),
-        pl.lit(origin.sha256).alias("origin"),
-        *(
-            c
-            for c in EVENTS.schema
-            if c not in ("message_id", "source", "visitor", "purpose", "origin")
-        ),
-    ).select("row", *EVENTS.schema)  # fmt: skip
+    if named["message_id"].has_nulls():
+        minted = pl.lit(f"{origin.sha256}:") + pl.col("row_number").cast(pl.String)
+        named = named.with_columns(pl.coalesce("message_id", minted).alias("message_id"))
+    return (
+        correct(named, origin.date_format)
+        .with_columns(
+            pl.lit(origin.source).alias("source"),
+            pl.coalesce("anonymous_id", "user_id", pl.lit("")).alias("visitor"),
+            pl.lit(origin.purpose, pl.String).alias("purpose"),
+            pl.lit(origin.sha256).alias("origin"),
+        )
+        .select("row", *EVENTS.schema)
+    )
 
 
 def _typed(

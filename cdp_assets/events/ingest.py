@@ -104,7 +104,7 @@ def ingest(
         prepare(lake, specs.values(), traits)
         fold(lake)
         files = _files(lake, sources, now, days, settle, result)
-        writer = _Writer(lake, specs, now, result)
+        writer = Writer(lake, specs, now, result)
         for chunk in ahead(chunks(files, specs, traits, chunk_rows)):
             writer.write(chunk)
         folded = fold(lake)
@@ -135,7 +135,7 @@ def _files(
     return files
 
 
-class _Writer:
+class Writer:
     """Commits chunks, in an order that leaves no trace of one that was cut short."""
 
     def __init__(

@@ -2,18 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Protocol
 
-from cdp_assets.events.decode import Lines
-from cdp_assets.raw.quarantine import Refusal as Refused
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from cdp_assets.raw.quarantine import Refusal
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line; a longer one is refused without being read into memory."""
-BLOCK = 4 << 20
+BLOCK = 1 << 24
 EXCERPT = 4096
 """Bytes kept of a line that is too long."""
+_INLINE = 12
+"""Texts up to this size lie inside Arrow's views."""
+_VIEW = np.dtype([("size", "<i4"), ("prefix", "<i4"), ("buffer", "<i4"), ("offset", "<i4")])
 _BOM = b"\xef\xbb\xbf"
+
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+class Lines:
+    """Consecutive lines of a file, from line `first`.
+
+    data: their bytes, each line with its newline. refused: lines that were refused unread; they
+    stand in `data` as blank ones, or, with `numbers`, not at all. numbers: the line numbers of
+    `data`, where they do not follow each other.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        data: bytes,
+        refused: Sequence[Refusal] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> None:
+        self.first = first
+        self.numbers = numbers
+        self.data = data
+        self.refused = tuple(refused)
+        self.ends: Places = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 10)
+        self.starts: Places = np.concatenate([[0], self.ends[:-1] + 1])[: len(self.ends)]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def number(self, row: int) -> int:
+        """The line number of the row at this place of the block."""
+        return self.first + row if self.numbers is None else self.numbers[row]
+
+    def number_of(self, row: pl.Series) -> pl.Series:
+        """The line numbers of these rows."""
+        if self.numbers is None:
+            return row + self.first
+        return pl.Series(self.numbers, dtype=pl.Int64).gather(row)
+
+    @property
+    def unread(self) -> int:
+        """How many refused lines are not even blank ones in `data`."""
+        return 0 if self.numbers is None else len(self.refused)
+
+    @cached_property
+    def text(self) -> bool:
+        """Whether the whole block is UTF-8."""
+        if self.data.isascii():
+            return True
+        try:
+            self.data.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    @property
+    def even(self) -> bool:
+        """Whether all is UTF-8 and each line begins with { and ends with }, with no blank one."""
+        if not len(self) or not self.text:
+            return False
+        sizes = self.ends - self.starts
+        if int(sizes.min()) <= _INLINE:
+            return False
+        data = np.frombuffer(self.data, dtype=np.uint8)
+        return bool((data[self.starts] == ord("{")).all() and (data[self.ends - 1] == 125).all())
+
+    def column(self) -> pl.Series:
+        """The lines as a column that lies over the block's own bytes; of an even block only."""
+        data = np.frombuffer(self.data, dtype=np.uint8)
+        views = np.zeros(len(self), dtype=_VIEW)
+        views["size"] = self.ends - self.starts
+        views["prefix"] = data[self.starts[:, None] + np.arange(4)].view("<i4")[:, 0]
+        views["offset"] = self.starts
+        buffers = [None, pa.py_buffer(views), pa.py_buffer(self.data)]
+        return pl.Series(pa.Array.from_buffers(pa.string_view(), len(self), buffers))
+
+    def lines(self) -> list[str | bytes]:
+        """Each line without its newline; text where the whole block is UTF-8."""
+        found: list[str | bytes] = []
+        found += self.data.decode().split("\n") if self.text else self.data.split(b"\n")
+        return found[:-1]
+
+    def texts(self, rows: Sequence[int]) -> pl.Series:
+        """The lines at these places, which are UTF-8 each."""
+        lines = self.lines()
+        found = [lines[row] for row in rows]
+        return pl.Series([t if isinstance(t, str) else t.decode() for t in found], dtype=pl.String)
 
 
 class Readable(Protocol):
@@ -25,65 +119,56 @@ class Readable(Protocol):
 def read_lines(stream: Readable, limit: int = LINE_LIMIT, block: int = BLOCK) -> Iterator[Lines]:
     """Every line of `stream` once, in order, numbered from 1.
 
-    Text where the block is UTF-8 as a whole, else bytes, for each line to be judged alone. A
-    line longer than `limit` bytes is refused as `too_long` with its first bytes; the memory that
-    it takes is bounded by `limit`. A byte order mark at the very beginning is dropped, so are
-    carriage returns before a line's end.
+    A line longer than `limit` bytes is refused as `too_long` with its first bytes; the memory
+    that it takes is bounded by `limit`. A byte order mark at the very beginning is dropped, so
+    are carriage returns before a line's end.
     """
     first, rest, start = 1, b"", True
     skipping: tuple[int, bytes] | None = None  # size so far and beginning of an endless line
     while data := stream.read(block):
         if start:
-            data = data.removeprefix(_BOM)
-            start = False
+            data, start = data.removeprefix(_BOM), False
         if skipping is not None:
             head, found, data = data.partition(b"\n")
-            size, excerpt = skipping[0] + len(head), skipping[1]
+            skipping = (skipping[0] + len(head), skipping[1])
             if not found:
-                skipping = (size, excerpt)
                 continue
-            yield _too_long(first, size, excerpt)
+            yield _too_long(first, *skipping)
             first, skipping = first + 1, None
-        data = rest + data
         end = data.rfind(b"\n") + 1
-        whole, rest = data[:end], data[end:]
-        if whole:
-            lines = _lines(first, whole[:-1], limit)
-            first += len(lines.lines)
+        if end:
+            lines = _bounded(first, rest + data[:end], limit)
+            first += len(lines)
             yield lines
+            rest = data[end:]
+        else:
+            rest += data
         if len(rest) > limit:
             skipping, rest = (len(rest), rest[:EXCERPT]), b""
     if skipping is not None:
         yield _too_long(first, *skipping)
     elif rest:
-        yield _lines(first, rest, limit)
+        yield _bounded(first, rest + b"\n", limit)
 
 
-def _lines(first: int, data: bytes, limit: int) -> Lines:
-    refused: list[Refused] = []
-    lines: list[str | bytes]
-    try:
-        lines = list(data.decode().split("\n"))
-        size = 4 if not data.isascii() else 1
-    except UnicodeDecodeError:
-        lines, size = list(data.split(b"\n")), 1
-    if max(map(len, lines)) * size > limit:
-        for index, line in enumerate(lines):
-            raw = line.encode() if isinstance(line, str) else line
-            if len(raw) > limit:
-                refused.append(_refused(first + index, len(raw), raw))
-                lines[index] = ""
+def _bounded(first: int, data: bytes, limit: int) -> Lines:
     if b"\r" in data:
-        lines = [
-            line.removesuffix("\r") if isinstance(line, str) else line.removesuffix(b"\r")
-            for line in lines
-        ]
-    return Lines(first, lines, refused)
+        data = data.replace(b"\r\n", b"\n")
+    lines = Lines(first, data)
+    sizes = lines.ends - lines.starts
+    if int(sizes.max()) <= limit:
+        return lines
+    long = np.flatnonzero(sizes > limit).tolist()
+    whole = data.split(b"\n")
+    refused = [_refusal(first + i, len(whole[i]), whole[i]) for i in long]
+    for index in long:
+        whole[index] = b""
+    return Lines(first, b"\n".join(whole), refused)
 
 
 def _too_long(first: int, size: int, excerpt: bytes) -> Lines:
-    return Lines(first, [""], [_refused(first, size, excerpt)])
+    return Lines(first, b"\n", [_refusal(first, size, excerpt)])
 
 
-def _refused(row_number: int, size: int, line: bytes) -> Refused:
-    return Refused(row_number, "too_long", f"{size} bytes in one line", line[:EXCERPT])
+def _refusal(position: int, size: int, line: bytes) -> Refusal:
+    return Refusal(position, "too_long", f"{size} bytes in one line", line[:EXCERPT])

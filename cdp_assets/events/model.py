@@ -97,6 +97,7 @@ _object: Final = msgspec.json.Decoder(dict[str, Raw])
 _any: Final = msgspec.json.Decoder(Any)
 _page: Final = msgspec.json.Decoder(Page)
 decode_event: Final = _typed.decode
+decode_lines: Final = _typed.decode_lines
 
 _BIG_EXPONENT: Final = re.compile(r"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{3}")
 BIG_EXPONENT_PATTERN: Final = _BIG_EXPONENT.pattern

@@ -6,14 +6,14 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import TypeVar
 
 import polars as pl
 
 from cdp_assets.events.config import EventFilesSpec, FilesConfig
-from cdp_assets.events.decode import Block, Lines, Origin, decode_block
-from cdp_assets.events.lines import read_lines
+from cdp_assets.events.decode import Block, Origin, decode_block
+from cdp_assets.events.lines import Lines, read_lines
 from cdp_assets.events.rows import event_lines
 from cdp_assets.events.typed import TraitSpec, TypedSpec
 from cdp_assets.raw.files import FileNote, FoundFile, UnreadableFile, open_bytes
@@ -28,8 +28,8 @@ class Chunk:
     """What is committed at once.
 
     events: the columns of table `events` and `row`, unique in the chunk. typed, observations:
-    as in `Block`, by the same rows. refused: origin → its refused lines. finished: notes of the
-    files that end in this chunk.
+    as in `Block`, by the same rows. refused: (source, origin) → its refused lines.
+    finished: notes of the files that end in this chunk.
     """
 
     events: pl.DataFrame
@@ -56,7 +56,7 @@ def chunks(
 ) -> Iterator[Chunk]:
     """All events of these files, in order, in chunks of about `rows`; a file that cannot be read
     to its end is noted as failed, and the next goes on."""
-    gathered: list[tuple[EventFilesSpec, FoundFile, Block]] = []
+    gathered: list[tuple[str, str, Block]] = []
     finished: list[FileNote] = []
     waiting = 0
     for spec, file in files:
@@ -65,10 +65,10 @@ def chunks(
             for block in _blocks(spec, file, specs, traits):
                 progress.lines += block.lines
                 progress.days |= set(block.events["event_day"].unique().to_list())
-                gathered.append((spec, file, block))
+                gathered.append((spec.name, file.sha256, block))
                 waiting += max(block.lines, 1)
                 if waiting >= rows:
-                    yield _chunk(gathered, finished)
+                    yield as_chunk(gathered, finished)
                     gathered, finished, waiting = [], [], 0
         except UnreadableFile as error:
             finished.append(FileNote(file, "failed", progress.lines, reason=error.reason))
@@ -78,23 +78,23 @@ def chunks(
         days = tuple(sorted(progress.days))
         finished.append(FileNote(file, state, progress.lines, days, reason))  # type: ignore[arg-type]
     if gathered or finished:
-        yield _chunk(gathered, finished)
+        yield as_chunk(gathered, finished)
 
 
 def _blocks(
     spec: EventFilesSpec, file: FoundFile, specs: Mapping[str, TypedSpec], traits: TraitSpec
 ) -> Iterator[Block]:
-    config = spec.config
-    rows = config if isinstance(config, FilesConfig) else None
-    origin = Origin(
-        source=spec.name,
-        sha256=file.sha256,
-        first_seen=file.first_seen,
-        purpose=config.purpose,
-        date_format=rows.date_format if rows else None,
-    )
+    rows = spec.config if isinstance(spec.config, FilesConfig) else None
+    origin = origin_of(spec, file.sha256, file.first_seen)
     for lines in _lines(file, rows):
         yield decode_block(lines, origin, specs, traits)
+
+
+def origin_of(spec: EventFilesSpec, sha256: str, first_seen: datetime) -> Origin:
+    """What holds for all lines of a file of this source."""
+    config = spec.config
+    date_format = config.date_format if isinstance(config, FilesConfig) else None
+    return Origin(spec.name, sha256, first_seen, config.purpose, date_format)
 
 
 def _lines(file: FoundFile, rows: FilesConfig | None) -> Iterator[Lines]:
@@ -105,15 +105,14 @@ def _lines(file: FoundFile, rows: FilesConfig | None) -> Iterator[Lines]:
         yield from read_lines(stream)
 
 
-def _chunk(
-    gathered: Sequence[tuple[EventFilesSpec, FoundFile, Block]], finished: list[FileNote]
-) -> Chunk:
+def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote]) -> Chunk:
+    """Blocks, each with its source and origin, as one chunk."""
     events: list[pl.DataFrame] = []
     typed: dict[str, list[pl.DataFrame]] = {}
     observations: list[pl.DataFrame] = []
     refused: dict[tuple[str, str], list[Refusal]] = {}
     lines = start = 0
-    for spec, file, block in gathered:
+    for source, sha256, block in gathered:
         shift = pl.col("row") + start
         events.append(block.events.with_columns(shift))
         for event, frame in block.typed.items():
@@ -121,7 +120,7 @@ def _chunk(
         if len(block.observations):
             observations.append(block.observations.with_columns(shift))
         if block.refused:
-            refused.setdefault((spec.name, file.sha256), []).extend(block.refused)
+            refused.setdefault((source, sha256), []).extend(block.refused)
         lines += block.lines
         last = events[-1]["row"].tail(1).to_list()  # rows of a block ascend
         start = last[0] + 1 if last else start

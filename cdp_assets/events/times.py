@@ -17,6 +17,14 @@ SKEW_BOUND = timedelta(hours=24)
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_READ = (
+    ("original_text", "original_own", "originalTimestamp"),
+    ("timestamp_text", "timestamp_own", "timestamp"),
+    ("sent_text", "sent_at", "sentAt"),
+    ("received_text", "received_own", "receivedAt"),
+)
+# milliseconds and Z, which most SDKs write, take a quarter of the general form's time
+_REGULAR = ("%Y-%m-%dT%H:%M:%S.%3fZ", "%Y-%m-%dT%H:%M:%S%.fZ")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 _DAY = re.compile(r"(19|20|21)\d{6}")
 _OFFSET = re.compile(r"\s+([+-]\d{2}:?\d{2})$")
@@ -95,19 +103,23 @@ def read_times(texts: pl.Series, date_format: str | None = None) -> pl.Series:
     What most senders write goes through the engine; the rest, once per distinct text, through
     `read_time`, whose results it equals.
     """
-    # the regular pattern first: polars reads zone-less and epoch texts as null without a word
-    if date_format is None:
-        regular = texts.str.to_datetime(
-            "%Y-%m-%dT%H:%M:%S%.fZ", strict=False, time_unit="us", ambiguous="null"
-        )
-        year = regular.dt.year()
-        regular = regular.set((year < FIRST_YEAR) | (year > LAST_YEAR), None)
-    else:
-        regular = pl.repeat(None, len(texts), dtype=pl.Datetime("us"), eager=True)
-    times = regular.dt.replace_time_zone("UTC").alias(texts.name)
-    missing = times.is_null() & texts.is_not_null()
-    if not missing.any():
+    times = pl.repeat(None, len(texts), dtype=TS, eager=True).alias(texts.name)
+    if texts.null_count() == len(texts):
         return times
+    # polars reads zone-less and epoch texts as null without a word: nulls are asked again below
+    for pattern in _REGULAR if date_format is None else ():
+        at = texts.str.to_datetime(pattern, strict=False, time_unit="us", ambiguous="null")
+        if at.null_count() < len(texts):
+            year = at.dt.year()
+            if not at.is_empty() and not year.is_between(FIRST_YEAR, LAST_YEAR).all():
+                at = at.set((year < FIRST_YEAR) | (year > LAST_YEAR), None)
+            at = at.dt.replace_time_zone("UTC")
+            times = (
+                at if times.null_count() == len(times) else times.zip_with(times.is_not_null(), at)
+            )
+        if times.null_count() == texts.null_count():
+            return times.alias(texts.name)
+    missing = times.is_null() & texts.is_not_null()
     odd = texts.filter(missing).unique()
     known = {text: read_time(text, date_format) for text in odd.to_list()}
     found = pl.DataFrame(
@@ -133,17 +145,12 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
     original; else received. A result more than a day after received is not believed: received
     is taken. event_day is the UTC day of the original before correction, else of received.
     """
-    ahead = pl.col("corrected") > pl.col("received_at") + FUTURE_BOUND
-    skewed = (pl.col("received_own") - pl.col("sent_at")).abs() > SKEW_BOUND
     unread = [
         pl.when(pl.col(text).is_not_null() & pl.col(time).is_null()).then(pl.lit(f"unread:{name}"))
-        for text, time, name in (
-            ("original_text", "original_own", "originalTimestamp"),
-            ("timestamp_text", "timestamp_own", "timestamp"),
-            ("sent_text", "sent_at", "sentAt"),
-            ("received_text", "received_own", "receivedAt"),
-        )
+        for text, time, name in _READ
     ]
+    ahead = pl.col("corrected") > pl.col("received_at") + FUTURE_BOUND
+    skewed = (pl.col("received_own") - pl.col("sent_at")).abs() > SKEW_BOUND
     timed = frame.with_columns(
         read_times(frame["original_text"]).alias("original_own"),
         read_times(frame["timestamp_text"], date_format).alias("timestamp_own"),
@@ -155,25 +162,23 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
     )
     by_clock = pl.col("received_own") - (pl.col("sent_at") - pl.col("original_at"))
     upstream = pl.when(pl.col("original_own").is_not_null()).then(pl.col("timestamp_own"))
-    return (
-        timed.with_columns(
-            pl.coalesce(by_clock, upstream, "original_at", "received_at").alias("corrected")
-        )
-        .with_columns(
-            pl.when(ahead).then("received_at").otherwise("corrected").alias("timestamp"),
-            pl.coalesce("original_at", "received_at").dt.date().alias("event_day"),
-            pl.concat_list(
-                "flags",
-                *unread,
-                pl.when(pl.col("original_at").is_null()).then(pl.lit("no_time")),
-                pl.when(skewed).then(pl.lit("skewed")),
-                pl.when(ahead).then(pl.lit("future")),
-            )
-            .list.drop_nulls()
-            .alias("flags"),
-        )
-        .drop(
-            "original_text", "timestamp_text", "sent_text", "received_text", "first_seen",
-            "original_own", "timestamp_own", "received_own", "corrected",
-        )
+    done = timed.with_columns(
+        pl.coalesce(by_clock, upstream, "original_at", "received_at").alias("corrected")
+    ).with_columns(
+        pl.when(ahead).then("received_at").otherwise("corrected").alias("timestamp"),
+        pl.coalesce("original_at", "received_at").dt.date().alias("event_day"),
+    )
+    noticed = [
+        *unread,
+        pl.when(pl.col("original_at").is_null()).then(pl.lit("no_time")),
+        pl.when(skewed).then(pl.lit("skewed")),
+        pl.when(ahead).then(pl.lit("future")),
+    ]
+    flags = [e.alias(f"flag{i}") for i, e in enumerate(noticed)]
+    if any(column.null_count() < len(column) for column in done.select(flags)):
+        lists = pl.concat_list("flags", *noticed).list.drop_nulls()
+        done = done.with_columns(lists.alias("flags"))
+    return done.drop(
+        "original_text", "timestamp_text", "sent_text", "received_text", "first_seen",
+        "original_own", "timestamp_own", "received_own", "corrected",
     )  # fmt: skip

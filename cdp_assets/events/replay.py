@@ -1,0 +1,105 @@
+"""Quarantined lines judged again, after a fix of the code or the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from cdp_assets.events.catalogue import prepare, recover
+from cdp_assets.events.config import EventFilesSpec
+from cdp_assets.events.decode import decode_block
+from cdp_assets.events.ingest import STEP, IngestResult, Writer, quarantine_step
+from cdp_assets.events.lines import Lines
+from cdp_assets.events.stream import as_chunk, origin_of
+from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
+from cdp_assets.events.values import fold
+from cdp_assets.lake import Lake
+from cdp_assets.raw import quarantine
+from cdp_assets.raw.tables import FILES
+from cdp_assets.settings import crash_point
+
+_UNREADABLE = ("too_long", "ragged", "open_quote")
+"""Reasons of rows whose kept bytes are no event: their file has to be read again."""
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of the open rows of quarantine that were looked at.
+
+    read = stored + duplicates + refused; skipped rows hold no whole line, read their file again
+    (an ingest with the days it holds) after changing it or the configuration.
+    """
+
+    read: int
+    stored: int
+    duplicates: int
+    refused: int
+    skipped: int
+
+
+def replay(
+    lake: Lake,
+    sources: Sequence[EventFilesSpec],
+    properties: Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]],
+    value_fields: Iterable[str],
+    now: datetime,
+    *,
+    reason: str | None = None,
+) -> ReplayResult:
+    """Judge the open lines of these sources again (of one `reason`, where given) and store those
+    that are events now, as if they had been read with their file: same origin, row number, minted
+    id and first_seen. Rows that are stored or known are closed; the others stay open. Killed and
+    run again, it stores nothing twice. Raises as `ingest`.
+    """
+    specs, traits = typed_specs(properties), TraitSpec(value_fields)
+    result, skipped = IngestResult(), 0
+    with lake.step(STEP):
+        recover(lake)
+        prepare(lake, specs.values(), traits)
+        writer = Writer(lake, specs, now, result)
+        for spec in sources:
+            step = quarantine_step(spec.name)
+            rows = quarantine.open_rows(lake, step=step, reason=reason)
+            whole = rows.filter(~pl.col("reason").is_in(_UNREADABLE))
+            skipped += len(rows) - len(whole)
+            for (origin,), group in whole.group_by("origin", maintain_order=True):
+                closed = _replay_origin(lake, spec, str(origin), group, specs, traits, writer)
+                crash_point("replay:before-close")
+                quarantine.mark_replayed(lake, closed)
+        fold(lake)
+    return ReplayResult(result.read, result.stored, result.duplicates, result.quarantined, skipped)
+
+
+def _replay_origin(
+    lake: Lake,
+    spec: EventFilesSpec,
+    origin: str,
+    group: pl.DataFrame,
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
+    writer: Writer,
+) -> pl.DataFrame:
+    """Write what is an event now; step, origin, position of the rows that can be closed."""
+    positions = group["position"].to_list()
+    data = b"".join(line.replace(b"\n", b" ") + b"\n" for line in group["payload"].to_list())
+    first_seen = _first_seen(lake, spec.name, origin) or group["first_seen"][0]
+    lines = Lines(positions[0], data, numbers=positions)
+    block = decode_block(lines, origin_of(spec, origin, first_seen), specs, traits)
+    writer.write(as_chunk([(spec.name, origin, block)], []))
+    again = {r.position for r in block.refused}
+    return group.select("step", "origin", "position").filter(~pl.col("position").is_in(list(again)))
+
+
+def _first_seen(lake: Lake, source: str, sha256: str) -> datetime | None:
+    rows = (
+        lake.open(FILES)
+        .scan()
+        .filter((pl.col("source") == source) & (pl.col("sha256") == sha256))
+        .select(pl.col("first_seen").min())
+        .collect()
+    )
+    found: datetime | None = rows["first_seen"][0] if len(rows) else None
+    return found
