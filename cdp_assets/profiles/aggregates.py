@@ -94,7 +94,7 @@ class _Part:
         return total.cast(self.kind.narwhals).alias(self.column)
 
 
-def _condition(measure: Measure, clock: Clock, *, windowed: bool = True) -> nw.Expr | None:
+def condition(measure: Measure, clock: Clock, *, windowed: bool = True) -> nw.Expr | None:
     """Whether a row counts for this measure; None where all do."""
     tests: list[nw.Expr] = []
     if measure.where is not None:
@@ -106,8 +106,8 @@ def _condition(measure: Measure, clock: Clock, *, windowed: bool = True) -> nw.E
     return reduce(lambda a, b: a & b, tests) if tests else None
 
 
-def _masked(value: nw.Expr, condition: nw.Expr | None) -> nw.Expr:
-    return value if condition is None else nw.when(condition).then(value)
+def _masked(value: nw.Expr, test: nw.Expr | None) -> nw.Expr:
+    return value if test is None else nw.when(test).then(value)
 
 
 def count_column(name: str) -> str:
@@ -140,13 +140,13 @@ def part_kinds(measure: Measure) -> dict[str, Kind]:
 
 
 def _parts(measure: Measure, clock: Clock, *, windowed: bool) -> list[_Part]:
-    condition = _condition(measure, clock, windowed=windowed)
+    test = condition(measure, clock, windowed=windowed)
     selection = measure.selection
     value = selection.value.to_narwhals(clock.now) if selection.value else None
-    counted = condition
+    counted = test
     if value is not None:
         present = ~value.is_null()
-        counted = present if condition is None else condition & present
+        counted = present if test is None else test & present
     one = nw.lit(1, dtype=nw.Int64())
     count = one if counted is None else nw.when(counted).then(one).otherwise(nw.lit(0))
     kinds = part_kinds(measure)
@@ -158,9 +158,7 @@ def _parts(measure: Measure, clock: Clock, *, windowed: bool) -> list[_Part]:
         kind = kinds[value_column(measure.name)]
         how = selection.function if selection.function in ("min", "max") else "sum"
         parts.append(
-            _Part(
-                value_column(measure.name), kind, _masked(value.cast(kind.narwhals), condition), how
-            )
+            _Part(value_column(measure.name), kind, _masked(value.cast(kind.narwhals), test), how)
         )
     return parts
 
@@ -190,8 +188,8 @@ def partials(
     )
     for measure in measures:
         if measure.selection.function in PICKING:
-            condition = _condition(measure, clock, windowed=windowed)
-            kept = rows if condition is None else rows.filter(condition)
+            test = condition(measure, clock, windowed=windowed)
+            kept = rows if test is None else rows.filter(test)
             assert measure.selection.value is not None
             seen = kept.select(
                 *keys,
@@ -265,8 +263,8 @@ def tally(
 ) -> nw.LazyFrame[Any]:
     """How often each value of a `count(distinct x)` or `most_frequent(x)` occurs per `key`:
     `key`, value, n Int64."""
-    condition = _condition(measure, clock)
-    kept = rows if condition is None else rows.filter(condition)
+    test = condition(measure, clock)
+    kept = rows if test is None else rows.filter(test)
     assert measure.selection.value is not None
     value = measure.selection.value.to_narwhals(clock.now).alias("value")
     return (

@@ -102,7 +102,7 @@ def _aggregated(
             record_owners(inputs, model.entity), on="record", how="inner"
         )
     else:
-        rows = _profile_rows(inputs, model.entity, source.name, columns)
+        rows = profile_rows(inputs, model.entity, source.name, columns)
 
     def owners(parts: pl.LazyFrame) -> pl.LazyFrame:
         found = owned(inputs, parts, model.entity) if key is VISITOR else parts
@@ -121,21 +121,21 @@ def _aggregated(
     return found
 
 
-def _profile_rows(
-    inputs: Inputs, entity: str, other: str, columns: Mapping[str, Kind]
+def profile_rows(
+    inputs: Inputs, entity: str, other: str, columns: Mapping[str, Kind], *, keep: bool = False
 ) -> pl.LazyFrame:
-    """The profiles of `other` with the profile_id of the `entity` they belong to."""
+    """The profiles of `other` with the profile_id of the `entity` they belong to. keep: their own
+    id too, as `<other>_id`."""
     table = inputs.lake.open(profiles_table(other, dict(columns)))
     inputs.pin(table.table.key)
-    links = related(inputs.lake, other, entity)
-    return (
+    rows = (
         table.scan()
         .select(KEY, *columns)
         .rename({KEY: f"{other}_id"})
-        .join(links, on=f"{other}_id", how="inner")
+        .join(related(inputs.lake, other, entity), on=f"{other}_id", how="inner")
         .rename({f"{entity}_id": KEY})
-        .drop(f"{other}_id")
     )
+    return rows if keep else rows.drop(f"{other}_id")
 
 
 def derived(

@@ -62,7 +62,9 @@ def surviving(
     inputs: Inputs, entity: str, traits: Sequence[Survivor], touched: pl.DataFrame | None
 ) -> pl.LazyFrame:
     """profile_id and a column for each of `traits` in its kind; profiles without any are absent."""
-    kept: pl.LazyFrame = nw.to_native(survivors(nw.from_native(observed(inputs, entity, traits, touched))))
+    kept: pl.LazyFrame = nw.to_native(
+        survivors(nw.from_native(observed(inputs, entity, traits, touched)))
+    )
     wide = kept.group_by("profile_id").agg(
         pl.col("value").filter(pl.col("trait") == t.name).max().alias(t.name) for t in traits
     )

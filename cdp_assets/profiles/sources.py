@@ -11,6 +11,8 @@ import polars as pl
 
 from cdp_assets.events.tables import DECIMAL
 from cdp_assets.identity import attribute, related
+from cdp_assets.identity.rules import stored_rules
+from cdp_assets.identity.tracks import spelt
 from cdp_assets.profiles.aggregates import Measure
 from cdp_assets.profiles.inputs import (
     CATALOGUE,
@@ -136,18 +138,34 @@ def _no_events(columns: Mapping[str, Kind]) -> pl.LazyFrame:
     return pl.LazyFrame(schema=schema | {n: k.polars for n, k in columns.items()})
 
 
+@dataclass(frozen=True)
+class EventIds:
+    """The identifier types that events' user_id and anonymous_id are; None where no rule has
+    events as a source of one."""
+
+    user: str | None
+    device: str | None
+
+    def spelt(self, column: str) -> pl.Expr:
+        """`user_id` or `anonymous_id` of an event as its identifier spells it, without prefix;
+        empty where it is absent or identifies nobody."""
+        kind = self.user if column == "user_id" else self.device
+        if kind is None:
+            return pl.lit("").alias(column)
+        return spelt(column, kind).fill_null("").alias(column)
+
+
+def event_ids(inputs: Inputs) -> EventIds:
+    """Which identifier types events carry, by the rules of the last resolution."""
+    rules = stored_rules(inputs.lake, "person").drop_nulls("event_column")
+    names = dict(rules.select("event_column", "type").iter_rows())
+    return EventIds(names.get("user_id"), names.get("anonymous_id"))
+
+
 def shared_devices(inputs: Inputs) -> pl.Series:
-    """Devices on which people logged in without the graph giving the device to one profile:
-    there the time of an event decides whose it is."""
-    known = (
-        inputs.scan("identity/graph", GRAPH)
-        .filter(
-            (pl.col("entity") == "person") & pl.col("identifier").str.starts_with("anonymous_id:")
-        )
-        .select(pl.col("identifier").str.strip_prefix("anonymous_id:").alias("anonymous_id"))
-    )
-    used = inputs.scan("identity/logins", LOGINS).select("anonymous_id").unique()
-    return used.join(known, on="anonymous_id", how="anti").collect().to_series()
+    """Devices that several people log in on: there the time of an event decides whose it is."""
+    rows = inputs.scan("identity/logins", LOGINS).select("anonymous_id").unique()
+    return rows.collect().to_series()
 
 
 def with_moment(rows: pl.LazyFrame, shared: pl.Series) -> pl.LazyFrame:
@@ -155,7 +173,7 @@ def with_moment(rows: pl.LazyFrame, shared: pl.Series) -> pl.LazyFrame:
     constant = pl.lit(EPOCH, dtype=TS)
     if shared.is_empty():
         return rows.with_columns(constant.alias("at"))
-    on_shared = pl.col("anonymous_id").is_in(shared.implode())
+    on_shared = pl.col("anonymous_id").str.strip_chars().is_in(shared.implode())
     return rows.with_columns(
         pl.when(on_shared).then(pl.col("timestamp")).otherwise(constant).alias("at")
     )
@@ -186,12 +204,13 @@ class Visitors:
 
     users: pl.Series
     devices: pl.Series
+    ids: EventIds
 
     def filter(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """`rows` of these visitors."""
         return rows.filter(
-            pl.col("user_id").is_in(self.users.implode())
-            | pl.col("anonymous_id").is_in(self.devices.implode())
+            self.ids.spelt("user_id").is_in(self.users.implode())
+            | self.ids.spelt("anonymous_id").is_in(self.devices.implode())
         )
 
 
@@ -215,7 +234,8 @@ def visitors(inputs: Inputs, entity: str, touched: pl.DataFrame) -> Visitors:
         .collect()
         .to_series()
     )
-    users = _values_of(members, "user_id")
+    ids = event_ids(inputs)
+    users = _values_of(members, ids.user)
     logged_in = (
         inputs.scan("identity/logins", LOGINS)
         .filter(pl.col("user_id").is_in(users.implode()))
@@ -224,11 +244,13 @@ def visitors(inputs: Inputs, entity: str, touched: pl.DataFrame) -> Visitors:
         .collect()
         .to_series()
     )
-    devices = pl.concat([_values_of(members, "anonymous_id"), logged_in]).unique()
-    return Visitors(users, devices)
+    devices = pl.concat([_values_of(members, ids.device), logged_in]).unique()
+    return Visitors(users, devices, ids)
 
 
-def _values_of(identifiers: pl.Series, kind: str) -> pl.Series:
+def _values_of(identifiers: pl.Series, kind: str | None) -> pl.Series:
+    if kind is None:
+        return identifiers.clear()
     prefix = f"{kind}:"
     return identifiers.filter(identifiers.str.starts_with(prefix)).str.strip_prefix(prefix)
 

@@ -24,6 +24,7 @@ from cdp_assets.profiles.observations import is_event_field
 from cdp_assets.profiles.sources import (
     RecordObject,
     columns_of,
+    event_ids,
     event_rows,
     event_table,
     objects_of,
@@ -172,16 +173,17 @@ def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:
         .select("user_id")
     )
     gone = inputs.news("identity/logins", LOGINS).select("user_id")
+    ids = event_ids(inputs)
     persons = _of_identifiers(
         inputs,
         "person",
         pl.concat(
             [
                 pl.concat([users, gone]).select(
-                    pl.concat_str(pl.lit("user_id:"), "user_id").alias("identifier")
+                    pl.concat_str(pl.lit(f"{ids.user}:"), "user_id").alias("identifier")
                 ),
                 devices.select(
-                    pl.concat_str(pl.lit("anonymous_id:"), "anonymous_id").alias("identifier")
+                    pl.concat_str(pl.lit(f"{ids.device}:"), "anonymous_id").alias("identifier")
                 ),
             ]
         ).unique(),

@@ -21,7 +21,7 @@ from cdp_assets.events.tables import (
     typed_table,
 )
 from cdp_assets.events.tables import VALUES as EVENT_VALUES
-from cdp_assets.identity.tables import CHANGES, GRAPH, LOGINS
+from cdp_assets.identity.tables import CHANGES, GRAPH, LINKS, LOGINS, RULES
 from cdp_assets.lake import Lake, Table
 from cdp_assets.profiles import TraitsConfig, build
 from cdp_assets.profiles.build import BuildResult
@@ -57,6 +57,13 @@ class World:
     def __init__(self, root: Path) -> None:
         self.lake = Lake(root)
         self._messages = 0
+        self._merge(
+            RULES,
+            [
+                {"entity": "person", "type": kind, "rank": rank, "event_column": kind}
+                for rank, kind in ((1, "user_id"), (2, "anonymous_id"))
+            ],
+        )
 
     # --- identity -------------------------------------------------------------------------
 
@@ -105,6 +112,20 @@ class World:
             )
 
     def login(self, device: str, user: str, since: datetime, until: datetime | None) -> None:
+        """A log-in on a device that several people use: the refused link makes it one."""
+        ends = sorted([f"anonymous_id:{device}", f"user_id:{user}"])
+        self._merge(
+            LINKS,
+            [
+                {
+                    "entity": "person",
+                    "left": ends[0],
+                    "right": ends[1],
+                    "source": "events",
+                    "state": "refused",
+                }
+            ],
+        )
         self._merge(LOGINS, [{"anonymous_id": device, "from": since, "user_id": user, "to": until}])
 
     # --- events ---------------------------------------------------------------------------
