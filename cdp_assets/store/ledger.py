@@ -175,6 +175,11 @@ def pending(store: Store, sync: str) -> list[Entry]:
     )
 
 
+def by_id(store: Store, ids: Sequence[int]) -> list[Entry]:
+    """These rows, in the order of their ids."""
+    return _entries(store, select(LedgerRow).where(LedgerRow.id.in_(ids)))
+
+
 def entries(store: Store, sync: str, after: int = 0, *, plan: str | None = None) -> list[Entry]:
     """Rows of a sync with an id above `after`, in the order of their ids."""
     statement = select(LedgerRow).where(LedgerRow.sync == sync, LedgerRow.id > after)

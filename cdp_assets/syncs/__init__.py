@@ -1,0 +1,32 @@
+"""Profiles written to outside systems: planned field by field, approved, applied, remembered.
+
+`plan` compares what is wanted with what was last told and keeps the difference as
+`syncs/<name>/plan`; `approve` is somebody's yes to it; `apply` writes it, intent before each call
+and outcome after; `replay` lets refused rows be tried again.
+"""
+
+from cdp_assets.syncs.approval import ApprovalError, approve
+from cdp_assets.syncs.guard import may_write, refusal
+from cdp_assets.syncs.model import Plan
+from cdp_assets.syncs.replay import dead_letters, replay
+from cdp_assets.syncs.run import ApplyResult, apply, plan
+from cdp_assets.syncs.summary import summary
+from cdp_assets.syncs.tables import PLAN, plan_table, sought_table, state_table
+
+__all__ = [
+    "PLAN",
+    "ApplyResult",
+    "ApprovalError",
+    "Plan",
+    "apply",
+    "approve",
+    "dead_letters",
+    "may_write",
+    "plan",
+    "plan_table",
+    "refusal",
+    "replay",
+    "sought_table",
+    "state_table",
+    "summary",
+]

@@ -1,0 +1,361 @@
+"""What a data team writes of a sync: the `attributes` of a `cdp_assets.Sync`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+LINKED = "linked"
+NEVER = "never"
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_COLUMN = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")
+_OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
+_EVERY = re.compile(r"^([1-9][0-9]{0,4})(m|h|d)$")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_LATER = {
+    "mode": "`mode: mirror` comes with a later version; there are upsert, update and insert",
+    "rows": "`rows:` comes with a later version; a sync writes one row a profile",
+    "list": "`list:` comes with a later version; write the membership as a field: audiences.NAME",
+    "link": "`link:` comes with a later version",
+}
+
+
+def _every(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    found = _EVERY.match(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("an interval is a whole number of minutes, hours or days: 15m, 1h, 1d")
+    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+Every = Annotated[
+    timedelta,
+    BeforeValidator(_every),
+    WithJsonSchema({"type": "string", "pattern": _EVERY.pattern}),
+]
+
+
+class Limit(BaseModel):
+    """A limit of rows: a share of some whole, or a number."""
+
+    model_config = ConfigDict(frozen=True)
+
+    share: float | None = None
+    rows: int | None = None
+
+    def allows(self, count: int, whole: int) -> bool:
+        """Whether `count` rows of `whole` are within the limit."""
+        if self.rows is not None:
+            return count <= self.rows
+        return count <= (self.share or 0.0) * whole
+
+    def __str__(self) -> str:
+        return str(self.rows) if self.share is None else f"{self.share * 100:g}%"
+
+
+def _limit(value: Any) -> Any:
+    if isinstance(value, Limit | dict):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return Limit(rows=value)
+    if isinstance(value, str):
+        text = value.strip()
+        if text.isdigit():
+            return Limit(rows=int(text))
+        if re.fullmatch(r"\d{1,3}(\.\d+)?\s*%", text) and float(text[:-1]) <= 100:
+            return Limit(share=float(text[:-1]) / 100)
+    raise ValueError("a limit is a share such as 20% or a number of rows such as 200")
+
+
+Threshold = Annotated[
+    Limit, BeforeValidator(_limit), WithJsonSchema({"type": ["string", "integer"]})
+]
+
+
+class StopIf(BaseModel):
+    """When a sync stops by itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    changed: Threshold | None = Field(
+        None,
+        description="More rows would change than this share of the records told before (or than "
+        "this number). Says nothing of a first run.",
+    )
+    created: Threshold | None = Field(
+        None,
+        description="More records would be created than this number, or than this share of the "
+        "profiles.",
+    )
+    failed: Threshold | None = Field(
+        None,
+        description="While applying: more rows were refused than this share of the plan (one is "
+        "always allowed by a share), or than this number; the rest is not sent.",
+    )
+
+
+NO_LIMITS = StopIf(changed=None, created=None, failed=None)
+
+Write = Literal["always", "if_empty", "on_create"]
+
+
+class FieldConfig(BaseModel):
+    """What one field of the destination is told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trait: str | None = Field(
+        None,
+        description="A trait; `profile_id`; for a person `account.TRAIT`; `audiences.NAME` for "
+        "membership, yes or no; or an identifier type (`user_id`) of the profile.",
+    )
+    value: str | int | float | bool | None = Field(None, description="A literal.")
+    template: str | None = Field(
+        None, description="Text with traits in braces; nothing to say where one of them is null."
+    )
+    write: Write = Field(
+        "always",
+        description="always; if_empty: only where the record has no value; on_create: only on "
+        "records that this sync creates.",
+    )
+    when_null: Literal["keep", "clear"] = Field(
+        "keep",
+        description="What a null does to the record's value: keep leaves it alone, clear empties "
+        "it.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return {"template": value} if "{" in value or "}" in value else {"trait": value}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> FieldConfig:
+        given = [n for n in ("trait", "value", "template") if n in self.model_fields_set]
+        if len(given) != 1:
+            raise ValueError("write a trait, `{trait: …}`, `{value: …}` or text with {traits}")
+        if self.trait is not None and not _COLUMN.match(self.trait):
+            raise ValueError(f"{self.trait!r} is no trait; a literal is written {{value: …}}")
+        if self.template is not None:
+            rest = _BRACES.sub("", self.template)
+            if "{" in rest or "}" in rest or not self.columns:
+                raise ValueError("braces in a template enclose the name of one trait each")
+            for name in self.columns:
+                if not _COLUMN.match(name):
+                    raise ValueError(f"{{{name}}} in a template is no trait")
+        if self.value is None and "value" in given:
+            raise ValueError("a literal null says nothing")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the profile that it reads."""
+        if self.trait is not None:
+            return (self.trait,)
+        return tuple(_BRACES.findall(self.template)) if self.template is not None else ()
+
+
+class SyncConfig(BaseModel):
+    """Profiles written to records of an outside system."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_: str = Field(alias="from", description="An entity (person, account …) or audiences.NAME.")
+    where: str | None = Field(None, description="Only profiles for which this SQL condition holds.")
+    to: str | list[str] = Field(
+        description="SYSTEM.Object to write to; of several the first that the profile has."
+    )
+    mode: Literal["upsert", "update", "insert"] = Field(
+        "update",
+        description="update: records that are there; upsert: those, and create where `create` "
+        "says so; insert: only create, for profiles that have none.",
+    )
+    key: dict[str, str] = Field(
+        default_factory=dict,
+        description="One external id or unique field of the destination → trait; tried after "
+        "linked records and before `match`, and set on records that are created.",
+    )
+    match: list[str | dict[str, str]] = Field(
+        default=[LINKED],
+        description="`linked`: records that identity holds for the profile (always tried first); "
+        "{Field: trait}: a record that identity does not know, if exactly one has this value.",
+    )
+    create: str = Field(
+        NEVER, description="never, or the object of `to` that is created for who has no record."
+    )
+    several: Literal["oldest", "all", "skip"] = Field(
+        "oldest", description="Which of several linked records are written to."
+    )
+    fields: dict[str, FieldConfig] = Field(
+        min_length=1,
+        description="Field of the destination → trait, {trait: …, write: …}, {value: …}, or text "
+        "with {traits} in braces.",
+    )
+    purpose: str | None = Field(None, description="What the data is used for.")
+    every: Every = Field(timedelta(hours=1), description="How often: 15m, 1h, 1d.")
+    approve: Literal["first", "always", "never"] = Field(
+        "first",
+        description="Which plans wait for a person's yes: the first of this configuration, all, "
+        "or none.",
+    )
+    stop_if: StopIf = Field(default=NO_LIMITS, description="When it stops by itself.")
+    owner: str | None = Field(None, description="Who answers for it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            for name in ("rows", "list", "link"):
+                if name in value:
+                    raise ValueError(_LATER[name])
+            if value.get("mode") == "mirror":
+                raise ValueError(_LATER["mode"])
+        return value
+
+    @field_validator("from_")
+    @classmethod
+    def _origin(cls, name: str) -> str:
+        if not _NAME.match(name.removeprefix("audiences.")):
+            raise ValueError(f"{name!r} is neither an entity nor audiences.NAME")
+        return name
+
+    @field_validator("to")
+    @classmethod
+    def _objects(cls, to: str | list[str]) -> str | list[str]:
+        names = [to] if isinstance(to, str) else to
+        for name in names:
+            if name == "hubspot.lists":
+                raise ValueError(_LATER["list"])
+            if not _OBJECT.match(name):
+                raise ValueError(f"{name!r} is not SYSTEM.Object, such as salesforce.Contact")
+        if not names or len(set(names)) != len(names):
+            raise ValueError("name each object once")
+        if len({name.partition(".")[0] for name in names}) > 1:
+            raise ValueError("a sync writes to one system; write one sync for each")
+        return to
+
+    @field_validator("key")
+    @classmethod
+    def _one_key(cls, key: dict[str, str]) -> dict[str, str]:
+        if len(key) > 1:
+            raise ValueError("a key is one field")
+        for column in key.values():
+            if not _COLUMN.match(column):
+                raise ValueError(f"{column!r} is no trait")
+        return key
+
+    @field_validator("match")
+    @classmethod
+    def _rules(cls, match: list[str | dict[str, str]]) -> list[str | dict[str, str]]:
+        fields = [rule for rule in match if isinstance(rule, dict)]
+        if any(isinstance(rule, str) and rule != LINKED for rule in match):
+            raise ValueError("a rule is `linked` or {Field: trait}")
+        if len(fields) > 1 or any(len(rule) != 1 for rule in fields):
+            raise ValueError("`match` takes `linked` and one {Field: trait}")
+        for rule in fields:
+            for column in rule.values():
+                if not _COLUMN.match(column):
+                    raise ValueError(f"{column!r} is no trait")
+        return match
+
+    @field_validator("fields")
+    @classmethod
+    def _one_spelling(cls, fields: dict[str, FieldConfig]) -> dict[str, FieldConfig]:
+        folded: dict[str, str] = {}
+        for name in fields:
+            if (twin := folded.setdefault(name.lower(), name)) != name:
+                raise ValueError(f"{twin} and {name} are one field")
+        return fields
+
+    @model_validator(mode="after")
+    def _belongs(self) -> SyncConfig:
+        if self.create != NEVER:
+            if self.mode == "update":
+                raise ValueError("`create` belongs to mode upsert; update writes to what is there")
+            if self.create not in self.targets:
+                raise ValueError(f"`create: {self.create}` is not among `to`")
+        if self.mode == "insert" and self.create == NEVER and len(self.targets) > 1:
+            raise ValueError("mode insert creates one object: name one in `to`, or `create`")
+        if self.creates is None:
+            late = [name for name, f in self.fields.items() if f.write == "on_create"]
+            if len(late) == len(self.fields):
+                raise ValueError("all fields are `on_create`, and nothing is created")
+        for name in self.key:
+            if name in self.fields:
+                raise ValueError(f"{name} is the key already; take it out of `fields`")
+        return self
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The objects of `to`, first choice first (`salesforce.Contact`)."""
+        return (self.to,) if isinstance(self.to, str) else tuple(self.to)
+
+    @property
+    def source(self) -> str:
+        """The system written to, by its name in defs/."""
+        return self.targets[0].partition(".")[0]
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The objects of `to` as their system names them (`Contact`)."""
+        return tuple(name.partition(".")[2] for name in self.targets)
+
+    @property
+    def creates(self) -> str | None:
+        """The object that is created for who has none, as its system names it."""
+        if self.create != NEVER:
+            return self.create.partition(".")[2]
+        return self.objects[0] if self.mode == "insert" else None
+
+    @property
+    def audience(self) -> str | None:
+        """The audience in `from`, if it names one."""
+        return self.from_.partition(".")[2] or None
+
+    @property
+    def interval(self) -> timedelta:
+        """`every`."""
+        return self.every
+
+    @property
+    def key_rule(self) -> tuple[str, str] | None:
+        """(field, column) of `key`."""
+        return next(iter(self.key.items()), None)
+
+    @property
+    def match_rule(self) -> tuple[str, str] | None:
+        """(field, column) of the `match` by a field."""
+        found = [rule for rule in self.match if isinstance(rule, dict)]
+        return next(iter(found[0].items())) if found else None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the profile that it reads, beside `where`; sorted."""
+        names = {column for field in self.fields.values() for column in field.columns}
+        names |= {rule[1] for rule in (self.key_rule, self.match_rule) if rule}
+        return tuple(sorted(names))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what decides which values go where: who approved one configuration has not
+        approved another. Schedule, limits, owner and purpose are not part of it."""
+        names = {"from_", "where", "to", "mode", "key", "match", "create", "several", "fields"}
+        said = json.dumps(self.model_dump(mode="json", include=names), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()

@@ -1,0 +1,149 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from cdp_assets.connectors.base import WriteOp
+from cdp_assets.store.ledger import Texts
+
+NEW = "(new)"
+
+
+def ref(source: str, object_name: str, record_id: str | None) -> str:
+    """`source.Object:id`; `source.Object:(new)` of a record that is not there yet."""
+    return f"{source}.{object_name}:{record_id or NEW}"
+
+
+def record_id(record: str) -> str:
+    """The id in a record's ref."""
+    return record.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One row to write.
+
+    sent: field → value as it goes out. told: the same as canonical text. asked: the profile's own
+    text of all fields that this row settles, those found equal too. repeated: the record was told
+    before. tried: it stands in the dead letters, so it goes last.
+    """
+
+    profile_id: int
+    object: str
+    record_id: str | None
+    op: WriteOp
+    key_field: str | None = None
+    key_value: str | None = None
+    sent: Mapping[str, Any]
+    told: Texts
+    asked: Texts
+    old: Texts
+    why: Mapping[str, str]
+    digest: str
+    repeated: bool = False
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """A row, or one field of it, that cannot be written. op: `error`, or `held` for one that was
+    refused before and waits in the dead letters."""
+
+    profile_id: int
+    object: str
+    record: str
+    why: str
+    field: str = ""
+    op: str = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a plan is made from.
+
+    profiles: profile_id and every column that the sync reads. links, redirects: see `targets`;
+        links has `dead` Boolean too: deleted there, not merged or converted into another record.
+    state: rows of `syncs/<name>`. sought: rows of `syncs/<name>/sought`.
+    letters: open and released dead letters (`store.letters.SCHEMA`).
+    pulled: the destination's objects whose records identity knows all.
+    waiting: (profile, target) of rows sent before whose fate is not known yet.
+    """
+
+    profiles: pl.LazyFrame
+    links: pl.LazyFrame
+    redirects: pl.LazyFrame
+    state: pl.LazyFrame
+    sought: pl.LazyFrame
+    letters: pl.DataFrame
+    pulled: frozenset[str] = frozenset()
+    waiting: frozenset[tuple[int, str]] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a sync would do.
+
+    hash: of the content, what an approval names. rows: as `syncs/<name>/plan` keeps them.
+    stopped: why it may not be applied, empty if nothing stands against it.
+    """
+
+    sync: str
+    hash: str
+    config: str
+    made_at: datetime
+    rows: pl.DataFrame
+    changes: tuple[Change, ...]
+    obstacles: tuple[Obstacle, ...]
+    stopped: tuple[str, ...] = ()
+    profiles: int = 0
+    told: int = 0
+    without_record: int = 0
+    checked: pl.DataFrame = field(default_factory=pl.DataFrame)
+    sought: pl.DataFrame = field(default_factory=pl.DataFrame)
+    waits: bool = False
+
+    @property
+    def creates(self) -> int:
+        """Records that would be created."""
+        return sum(change.record_id is None for change in self.changes)
+
+    @property
+    def updates(self) -> int:
+        """Records that would be changed."""
+        return len(self.changes) - self.creates
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows that would be written."""
+        return len(self.changes)
+
+    @property
+    def fields_planned(self) -> int:
+        """Fields that would be written."""
+        return sum(len(change.told) for change in self.changes)
+
+    @property
+    def row_errors(self) -> int:
+        """Rows and fields that cannot be written."""
+        return sum(o.op == "error" for o in self.obstacles)
+
+    @property
+    def held(self) -> int:
+        """Rows that wait in the dead letters."""
+        return sum(o.op == "held" for o in self.obstacles)
+
+    @property
+    def short(self) -> str:
+        """The hash as people type it."""
+        return self.hash[:12]
+
+    @property
+    def approve_hint(self) -> str:
+        """The line that approves this plan; empty where it waits for nobody."""
+        return f"cdp approve {self.short}" if self.waits and self.changes else ""

@@ -1,0 +1,291 @@
+"""Makes a plan: frames and readings of the destination in, rows to write out. Writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from cdp_assets.connectors.base import Description, Destination, ObjectInfo
+from cdp_assets.syncs import decide, targets
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.difference import difference
+from cdp_assets.syncs.mapping import KEY, MATCH, value, want, wanted
+from cdp_assets.syncs.model import Change, Inputs, Obstacle, Plan, ref
+from cdp_assets.syncs.seek import Sought, doubled, seek
+from cdp_assets.syncs.tables import TS, last, plan_table
+
+READ_CHUNK = 2_000
+SEEK_AGAIN = timedelta(days=7)
+
+
+def make_plan(
+    name: str,
+    config: SyncConfig,
+    inputs: Inputs,
+    destination: Destination,
+    description: Description | None,
+    now: datetime,
+) -> Plan:
+    """What the sync `name` would write now.
+
+    The comparison runs over all profiles in columns; the destination is read only for rows that
+    differ from what was last told, and asked only for profiles without a known record. The hash
+    depends on the rows to be written alone, never on their order or on the time.
+    """
+    objects = description.objects if description else {}
+    source = config.source
+    state = _complete(inputs.state, config)
+    profiles = wanted(inputs.profiles, config).collect()
+    links, redirects = inputs.links, inputs.redirects
+    held = nw.from_native(
+        nw.to_native(
+            targets.holdings(
+                nw.from_native(links), nw.from_native(_aged(state)), nw.from_native(redirects)
+            )
+        ).collect()
+    ).lazy()
+    ranks = {target: place for place, target in enumerate(config.objects)}
+    chosen = nw.to_native(targets.choose(held, ranks, config.several)).collect()
+
+    builder = decide.Builder(config, destination, objects, inputs.letters, inputs.waiting)
+    seekers = profiles.join(chosen, on="profile_id", how="anti")
+    seekers, skipped = _worth_seeking(seekers, config, inputs, nw.to_native(held), now)
+    found = seek(
+        seekers, config, destination, lambda records: owners(records, links, redirects, state)
+    )
+    adopted = _adopted(found, source)
+
+    if config.mode == "insert":
+        rows = chosen.clear()
+    else:
+        rows = pl.concat([chosen, adopted.select(chosen.columns)])
+    compared = profiles.select("profile_id", *(want(f) for f in config.fields)).lazy()
+    differing = nw.to_native(
+        difference(
+            nw.from_native(rows.lazy().join(compared, on="profile_id")),
+            nw.from_native(state.with_columns(told=pl.col("told_at").is_not_null())),
+            config.fields,
+        )
+    ).collect()
+    differing = differing.join(
+        profiles.select("profile_id", *(value(f) for f in config.fields)), on="profile_id"
+    ).join(adopted.select("record", "rule"), on="record", how="left")
+    remembered = _remembered(state, differing, config)
+    for object_name in config.objects:
+        mine = differing.filter(pl.col("object") == object_name).sort("record")
+        for chunk in mine.iter_slices(READ_CHUNK):
+            builder.updates(object_name, chunk, remembered)
+
+    new = seekers.filter(~pl.col("profile_id").is_in([*found.records, *found.errors]))
+    builder.errors(
+        Obstacle(profile_id=p, object=o, record=ref(source, o, None), why=why)
+        for p, (o, why) in sorted(found.errors.items())
+    )
+    creatable = new.filter(pl.col("may_create"))
+    if config.creates is not None:
+        builder.creates(config.creates, creatable, _unkeyed(creatable, config, objects))
+    return _plan(name, config, builder, profiles.height, state, new, skipped, now)
+
+
+def _plan(
+    name: str,
+    config: SyncConfig,
+    builder: decide.Builder,
+    profiles: int,
+    state: pl.LazyFrame,
+    new: pl.DataFrame,
+    skipped: int,
+    now: datetime,
+) -> Plan:
+    told = int(state.select(pl.col("told_at").is_not_null().sum()).collect().item())
+    changes = tuple(builder.changes)
+    digest = plan_hash(name, config, changes)
+    unfound = new.filter(~pl.col("may_create"))
+    vain = unfound if config.key or config.match_rule else unfound.clear()
+    sought = vain.select("profile_id", sought=_sought(), at=pl.lit(now, dtype=TS))
+    return Plan(
+        sync=name,
+        hash=digest,
+        config=config.fingerprint,
+        made_at=now,
+        rows=plan_rows(config, digest, changes, builder.obstacles),
+        changes=changes,
+        obstacles=tuple(builder.obstacles),
+        stopped=tuple(_stopped(config, changes, told, profiles)),
+        profiles=profiles,
+        told=told,
+        without_record=unfound.height + skipped,
+        checked=builder.checked_rows(now),
+        sought=sought,
+    )
+
+
+def plan_rows(
+    config: SyncConfig, digest: str, changes: Iterable[Change], obstacles: Iterable[Obstacle]
+) -> pl.DataFrame:
+    """The rows of `syncs/<name>/plan`, in a fixed order."""
+    schema = plan_table("x").schema
+    columns: dict[str, list[Any]] = {n: [] for n in schema}
+
+    def add(*row: Any) -> None:
+        for column, item in zip(columns.values(), row, strict=True):
+            column.append(item)
+
+    for c in changes:
+        record = ref(config.source, c.object, c.record_id)
+        if c.op == "upsert" and c.key_field:
+            add(digest, c.profile_id, c.object, record, c.op, c.key_field, None, c.key_value, "key")
+        for field, new in c.told.items():
+            old = c.old.get(field)
+            add(digest, c.profile_id, c.object, record, c.op, field, old, new, c.why[field])
+    for o in obstacles:
+        add(digest, o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why)
+    frame = pl.DataFrame(columns, schema=schema)
+    return frame.sort("object", "profile_id", "record", "field")
+
+
+def plan_hash(name: str, config: SyncConfig, changes: Sequence[Change]) -> str:
+    """SHA-256 of everything that would be written, whatever the order of the rows."""
+    rows = plan_rows(config, "", changes, ()).select(
+        "object", "record", "profile_id", "op", "field", "old", "new"
+    )
+    said = hashlib.sha256(f"{name}\n{config.fingerprint}\n".encode())
+    said.update(rows.write_ndjson().encode())
+    return said.hexdigest()
+
+
+def _stopped(
+    config: SyncConfig, changes: Sequence[Change], told: int, profiles: int
+) -> Iterable[str]:
+    limits = config.stop_if
+    repeated = sum(c.repeated for c in changes)
+    creates = sum(c.record_id is None for c in changes)
+    if limits.changed and not limits.changed.allows(repeated, told):
+        yield (
+            f"{repeated} of {told} records told before would change; stop_if.changed is "
+            f"{limits.changed}"
+        )
+    if limits.created and not limits.created.allows(creates, profiles):
+        yield f"{creates} records would be created; stop_if.created is {limits.created}"
+
+
+def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
+    """The state with a column for each field, null for those never told."""
+    have = set(state.collect_schema().names())
+    missing = [last(f) for f in config.fields if last(f) not in have]
+    return state.with_columns(pl.lit(None, dtype=pl.String).alias(n) for n in missing)
+
+
+def _aged(state: pl.LazyFrame) -> pl.LazyFrame:
+    age = pl.coalesce("told_at", "checked_at").cast(pl.Int64)
+    return state.select("record", "object", "profile_id", age=age)
+
+
+def owners(
+    records: Sequence[str], links: pl.LazyFrame, redirects: pl.LazyFrame, state: pl.LazyFrame
+) -> dict[str, int]:
+    """Which profile has each of these records (see `Inputs`); those that nobody has are absent."""
+    if not records:
+        return {}
+    wanted_records = pl.Series(records, dtype=pl.String)
+    known = links.filter(pl.col("record").is_in(wanted_records.implode())).select(
+        "record", "profile_id"
+    )
+    mine = (
+        state.filter(pl.col("record").is_in(wanted_records.implode()))
+        .join(redirects, left_on="profile_id", right_on="old", how="left")
+        .select("record", profile_id=pl.coalesce("new", "profile_id"))
+    )
+    # Identity's word comes last, so it goes before the sync's own memory.
+    return {r: int(p) for f in (mine, known) for r, p in f.collect().iter_rows()}
+
+
+def _worth_seeking(
+    seekers: pl.DataFrame,
+    config: SyncConfig,
+    inputs: Inputs,
+    held: pl.LazyFrame,
+    now: datetime,
+) -> tuple[pl.DataFrame, int]:
+    """Those to be sought, with `may_create`; and how many were sought in vain before.
+
+    Nobody is created who has a live record of another object there, or had one that was deleted.
+    """
+    mine = set(config.objects)
+    blocked = pl.concat(
+        [
+            held.filter(~pl.col("object").is_in(list(mine))).select("profile_id"),
+            inputs.links.filter(pl.col("dead") & pl.col("object").is_in(list(mine))).select(
+                "profile_id"
+            ),
+        ]
+    ).unique()
+    may = pl.lit(config.creates is not None)
+    seekers = (
+        seekers.lazy()
+        .join(blocked.with_columns(blocked=pl.lit(True)), on="profile_id", how="left")
+        .with_columns(may_create=may & pl.col("blocked").is_null())
+        .drop("blocked")
+        .collect()
+    )
+    if not (config.key or config.match_rule):
+        return seekers, 0
+    known_all = all(o in inputs.pulled for o in config.objects)
+    before = inputs.sought.select("profile_id", before="sought", before_at="at").collect()
+    seekers = seekers.join(before, on="profile_id", how="left")
+    fresh = pl.lit(known_all) | (pl.col("before_at") > now - SEEK_AGAIN)
+    again = pl.col("may_create") | ~(fresh & (pl.col("before") == _sought())).fill_null(False)
+    kept = seekers.filter(again)
+    return kept.drop("before", "before_at"), seekers.height - kept.height
+
+
+def _sought() -> pl.Expr:
+    return pl.concat_str([pl.col(KEY).fill_null(""), pl.lit("\x1f"), pl.col(MATCH).fill_null("")])
+
+
+def _adopted(found: Sought, source: str) -> pl.DataFrame:
+    rows = [(p, ref(source, o, i), o, 1, rule) for p, (o, i, rule) in sorted(found.records.items())]
+    schema = {
+        "profile_id": pl.Int64,
+        "record": pl.String,
+        "object": pl.String,
+        "count": pl.Int64,
+        "rule": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _remembered(
+    state: pl.LazyFrame, differing: pl.DataFrame, config: SyncConfig
+) -> Mapping[str, Mapping[str, str | None]]:
+    """record → field → what it was last told, of the rows that differ."""
+    rows = state.join(differing.lazy().select("record"), on="record", how="semi").collect()
+    names = list(config.fields)
+    columns = rows.select("record", *(last(f) for f in names)).iter_rows()
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in columns}
+
+
+def _unkeyed(
+    creatable: pl.DataFrame, config: SyncConfig, objects: Mapping[str, ObjectInfo]
+) -> dict[int, str]:
+    """Profiles that must not be created, and why: without the key, or with one that is doubled."""
+    refused: dict[int, str] = {}
+    info = objects.get(config.creates or "")
+    for rule, column in ((config.key_rule, KEY), (config.match_rule, MATCH)):
+        if rule is None:
+            continue
+        values = dict(creatable.select("profile_id", column).iter_rows())
+        field = info.fields.get(rule[0]) if info else None
+        fold = field is None or not field.case_sensitive
+        for profile_id in doubled(values, fold=fold):
+            refused.setdefault(profile_id, f"several profiles have the same {rule[1]}")
+        if column == KEY:
+            for profile_id, found in values.items():
+                if found is None:
+                    refused.setdefault(profile_id, f"{rule[1]} is null, and it is the key")
+    return refused

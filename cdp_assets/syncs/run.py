@@ -1,0 +1,173 @@
+"""The two steps of a sync over the lake and the store: plan, and apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+
+from cdp_assets.connectors.base import Description, Destination
+from cdp_assets.lake import Lake
+from cdp_assets.settings import crash_point
+from cdp_assets.store import Store, plans
+from cdp_assets.syncs import approval, inputs, send, state
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.model import Inputs, Plan
+from cdp_assets.syncs.planner import make_plan, owners
+from cdp_assets.syncs.settle import settle
+from cdp_assets.syncs.tables import plan_table, sought_table
+
+
+class Gather(Protocol):
+    """Reads what a plan is made from (`inputs.gather`)."""
+
+    def __call__(
+        self, lake: Lake, store: Store, name: str, config: SyncConfig, now: datetime, /
+    ) -> Inputs: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyResult:
+    """What a run of a sync did. message: why nothing, or not all, was written; empty if all was."""
+
+    plan: str
+    written: int = 0
+    created: int = 0
+    failed: int = 0
+    unknown: int = 0
+    calls: int = 0
+    message: str = ""
+
+
+def plan(
+    lake: Lake,
+    store: Store,
+    name: str,
+    config: SyncConfig,
+    destination: Destination,
+    description: Description | None,
+    now: datetime,
+    *,
+    gather: Gather = inputs.gather,
+) -> Plan:
+    """Make the sync's plan, keep it as `syncs/<name>/plan` and as the current one in the store.
+
+    Writes nothing to the destination. The rest of an approved plan that a run left half applied
+    keeps its hash, and with it the yes.
+    """
+    with lake.step(f"syncs/{name}"):
+        return _plan(lake, store, name, config, destination, description, now, gather)
+
+
+def apply(
+    lake: Lake,
+    store: Store,
+    name: str,
+    config: SyncConfig,
+    destination: Destination,
+    description: Description | None,
+    now: datetime,
+    run_id: str,
+    *,
+    dry: str = "",
+    approve_by: str | None = None,
+    gather: Gather = inputs.gather,
+) -> ApplyResult:
+    """Plan anew and, where nothing stands against it, write.
+
+    dry: why nothing may be written from here (`guard.refusal`); empty where it may.
+    approve_by: who says yes to the current plan in this very run.
+
+    The plan is made again: what was approved is applied only if it still says the same. Raises
+    the connector's error after all that was acknowledged is kept.
+    """
+    with lake.step(f"syncs/{name}"):
+        calls = int(getattr(destination, "calls", 0))
+        made = _plan(lake, store, name, config, destination, description, now, gather)
+
+        def result(message: str = "", sent: send.Sent | None = None) -> ApplyResult:
+            spent = int(getattr(destination, "calls", 0)) - calls
+            done = sent or send.Sent()
+            return ApplyResult(
+                plan=made.hash,
+                written=done.written,
+                created=done.created,
+                failed=done.failed,
+                unknown=done.unknown,
+                calls=spent,
+                message=message,
+            )
+
+        if not made.changes:
+            return result()
+        if dry:
+            return result(dry)
+        if made.stopped:
+            return result(f"Not applied, stopped: {'; '.join(made.stopped)}.")
+        if approve_by:
+            approval.approve(store, made.hash, approve_by, now)
+        elif made.waits:
+            return result(f"Waits for approval: {made.approve_hint}")
+        sent = send.send(store, destination, config, made, run_id, now)
+        state.fold(lake, store, name)
+        crash_point("apply:after-fold")
+        if sent.error is not None:
+            raise sent.error
+        if not sent.message:
+            plans.applied(store, name, made.hash, now)
+        return result(sent.message, sent)
+
+
+def _plan(
+    lake: Lake,
+    store: Store,
+    name: str,
+    config: SyncConfig,
+    destination: Destination,
+    description: Description | None,
+    now: datetime,
+    gather: Gather,
+) -> Plan:
+    state.fold(lake, store, name)
+    found = gather(lake, store, name, config, now)
+    waiting = settle(store, destination, name, _owners(found), now)
+    if state.fold(lake, store, name):
+        found = gather(lake, store, name, config, now)
+    found = replace(found, waiting=frozenset((e.profile_id, e.target) for e in waiting))
+    made = make_plan(name, config, found, destination, description, now)
+    table = lake.open(plan_table(name))
+    kept = table.scan().drop("_seq").collect()
+    crash_point("plan:before-table")
+    rest_of = approval.resumes(store, name, made, kept)
+    if rest_of is not None:
+        made = replace(made, hash=rest_of, rows=made.rows.with_columns(plan=pl.lit(rest_of)))
+    else:
+        keys = pl.concat([kept.select("profile_id"), made.rows.select("profile_id")]).unique()
+        if keys.height:
+            table.replace(made.rows, scope=keys)
+    crash_point("plan:after-table")
+    state.remember(lake, name, made.checked)
+    if made.sought.height:
+        lake.open(sought_table(name)).merge(made.sought)
+    crash_point("plan:before-store")
+    head = plans.PlanHead(
+        sync=name,
+        hash=made.hash,
+        config=made.config,
+        made_at=now,
+        creates=made.creates,
+        updates=made.updates,
+        fields=made.fields_planned,
+        errors=made.row_errors,
+        stopped="; ".join(made.stopped) or None,
+    )
+    if rest_of is None:
+        plans.keep(store, head)
+    return replace(made, waits=approval.waits(store, name, config, made.hash))
+
+
+def _owners(found: Inputs) -> Callable[[Sequence[str]], dict[str, int]]:
+    return lambda records: owners(records, found.links, found.redirects, found.state)

@@ -1,0 +1,153 @@
+"""Sends a plan: intent before each call, outcome after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from cdp_assets.connectors.base import (
+    ConnectorError,
+    Destination,
+    RowChange,
+    RowOutcome,
+    UnknownOutcome,
+)
+from cdp_assets.settings import crash_point
+from cdp_assets.store import Store, ledger
+from cdp_assets.store.ledger import Answer, Intent
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.model import Change, Plan
+
+_SILENT_CALLS = 2
+
+
+@dataclass
+class Sent:
+    """What became of the rows sent. unknown: no answer came; the next run reads them back.
+    error: why the sending ended early, raised once everything known is kept."""
+
+    written: int = 0
+    created: int = 0
+    failed: int = 0
+    unknown: int = 0
+    message: str = ""
+    error: ConnectorError | None = None
+
+
+def send(
+    store: Store,
+    destination: Destination,
+    config: SyncConfig,
+    plan: Plan,
+    run_id: str,
+    now: datetime,
+) -> Sent:
+    """Write the plan's changes, batch by batch; rows that were refused before go last.
+
+    A call without answer leaves its rows open, to be read back by the next run. After two such
+    calls in a row, after any other failure of a whole call, and when more rows were refused than
+    `stop_if.failed` allows, the rest is not sent.
+    """
+    done = Sent()
+    silent = 0
+    for batch in _batches(plan.changes, destination):
+        intents = [_intent(change, config) for change in batch]
+        ids = ledger.announce(store, plan.sync, plan.hash, run_id, intents, now)
+        crash_point("apply:after-intent")
+        rows = [_row(at, change) for at, change in enumerate(batch)]
+        try:
+            outcomes = destination.write(batch[0].object, rows)
+        except ConnectorError as error:
+            done.unknown += len(batch)
+            silent += 1
+            if not isinstance(error, UnknownOutcome) or silent == _SILENT_CALLS:
+                done.error = error
+                return done
+            continue
+        silent = 0
+        crash_point("apply:after-call")
+        entries = ledger.by_id(store, ids)
+        ledger.answer(store, entries, _answers(ids, outcomes, done), now)
+        crash_point("apply:after-outcome")
+        done.unknown += len(batch) - len(outcomes)
+        if _too_many(config, done.failed, len(plan.changes)):
+            done.message = (
+                f"Stopped after {done.failed} of {len(plan.changes)} rows were refused; "
+                f"stop_if.failed is {config.stop_if.failed}. The refused rows are in the dead "
+                "letters; the rest is planned again by the next run."
+            )
+            return done
+    return done
+
+
+def _batches(changes: Sequence[Change], destination: Destination) -> Iterator[list[Change]]:
+    def kind(change: Change) -> tuple[bool, str, str, str]:
+        return (change.tried, change.op, change.object, change.key_field or "")
+
+    ordered = sorted(changes, key=lambda c: (*kind(c), c.record_id or "", c.profile_id))
+    for (_, _, object_name, _), group in groupby(ordered, key=kind):
+        rows = list(group)
+        size = max(destination.batch_size(object_name), 1)
+        for at in range(0, len(rows), size):
+            yield rows[at : at + size]
+
+
+def _intent(change: Change, config: SyncConfig) -> Intent:
+    asked = {f: t for f, t in change.asked.items() if f not in change.told or change.told[f] != t}
+    return Intent(
+        profile_id=change.profile_id,
+        source=config.source,
+        object=change.object,
+        record_id=change.record_id,
+        op=change.op,
+        key_field=change.key_field,
+        key_value=change.key_value,
+        fields=change.told,
+        asked=asked,
+        digest=change.digest,
+    )
+
+
+def _row(row: int, change: Change) -> RowChange:
+    keyed = change.op == "upsert"
+    return RowChange(
+        row=row,
+        op=change.op,
+        fields=change.sent,
+        record_id=change.record_id,
+        key_field=change.key_field if keyed else None,
+        key_value=change.key_value if keyed else None,
+    )
+
+
+def _answers(ids: Sequence[int], outcomes: Sequence[RowOutcome], done: Sent) -> list[Answer]:
+    answers = []
+    for outcome in outcomes:
+        if outcome.ok:
+            done.written += 1
+            done.created += outcome.created
+        else:
+            done.failed += 1
+        answers.append(
+            Answer(
+                id=ids[outcome.row],
+                outcome="ok" if outcome.ok else "failed",
+                record_id=outcome.record_id,
+                created=outcome.created,
+                error_class=None if outcome.ok else outcome.error_class or "data",
+                code=outcome.code,
+                message=outcome.message,
+            )
+        )
+    return answers
+
+
+def _too_many(config: SyncConfig, failed: int, planned: int) -> bool:
+    limit = config.stop_if.failed
+    if limit is None or failed == 0:
+        return False
+    if limit.share is not None and failed <= 1:
+        return False
+    return not limit.allows(failed, planned)

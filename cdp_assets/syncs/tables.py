@@ -1,0 +1,104 @@
+"""Tables that a sync keeps in the lake."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cdp_assets.lake import Table
+
+TS = pl.Datetime("us", "UTC")
+LEDGER = "store/ledger"
+"""Watermark of the state: the highest ledger id folded into it."""
+_LAST = "last_"
+
+_PLAN_SCHEMA = {
+    "plan": pl.String(),
+    "profile_id": pl.Int64(),
+    "object": pl.String(),
+    "record": pl.String(),
+    "op": pl.String(),
+    "field": pl.String(),
+    "old": pl.String(),
+    "new": pl.String(),
+    "why": pl.String(),
+}
+_PLAN_DOCS = {
+    "plan": "Hash of the plan: what an approval names.",
+    "profile_id": "Whose values are written.",
+    "object": "Object of the outside system.",
+    "record": "`source.Object:id`; `source.Object:(new)` where it would be created.",
+    "op": "update, upsert, create; error: not written, see why; held: refused before, waits in "
+    "the dead letters.",
+    "field": "Field that changes; empty where the whole row is meant.",
+    "old": "Value that the record shows now.",
+    "new": "Value that would be written; null empties the field.",
+    "why": "Which value caused it, or what is in the way.",
+}
+
+
+def plan_table(name: str) -> Table:
+    """`syncs/<name>/plan`: what the sync's current plan would write, a row a field."""
+    return Table(
+        key=f"syncs/{name}/plan",
+        schema=_PLAN_SCHEMA,
+        primary_key=("profile_id", "record", "field"),
+        personal=("old", "new"),
+        description="The current plan of the sync, field by field; nothing is written by it.",
+        column_docs=_PLAN_DOCS,
+    )
+
+
+PLAN = plan_table("name")
+"""The shape of every plan table."""
+
+
+def state_table(name: str) -> Table:
+    """`syncs/<name>`: what each record of the destination was last told.
+
+    A projection of the ledger, and the answers of the planner's own readings: `last_<field>` is
+    the profile's value that needs no more telling, since it was told (told_at) or found there, or
+    `if_empty` found another value there (checked_at).
+    """
+    return Table(
+        key=f"syncs/{name}",
+        schema={
+            "record": pl.String(),
+            "object": pl.String(),
+            "profile_id": pl.Int64(),
+            "told_at": TS,
+            "checked_at": TS,
+        },
+        primary_key=("record",),
+        stamps=("checked_at",),
+        evolves=True,
+        description="What each record of the destination was last told, and when.",
+        column_docs={
+            "record": "`source.Object:id`.",
+            "object": "Object of the outside system.",
+            "profile_id": "Profile whose values it was last told.",
+            "told_at": "When it was last told anything; null: never.",
+            "checked_at": "When a plan last read it and found nothing to tell.",
+        },
+    )
+
+
+def sought_table(name: str) -> Table:
+    """`syncs/<name>/sought`: profiles for which no record was found by key or match, so that each
+    plan need not ask for all of them again."""
+    return Table(
+        key=f"syncs/{name}/sought",
+        schema={"profile_id": pl.Int64(), "sought": pl.String(), "at": TS},
+        primary_key=("profile_id",),
+        personal=("sought",),
+        description="Profiles without a record in the destination, and by which values it was "
+        "sought in vain.",
+        column_docs={
+            "sought": "The values of `key` and `match` that were sought.",
+            "at": "When.",
+        },
+    )
+
+
+def last(field: str) -> str:
+    """The state's column of a field."""
+    return _LAST + field

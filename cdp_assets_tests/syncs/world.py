@@ -1,0 +1,281 @@
+"""A destination made of dictionaries, and the frames that a plan reads, for tests of syncs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cdp_assets.connectors.base import (
+    Description,
+    FieldInfo,
+    ObjectInfo,
+    RowChange,
+    RowOutcome,
+    UnknownOutcome,
+)
+from cdp_assets.lake import Lake
+from cdp_assets.store import Store, letters
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.model import Inputs
+from cdp_assets.syncs.run import ApplyResult, apply, plan
+from cdp_assets.syncs.tables import sought_table, state_table
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEYS = ("CDP_Id__c",)
+
+
+def info(*names: str) -> ObjectInfo:
+    kinds = {"Revenue__c": "decimal", "Orders__c": "integer", "Status": "enum"}
+    fields = {
+        n: FieldInfo(
+            name=n,
+            type=kinds.get(n, "string"),  # type: ignore[arg-type]
+            length=40 if kinds.get(n) is None else None,
+            options=("Open", "Won") if n == "Status" else (),
+            external_id=n in KEYS,
+            unique=n in KEYS,
+        )
+        for n in names
+    }
+    fields["Name"] = FieldInfo(name="Name", type="string", createable=False, updateable=False)
+    return ObjectInfo(name="X", fields=fields)
+
+
+FIELDS = ("Email", "Title", "Revenue__c", "Orders__c", "LeadSource", "Status", "CDP_Id__c")
+DESCRIPTION = Description(
+    source="crm",
+    system="fake",
+    taken_at=NOW,
+    objects={name: info(*FIELDS) for name in ("Contact", "Lead", "Account")},
+)
+
+
+@dataclass
+class Crm:
+    """A destination: object → record id → fields. `faults` is called before each write and may
+    raise, or return rows (by their number) to refuse with a class. Kept in `file` if one is given,
+    so that it outlives a killed process as a real system does."""
+
+    records: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    batch: int = 3
+    name: str = "crm"
+    calls: int = 0
+    created: int = 0
+    faults: Callable[[str, Sequence[RowChange]], Mapping[int, str] | None] | None = None
+    after: Callable[[], None] | None = None
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.file.exists():
+            kept = json.loads(self.file.read_text())
+            self.records, self.created = kept["records"], kept["created"]
+
+    def batch_size(self, object_name: str) -> int:
+        return self.batch
+
+    def read(
+        self, object_name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        self.calls += 1
+        mine = self.records.get(object_name, {})
+        return {i: {f: mine[i].get(f) for f in fields} for i in ids if i in mine}
+
+    def find(
+        self, object_name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        self.calls += 1
+        found: dict[str, list[dict[str, Any]]] = {}
+        for record_id, record in self.records.get(object_name, {}).items():
+            value = record.get(field_name)
+            if value is not None and str(value) in values:
+                row = {"id": record_id, **{f: record.get(f) for f in fields}}
+                found.setdefault(str(value), []).append(row)
+        return found
+
+    def write(self, object_name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
+        self.calls += 1
+        assert len(batch) <= self.batch
+        assert len({change.op for change in batch}) == 1
+        refused = (self.faults(object_name, batch) if self.faults else None) or {}
+        outcomes = []
+        for change in batch:
+            if change.row in refused:
+                kind = refused[change.row]
+                outcome = RowOutcome(
+                    change.row,
+                    False,
+                    error_class=kind,
+                    code=kind.upper(),
+                    message="refused",  # type: ignore[arg-type]
+                )
+            else:
+                outcome = self._one(object_name, change)
+            outcomes.append(outcome)
+        if self.file is not None:
+            said = {"records": self.records, "created": self.created}
+            self.file.write_text(json.dumps(said, default=str))
+        if self.after is not None:
+            self.after()
+        return outcomes
+
+    def _one(self, object_name: str, change: RowChange) -> RowOutcome:
+        mine = self.records.setdefault(object_name, {})
+        record_id = change.record_id
+        fields = dict(change.fields)
+        if change.op == "upsert":
+            assert change.key_field is not None
+            hits = [i for i, r in mine.items() if r.get(change.key_field) == change.key_value]
+            record_id = hits[0] if hits else None
+            fields[change.key_field] = change.key_value
+        elif change.op == "create":
+            record_id = None
+        created = record_id is None
+        if record_id is None:
+            self.created += 1
+            record_id = f"n{self.created:04}"
+            mine[record_id] = {}
+        elif record_id not in mine:
+            return RowOutcome(change.row, False, error_class="gone", code="GONE", message="gone")
+        mine[record_id].update(fields)
+        return RowOutcome(change.row, True, record_id=record_id, created=created)
+
+    def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if field_name == "Revenue__c":
+            try:
+                return float(Decimal(str(value)).quantize(Decimal("0.01")))
+            except ArithmeticError:
+                raise ValueError("Revenue__c") from None
+        if field_name == "Orders__c":
+            return int(value)
+        if field_name == "Email":
+            return str(value).strip().lower()
+        return value if isinstance(value, bool) else str(value).strip()
+
+
+def times_out(after: int = 0) -> Callable[[str, Sequence[RowChange]], None]:
+    """A fault: the call number `after` never reaches the system and no answer comes."""
+    seen = [0]
+
+    def fault(object_name: str, batch: Sequence[RowChange]) -> None:
+        seen[0] += 1
+        if seen[0] == after + 1:
+            raise UnknownOutcome("crm: no answer")
+
+    return fault
+
+
+LINKS = {
+    "record": pl.String,
+    "object": pl.String,
+    "profile_id": pl.Int64,
+    "live": pl.Boolean,
+    "dead": pl.Boolean,
+    "age": pl.Int64,
+}
+REDIRECTS = {"old": pl.Int64, "new": pl.Int64}
+PROFILE = {
+    "profile_id": pl.Int64,
+    "email": pl.String,
+    "title": pl.String,
+    "revenue": pl.Decimal(28, 9),
+    "orders": pl.Int64,
+    "status": pl.String,
+}
+
+
+@dataclass
+class World:
+    """Profiles, what identity knows, a destination, and one sync between them."""
+
+    folder: Path
+    crm: Crm = field(default_factory=Crm)
+    profiles: list[dict[str, Any]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    redirects: list[dict[str, Any]] = field(default_factory=list)
+    pulled: frozenset[str] = frozenset()
+    now: datetime = NOW
+
+    def __post_init__(self) -> None:
+        self.lake = Lake(self.folder / "lake", clock=lambda: self.now)
+        self.store = Store(f"sqlite:///{self.folder}/store.db")
+        self.store.migrate()
+
+    def profile(self, profile_id: int, **values: Any) -> None:
+        self.profiles = [p for p in self.profiles if p["profile_id"] != profile_id]
+        values.setdefault("email", f"p{profile_id}@example.com")
+        self.profiles.append({"profile_id": profile_id, **values})
+
+    def link(
+        self,
+        record_id: str,
+        profile_id: int,
+        object_name: str = "Contact",
+        *,
+        live: bool = True,
+        dead: bool = False,
+        age: int = 0,
+        **values: Any,
+    ) -> None:
+        record = f"crm.{object_name}:{record_id}"
+        self.links = [known for known in self.links if known["record"] != record]
+        self.links.append(
+            {
+                "record": record,
+                "object": object_name,
+                "profile_id": profile_id,
+                "live": live,
+                "dead": dead,
+                "age": age,
+            }
+        )
+        if live:
+            self.crm.records.setdefault(object_name, {}).setdefault(record_id, {}).update(values)
+
+    def gather(
+        self, lake: Lake, store: Store, name: str, config: SyncConfig, now: datetime
+    ) -> Inputs:
+        rows = [{n: p.get(n) for n in PROFILE} for p in self.profiles]
+        return Inputs(
+            profiles=pl.DataFrame(rows, schema=PROFILE).lazy(),
+            links=pl.DataFrame(self.links, schema=LINKS).lazy(),
+            redirects=pl.DataFrame(self.redirects, schema=REDIRECTS).lazy(),
+            state=lake.open(state_table(name)).scan().drop("_seq"),
+            sought=lake.open(sought_table(name)).scan().drop("_seq"),
+            letters=letters.frame(store, name, states=("open", "released")),
+            pulled=self.pulled,
+        )
+
+    def plan(self, config: SyncConfig) -> Any:
+        return plan(
+            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, gather=self.gather
+        )
+
+    def apply(self, config: SyncConfig, *, yes: bool = True, **options: Any) -> ApplyResult:
+        result = apply(
+            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, "run",
+            gather=self.gather, approve_by="tester" if yes else None, **options,
+        )  # fmt: skip
+        self.now += timedelta(minutes=10)
+        return result
+
+    def state(self) -> pl.DataFrame:
+        frame = self.lake.open(state_table("s")).scan().drop("_seq").collect()
+        return frame.sort("record")
+
+
+def config(**options: Any) -> SyncConfig:
+    base = {
+        "from": "person",
+        "to": "crm.Contact",
+        "fields": {"Revenue__c": "revenue", "Orders__c": "orders"},
+    }
+    return SyncConfig.model_validate({**base, **options})
