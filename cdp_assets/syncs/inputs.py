@@ -2,14 +2,149 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
+import narwhals as nw
+import polars as pl
+
+from cdp_assets.audiences.read import audience_table, with_memberships
+from cdp_assets.audiences.read import members as audience_members
+from cdp_assets.identity import IDS, members
 from cdp_assets.lake import Lake
-from cdp_assets.store import Store
+from cdp_assets.profiles.errors import nearest
+from cdp_assets.profiles.expressions import Context, parse
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.nodes import member_column
+from cdp_assets.profiles.read import columns, evaluated
+from cdp_assets.records.tables import RULES, entity_table
+from cdp_assets.store import Store, letters
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
+from cdp_assets.syncs.tables import sought_table, state_table
+
+AUDIENCES = "audiences."
+_NO_AGE = 2**63 - 1
 
 
-def gather(lake: Lake, store: Store, name: str, config: SyncConfig, now: datetime) -> Inputs:
-    """Everything that a plan of this sync reads."""
-    raise NotImplementedError
+class SyncError(Exception):
+    """A sync that cannot be planned as it is configured. Nothing is retried."""
+
+
+def gather(
+    lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime
+) -> Inputs:
+    """Everything that a plan of this sync reads.
+
+    entity: whose profiles they are. Raises TraitError where profiles or an audience were never
+    built, ExpressionError for a wrong `where`, SyncError for a column that is not there.
+    """
+    redirects = lake.open(IDS).scan().filter(pl.col("entity") == entity)
+    return Inputs(
+        profiles=_profiles(lake, name, config, entity, now),
+        links=links(lake, config.source, entity),
+        redirects=followed(redirects.select(old="profile_id", new="redirect_to").collect()),
+        state=lake.open(state_table(name)).scan().drop("_seq"),
+        sought=lake.open(sought_table(name)).scan().drop("_seq"),
+        letters=letters.frame(store, name, states=("open", "released")),
+        pulled=_pulled(lake, config.source),
+    )
+
+
+def _profiles(
+    lake: Lake, name: str, config: SyncConfig, entity: str, now: datetime
+) -> pl.LazyFrame:
+    known = columns(lake, entity)
+    needed = [c for c in config.columns if c != "profile_id"]
+    of_audiences = [c for c in needed if c.startswith(AUDIENCES)]
+    of_identity = _identifier_types(lake, entity, needed, known, name)
+    frame = evaluated(lake, entity, now)
+    named = {c.removeprefix(AUDIENCES) for c in of_audiences}
+    where = None
+    if config.where is not None:
+        where = parse(config.where, Context(known, audiences=frozenset(["*"])), want=Kind.BOOLEAN)
+        named |= where.audiences
+    frame = with_memberships(lake, frame, named)
+    if config.audience is not None:
+        inside = _audience(lake, config.audience)
+        frame = frame.join(inside, on="profile_id", how="semi")
+    if where is not None:
+        frame = nw.to_native(nw.from_native(frame).filter(where.to_narwhals(now)))
+    for kind in of_identity:
+        frame = frame.join(_identifier(lake, entity, kind), on="profile_id", how="left")
+    plain = [c for c in needed if c not in of_audiences]
+    members_of = {c: pl.col(member_column(c.removeprefix(AUDIENCES))) for c in of_audiences}
+    return frame.select("profile_id", *plain, **members_of)
+
+
+def _audience(lake: Lake, name: str) -> pl.LazyFrame:
+    if not lake.open(audience_table(name)).exists():
+        raise SyncError(f"audiences/{name} was never built: build it first")
+    return audience_members(lake, name).select("profile_id")
+
+
+def _identifier_types(
+    lake: Lake, entity: str, needed: Collection[str], known: Collection[str], name: str
+) -> list[str]:
+    """Those of `needed` that are no traits but types of identifiers."""
+    rest = [c for c in needed if c not in known and not c.startswith(AUDIENCES)]
+    if not rest:
+        return []
+    kinds = pl.col("identifier").str.split_exact(":", 1).struct.field("field_0")
+    found = set(members(lake, entity).select(kinds.unique()).collect().to_series())
+    for column in rest:
+        if column not in found:
+            hint = nearest(column, [*known, *(k for k in found if "." not in k)])
+            raise SyncError(f"sync {name}: {entity} has no trait `{column}`{hint}")
+    return rest
+
+
+def _identifier(lake: Lake, entity: str, kind: str) -> pl.LazyFrame:
+    """profile_id and the one identifier of this type; who has several has none to be told."""
+    mine = members(lake, entity).filter(pl.col("identifier").str.starts_with(f"{kind}:"))
+    value = pl.col("identifier").str.slice(len(kind) + 1)
+    return (
+        mine.group_by("profile_id")
+        .agg(pl.len().alias("count"), value.min().alias(kind))
+        .filter(pl.col("count") == 1)
+        .select("profile_id", kind)
+    )
+
+
+def links(lake: Lake, source: str, entity: str) -> pl.LazyFrame:
+    """Every record of a system that identity knows: record, object String, profile_id Int64,
+    live, dead Boolean, age Int64 (creation in microseconds; the youngest where it is not known).
+
+    A record merged or converted into another is neither live nor dead.
+    """
+    records = lake.open(entity_table(entity)).scan().filter(pl.col("source") == source)
+    gone = pl.col("deleted").fill_null(value=False)
+    moved = pl.col("merged_into").is_not_null()
+    return records.select(
+        "record",
+        "object",
+        live=~gone & ~moved,
+        dead=gone & ~moved,
+        age=pl.col("created_at").cast(pl.Int64).fill_null(_NO_AGE),
+    ).join(
+        members(lake, entity).select("profile_id", record="identifier"), on="record", how="inner"
+    )
+
+
+def followed(redirects: pl.DataFrame) -> pl.LazyFrame:
+    """Retired ids with the id that they lead to at last; old, new Int64, one row an old id."""
+    step = redirects.drop_nulls().unique("old", keep="first", maintain_order=True)
+    found = step
+    # Each round doubles the steps taken, so a chain of any length ends; a circle would not.
+    for _ in range(32):
+        onward = found.join(step.rename({"new": "last"}), left_on="new", right_on="old", how="left")
+        if onward["last"].is_null().all():
+            break
+        found = onward.select("old", new=pl.coalesce("last", "new"))
+        step = found
+    return found.lazy()
+
+
+def _pulled(lake: Lake, source: str) -> frozenset[str]:
+    rules = lake.open(RULES).scan().filter(pl.col("source") == source)
+    return frozenset(rules.select("object").collect().to_series())

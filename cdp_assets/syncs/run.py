@@ -13,7 +13,7 @@ from cdp_assets.connectors.base import Description, Destination
 from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, plans
-from cdp_assets.syncs import approval, inputs, send, state
+from cdp_assets.syncs import approval, guard, inputs, send, state
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs, Plan
 from cdp_assets.syncs.planner import make_plan, owners
@@ -25,7 +25,7 @@ class Gather(Protocol):
     """Reads what a plan is made from (`inputs.gather`)."""
 
     def __call__(
-        self, lake: Lake, store: Store, name: str, config: SyncConfig, now: datetime, /
+        self, lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime, /
     ) -> Inputs: ...
 
 
@@ -51,15 +51,19 @@ def plan(
     description: Description | None,
     now: datetime,
     *,
+    entity: str | None = None,
     gather: Gather = inputs.gather,
 ) -> Plan:
     """Make the sync's plan, keep it as `syncs/<name>/plan` and as the current one in the store.
+
+    entity: of the profiles where `from` names an audience; by default person.
 
     Writes nothing to the destination. The rest of an approved plan that a run left half applied
     keeps its hash, and with it the yes.
     """
     with lake.step(f"syncs/{name}"):
-        return _plan(lake, store, name, config, destination, description, now, gather)
+        read = _reader(lake, store, name, config, entity, now, gather)
+        return _plan(lake, store, name, config, destination, description, now, read)
 
 
 def apply(
@@ -72,21 +76,23 @@ def apply(
     now: datetime,
     run_id: str,
     *,
-    dry: str = "",
-    approve_by: str | None = None,
+    env: str = "development",
+    url: str = "",
+    entity: str | None = None,
     gather: Gather = inputs.gather,
 ) -> ApplyResult:
     """Plan anew and, where nothing stands against it, write.
 
-    dry: why nothing may be written from here (`guard.refusal`); empty where it may.
-    approve_by: who says yes to the current plan in this very run.
+    env, url: CDP_ENV and the destination's address; outside production only a stand-in on this
+        machine is written to. entity: as for `plan`.
 
     The plan is made again: what was approved is applied only if it still says the same. Raises
     the connector's error after all that was acknowledged is kept.
     """
     with lake.step(f"syncs/{name}"):
         calls = int(getattr(destination, "calls", 0))
-        made = _plan(lake, store, name, config, destination, description, now, gather)
+        read = _reader(lake, store, name, config, entity, now, gather)
+        made = _plan(lake, store, name, config, destination, description, now, read)
 
         def result(message: str = "", sent: send.Sent | None = None) -> ApplyResult:
             spent = int(getattr(destination, "calls", 0)) - calls
@@ -103,13 +109,11 @@ def apply(
 
         if not made.changes:
             return result()
-        if dry:
-            return result(dry)
+        if not guard.may_write(env, url):
+            return result(guard.refusal(env, config.source))
         if made.stopped:
             return result(f"Not applied, stopped: {'; '.join(made.stopped)}.")
-        if approve_by:
-            approval.approve(store, made.hash, approve_by, now)
-        elif made.waits:
+        if made.waits:
             return result(f"Waits for approval: {made.approve_hint}")
         sent = send.send(store, destination, config, made, run_id, now)
         state.fold(lake, store, name)
@@ -129,13 +133,13 @@ def _plan(
     destination: Destination,
     description: Description | None,
     now: datetime,
-    gather: Gather,
+    read: Callable[[], Inputs],
 ) -> Plan:
     state.fold(lake, store, name)
-    found = gather(lake, store, name, config, now)
+    found = read()
     waiting = settle(store, destination, name, _owners(found), now)
     if state.fold(lake, store, name):
-        found = gather(lake, store, name, config, now)
+        found = read()
     found = replace(found, waiting=frozenset((e.profile_id, e.target) for e in waiting))
     made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))
@@ -167,6 +171,19 @@ def _plan(
     if rest_of is None:
         plans.keep(store, head)
     return replace(made, waits=approval.waits(store, name, config, made.hash))
+
+
+def _reader(
+    lake: Lake,
+    store: Store,
+    name: str,
+    config: SyncConfig,
+    entity: str | None,
+    now: datetime,
+    gather: Gather,
+) -> Callable[[], Inputs]:
+    whose = entity or ("person" if config.audience else config.from_)
+    return lambda: gather(lake, store, name, config, whose, now)
 
 
 def _owners(found: Inputs) -> Callable[[Sequence[str]], dict[str, int]]:

@@ -22,6 +22,7 @@ from cdp_assets.connectors.base import (
 )
 from cdp_assets.lake import Lake
 from cdp_assets.store import Store, letters
+from cdp_assets.syncs.approval import approve
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
 from cdp_assets.syncs.run import ApplyResult, apply, plan
@@ -241,7 +242,7 @@ class World:
             self.crm.records.setdefault(object_name, {}).setdefault(record_id, {}).update(values)
 
     def gather(
-        self, lake: Lake, store: Store, name: str, config: SyncConfig, now: datetime
+        self, lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime
     ) -> Inputs:
         rows = [{n: p.get(n) for n in PROFILE} for p in self.profiles]
         return Inputs(
@@ -260,9 +261,12 @@ class World:
         )
 
     def apply(self, config: SyncConfig, *, yes: bool = True, **options: Any) -> ApplyResult:
+        if yes and (made := self.plan(config)).waits and made.changes and not made.stopped:
+            approve(self.store, made.hash, "tester", self.now)
+        where = {"url": "http://127.0.0.1:1", **options}
         result = apply(
             self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, "run",
-            gather=self.gather, approve_by="tester" if yes else None, **options,
+            gather=self.gather, **where,
         )  # fmt: skip
         self.now += timedelta(minutes=10)
         return result
