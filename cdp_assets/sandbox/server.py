@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.control import Fault, Faults, Journal
 from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.hubspot.api import HubSpotApi
 from cdp_assets.sandbox.salesforce.api import SalesforceApi
 from cdp_assets.sandbox.salesforce.oauth import OAuth
 from cdp_assets.sandbox.world.world import World
@@ -41,6 +42,7 @@ class Sandbox:
         self.faults = Faults()
         self.oauth = OAuth(self.clock, CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN)
         self.salesforce = SalesforceApi(world.tables, self.clock, self.oauth)
+        self.hubspot = HubSpotApi(world.tables, self.clock, HUBSPOT_TOKEN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -79,6 +81,8 @@ class Sandbox:
         """What the stand-in of this path answers."""
         if request.path.startswith("/services"):
             return self.salesforce.handle(request)
+        if request.path.startswith("/crm"):
+            return self.hubspot.handle(request)
         return Reply(404, {"message": "no such path in this sandbox"})
 
     def control(self, request: Request) -> Reply:
@@ -121,15 +125,30 @@ class Sandbox:
                 self.salesforce.expire_locators()
                 return {}
             case ("POST", "limits"):
-                self.salesforce.daily_limit = int(body["salesforce_daily"])
-                self.salesforce.calls = int(body.get("salesforce_used", self.salesforce.calls))
-                return {}
+                return self._set_limits(body)
             case ("POST", "salesforce/merge"):
                 spec = self.salesforce.objects.spec(body["object"])
                 self.salesforce.objects.merge(spec, body["master"], body["losers"])
                 self.world.tables.commit()
                 return {}
+            case ("POST", "salesforce/delete"):
+                spec = self.salesforce.objects.spec(body["object"])
+                self.salesforce.objects.delete(spec, body["id"])
+                self.world.tables.commit()
+                return {}
         raise LookupError(f"no such control: {method} {name}")
+
+    def _set_limits(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Limits a test asks for; those not named stay. A HubSpot limit of null is none."""
+        salesforce, hubspot = self.salesforce, self.hubspot
+        salesforce.daily_limit = int(body.get("salesforce_daily", salesforce.daily_limit))
+        salesforce.calls = int(body.get("salesforce_used", salesforce.calls))
+        for name in ("per_ten_seconds", "search_per_second", "daily"):
+            if f"hubspot_{name}" in body:
+                setattr(hubspot.limits, name, body[f"hubspot_{name}"])
+        if "hubspot_search_lag_seconds" in body:
+            hubspot.search.lag = timedelta(seconds=float(body["hubspot_search_lag_seconds"]))
+        return {}
 
     def state(self) -> dict[str, Any]:
         """What the world is, and how many records each table holds."""

@@ -140,6 +140,15 @@ class Objects:
             self._repoint(spec, row["Id"], winner["Id"])
         self._store(spec, winner["Id"], winner | self._stamp())
 
+    def convert(self, lead: str, contact: str, account: str | None) -> None:
+        """Mark a Lead as converted into this Contact, as people do in the user interface."""
+        row = self.live(OBJECTS["lead"], lead)
+        changes: Row = {
+            "IsConverted": True, "Status": "Closed - Converted", "ConvertedContactId": contact,
+            "ConvertedAccountId": account, "ConvertedDate": self.clock.now().date().isoformat(),
+        }  # fmt: skip
+        self._store(OBJECTS["lead"], row["Id"], row | changes | self._stamp())
+
     def _repoint(self, spec: SObject, old: str, new: str) -> None:
         for other in OBJECTS.values():
             for field in other.fields:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from cdp_assets.sandbox.clock import hubspot_time, salesforce_time
+from cdp_assets.sandbox.hubspot.associations import Associations
+from cdp_assets.sandbox.hubspot.objects import FIRST_IDS
+from cdp_assets.sandbox.hubspot.schema import TYPES
 from cdp_assets.sandbox.salesforce.ids import make_id
 from cdp_assets.sandbox.salesforce.schema import OBJECTS
 from cdp_assets.sandbox.tables import Row, Tables
@@ -15,9 +18,6 @@ from cdp_assets.sandbox.world.people import HISTORY_DAYS, Account, Person, Popul
 from cdp_assets.sandbox.world.records import Spec
 
 REPRESENTATIVES = 12
-_HUBSPOT_FIRST = {
-    "contacts": 100_001, "companies": 9_000_001, "deals": 60_000_001, "tickets": 70_000_001,
-}  # fmt: skip
 _STAGES = ("Prospecting", "Qualification", "Proposal/Price Quote", "Closed Won", "Closed Lost")
 _DEAL_STAGES = ("appointmentscheduled", "qualifiedtobuy", "contractsent", "closedwon", "closedlost")
 _SUBJECTS = ("Follow up", "Call back", "Send proposal", "Renewal talk", "Onboarding call")
@@ -35,6 +35,7 @@ class CrmWriter:
         self.population = population
         self.start = datetime(first.year, first.month, first.day, tzinfo=UTC)
         self.rng = random.Random(f"{population.seed}:crm:{topic}")
+        self.associations = Associations(tables)
         self.now: datetime | None = None
 
     def fill(self, specs: Sequence[Spec]) -> None:
@@ -93,7 +94,7 @@ class CrmWriter:
 
     def hubspot(self, name: str, properties: Row) -> str:
         """Store a HubSpot record; returns its id."""
-        key = str(self.tables.next_number(f"hubspot.{name}", _HUBSPOT_FIRST[name]))
+        key = str(self.tables.next_number(f"hubspot.{name}", FIRST_IDS[name]))
         made = self.moment()
         row: Row = {
             "_created": hubspot_time(made), "_updated": hubspot_time(self.later(made)),
@@ -104,14 +105,8 @@ class CrmWriter:
         return key
 
     def associate(self, left: str, left_id: str, right: str, right_id: str) -> None:
-        """Associate two HubSpot records by the default (and primary company) type."""
-        for one, one_id, two, two_id in (
-            (left, left_id, right, right_id), (right, right_id, left, left_id),
-        ):  # fmt: skip
-            key = f"{one}:{one_id}"
-            row = dict(self.tables["hubspot.associations"].get(key) or {})
-            row[two] = sorted({*row.get(two, []), two_id}, key=int)
-            self.tables.put("hubspot.associations", key, row)
+        """Associate two HubSpot records."""
+        self.associations.add(TYPES[left], left_id, TYPES[right], right_id)
 
     def _representative(self) -> str:
         return make_id("005", self.rng.randrange(REPRESENTATIVES) + 1)

@@ -95,6 +95,8 @@ class _Day:
     def lines(self) -> Iterator[Line]:
         rng = self.rng
         for person in self.population.people:
+            if self.day < person.born:
+                continue
             chance = person.rate
             if person.user_id is None:
                 chance = 0.03

@@ -77,6 +77,8 @@ class Person:
     """Chance of an order in a session."""
     looker: float
     """Chance of reading prices in a session."""
+    born: int = 0
+    """Day of history before which nobody has heard of the person."""
     devices: list[Device] = field(default_factory=list)
 
     @property
@@ -124,8 +126,9 @@ class Population:
         shared = _share_devices(self, random.Random(f"{seed}:shared"))
         self.shared_devices = {device.anonymous_id for device in shared}
 
-    def add(self, signup_day: int | None = None) -> Person:
-        """The next person; `signup_day` fixes when they sign up, if they use the app."""
+    def add(self, born: int | None = None) -> Person:
+        """The next person; `born`: the day on which they appear, and sign up if they use the
+        app."""
         index = len(self.people)
         rng = random.Random(f"{self.seed}:person:{index}")
         quota = {topic: quota.at(index) for topic, quota in self._quota.items()}
@@ -144,6 +147,7 @@ class Population:
         email = self.address(local, account.domain.removesuffix(".example")) if account else (
             self.address(local, "webmail")
         )  # fmt: skip
+        signup_day = born
         if signup_day is None:
             place = quota["signup"]
             signup_day = -1 if place < 0.7 else int((place - 0.7) / 0.3 * HISTORY_DAYS)
@@ -166,6 +170,7 @@ class Population:
             rate=_rate(quota["rate"]),
             buyer=0.35 if quota["buyer"] < 0.10 else 0.04 if quota["buyer"] < 0.35 else 0.0,
             looker=rng.choice((0.02, 0.05, 0.3)),
+            born=born or 0,
         )
         self._give_devices(person, rng)
         self.people.append(person)

@@ -8,10 +8,11 @@ from pathlib import Path
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.tables import Tables
 from cdp_assets.sandbox.world.crm import CrmWriter
+from cdp_assets.sandbox.world.days import CrmDay
 from cdp_assets.sandbox.world.files import EventFiles
 from cdp_assets.sandbox.world.journeys import DAY_MS, Seen, day_start
 from cdp_assets.sandbox.world.people import HISTORY_DAYS, Population
-from cdp_assets.sandbox.world.records import Recorder
+from cdp_assets.sandbox.world.records import Recorder, Spec
 from cdp_assets.sandbox.world.truth import Truth, take
 
 
@@ -82,17 +83,22 @@ class World:
         meta = self.tables.meta
         self.files.parts[day] = self._part(self.files.date_of(day))
         added = max(1, round(0.004 * self.population.size))
-        self._newcomers(day, added)
+        newcomers = self._newcomers(day, added)
+        crm = CrmDay(self.tables, self.population, self.clock, self.first, day)
+        changes = crm.run(newcomers)
         meta["added"] = [*meta["added"], [day, added]]
         meta["parts"] = {str(d): part for d, part in self.files.parts.items()}
         meta["day"] = day
         self.files.write_day(day, self.seen)
         self._save()
-        return {"date": self.today.isoformat()}
+        return {"date": self.today.isoformat(), **changes}
 
-    def _newcomers(self, day: int, count: int) -> None:
+    def _newcomers(self, day: int, count: int) -> list[Spec]:
+        """People who appear on this day, and their records; always the same for one world."""
+        specs: list[Spec] = []
         for _ in range(count):
-            self.population.add(signup_day=day)
+            specs += self.recorder.of(self.population.add(born=day))
+        return specs
 
     def _part(self, on: date) -> float:
         """How much of this day has passed; all of a day that is not now."""
