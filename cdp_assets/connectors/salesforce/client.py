@@ -187,7 +187,12 @@ class SalesforceClient:
     ) -> T:
         """The answer to GET `path` below the version's root."""
         return self.http.request(
-            "GET", self._full(path), what=what, decode=decode, params=params
+            "GET",
+            self._full(path),
+            what=what,
+            decode=decode,
+            params=params,
+            headers={"Sforce-Query-Options": f"batchSize={self._config.page_size}"},
         ).body
 
     def send(

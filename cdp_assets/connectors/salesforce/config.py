@@ -22,6 +22,9 @@ class SalesforceConfig(CrmConfig):
     api_version: str = Field(
         default=API_VERSION, pattern=r"^\d+\.\d$", description="REST API version."
     )
+    page_size: int = Field(
+        default=2000, ge=200, le=2000, description="Records a page of a query holds."
+    )
     save_duplicates: bool = Field(
         default=False,
         description="Write although a duplicate rule warns; otherwise such a row is a conflict.",

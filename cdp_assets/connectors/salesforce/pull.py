@@ -62,6 +62,7 @@ class SalesforcePull:
         self._lead = [
             f for f in ("Id", self.cursor, "IsDeleted", "MasterRecordId") if f and f in fields
         ]
+        self._deletes = "IsDeleted" in fields
         self._parts = self._split([f for f in fields if f not in self._lead])
         self._envelope = msgspec.json.Decoder(QueryPage[_envelope_type(described)]).decode  # type: ignore[misc]
         self._raw = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
@@ -200,7 +201,7 @@ class SalesforcePull:
         else:
             cursors = pl.Series("cursor_at", [None] * len(ids), dtype=pl.Datetime("us", "UTC"))
         raws = payloads(self._client.name, batch.raws)
-        if not any(e.deleted for e in envelopes):
+        if not self._deletes or not any(e.deleted for e in envelopes):
             return Page(page_rows(ids, cursors, "upsert", None, raws), volatile=VOLATILE)
         ops = [_op(e) for e in envelopes]
         merged = [e.master if op == "merge" else None for e, op in zip(envelopes, ops, strict=True)]
@@ -223,14 +224,15 @@ def _envelope_type(described: SalesforceObject) -> Any:
     """A struct of what the pull itself reads of a record; the rest of it is passed over."""
     names = {f.name for f in described.fields}
     fields: list[Any] = [("id", str)]
-    rename = {"id": "Id", "deleted": "IsDeleted", "master": "MasterRecordId"}
+    rename = {"id": "Id", "cursor": described.cursor or ""}
     if described.cursor is not None:
         fields.append(("cursor", str))
-        rename["cursor"] = described.cursor
-    fields.append(("deleted", bool, False))
-    fields.append(("master", str | None, None))
-    if "IsDeleted" not in names:
-        rename["deleted"] = "\0deleted"
+    if "IsDeleted" in names:
+        fields.append(("deleted", bool, False))
+        rename["deleted"] = "IsDeleted"
+    if "MasterRecordId" in names:
+        fields.append(("master", str | None, None))
+        rename["master"] = "MasterRecordId"
     return msgspec.defstruct("Envelope", fields, rename=rename, gc=False)
 
 
@@ -246,4 +248,4 @@ def _literal(stamp: str) -> str:
 def _op(envelope: Any) -> str:
     if not envelope.deleted:
         return "upsert"
-    return "merge" if envelope.master else "delete"
+    return "merge" if getattr(envelope, "master", None) else "delete"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from cdp_assets.connectors.base import (
@@ -132,20 +132,28 @@ class SalesforcePush:
         sent: list[RowChange] = []
         outcomes: dict[int, RowOutcome] = {}
         keys: set[str] = set()
+        records: list[dict[str, Any]] = []
+        key = self._field(name, group[0].key_field) if group[0].key_field else None
         for change in group:
-            key = (change.key_value or "").casefold()
-            if change.op == "upsert" and key in keys:
+            text = (change.key_value or "").casefold()
+            if change.op == "upsert" and text in keys:
                 outcomes[change.row] = RowOutcome(
                     change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
                     message="another row of this batch has the same external id",
                 )  # fmt: skip
                 continue
-            keys.add(key)
+            keys.add(text)
+            try:
+                records.append(_record(name, change, key))
+            except ValueError as error:
+                outcomes[change.row] = RowOutcome(
+                    change.row, False, error_class="data", code="INVALID_KEY", message=str(error)
+                )
+                continue
             sent.append(change)
         if not sent:
             return outcomes
         method, path, repeatable = _endpoint(name, sent[0])
-        records = [_record(name, change) for change in sent]
         value = {"allOrNone": False, "records": records}
         what = f"{sent[0].op} of {len(sent)} {name} records"
         _, results = self._client.send(method, path, value, what=what, repeatable=repeatable)
@@ -193,7 +201,11 @@ def _converted(field: SalesforceField, value: Any) -> Any:
         if not number.is_finite():
             raise ValueError
         step = Decimal(1).scaleb(-(0 if kind in {"int", "long"} else field.scale))
-        rounded = number.quantize(step) if field.scale or kind in {"int", "long"} else number
+        rounded = (
+            number.quantize(step, ROUND_HALF_UP)
+            if field.scale or kind in {"int", "long"}
+            else number
+        )
         whole = rounded == rounded.to_integral_value()
         return int(rounded) if kind in {"int", "long"} and whole else float(rounded)
     if kind == "date":
@@ -286,14 +298,14 @@ def _endpoint(name: str, change: RowChange) -> tuple[str, str, bool]:
     return "PATCH", f"/composite/sobjects/{name}/{change.key_field}", True
 
 
-def _record(name: str, change: RowChange) -> dict[str, Any]:
+def _record(name: str, change: RowChange, key: SalesforceField | None) -> dict[str, Any]:
     fields = {k: v for k, v in change.fields.items() if k not in {"Id", "id", change.key_field}}
     record: dict[str, Any] = {"attributes": {"type": name}}
     if change.op == "update":
         record["Id"] = long_id(change.record_id or "")
-    elif change.op == "upsert" and change.key_field is not None:
-        # The record's own id beside the external id is refused.
-        record[change.key_field] = change.key_value
+    elif key is not None and change.key_value is not None:
+        # Of an upsert this is the key; the record's own id beside it is refused.
+        record[key.name] = normalised(key, change.key_value)
     return record | fields
 
 
@@ -331,5 +343,5 @@ def _message(change: RowChange, errors: Sequence[Mapping[str, Any]]) -> str:
     for error in errors:
         fields = ", ".join(str(f) for f in error.get("fields") or [])
         said = redact(str(error.get("message", "")), values)
-        texts.append(f"{fields}: {said}" if fields else said)
+        texts.append(said if said.startswith(fields) else f"{fields}: {said}")
     return "; ".join(texts) or "refused without a reason"

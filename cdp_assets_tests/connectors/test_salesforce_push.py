@@ -1,0 +1,210 @@
+"""Writes to Salesforce: one outcome a row, nothing twice, no value in any message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
+from cdp_assets.connectors.salesforce import Salesforce
+from cdp_assets.connectors.salesforce.describe import SalesforceField
+from cdp_assets.connectors.salesforce.push import normalised
+from cdp_assets_tests.connectors.stand_in import StandIn, quick
+
+
+def made(source: Salesforce, *names: str, **more: Any) -> list[str]:
+    batch = [RowChange(i, "create", {"LastName": n, **more}) for i, n in enumerate(names)]
+    return [str(o.record_id) for o in source.write("Contact", batch)]
+
+
+def errors(outcomes: Sequence[RowOutcome]) -> list[tuple[int, str | None, str | None]]:
+    return [(o.row, o.error_class, o.code) for o in outcomes if not o.ok]
+
+
+def count(stand_in: StandIn, name: str = "Contact") -> int:
+    return int(stand_in.control("GET", "state")["records"][f"salesforce.{name}"])
+
+
+def test_some_rows_fail_and_the_others_are_written(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    ids = made(source, *[f"Row{i}" for i in range(200)])
+    stand_in.control("DELETE", "journal")
+    batch = [
+        RowChange(1000 + i, "update", {"Title": f"T{i}"}, record_id=r) for i, r in enumerate(ids)
+    ]
+    batch[5] = RowChange(5, "update", {"Title": "Ada Lovelace " * 40}, record_id=ids[5])
+    batch[7] = RowChange(7, "update", {"Nope__c": "x"}, record_id=ids[7])
+    batch[9] = RowChange(9, "update", {"Title": "x"}, record_id="003000000000001AAA")
+    outcomes = source.write("Contact", batch)
+    assert [o.row for o in outcomes] == [c.row for c in batch]
+    assert [row for row, _, _ in errors(outcomes)] == [5, 7, 9]
+    assert [kind for _, kind, _ in errors(outcomes)] == ["data", "mapping", "gone"]
+    assert all("Lovelace" not in str(o) for o in outcomes)
+    assert len([e for e in stand_in.journal() if "composite" in e["path"]]) == 1
+    shown = source.read("Contact", ids, ["Title"])
+    assert shown[ids[0]] == {"Title": "T0"}
+    assert shown[ids[5]] == {"Title": None}
+
+
+def test_upsert_by_external_id_creates_once_and_updates_after(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    before = count(stand_in)
+
+    def upsert(title: str) -> list[RowOutcome]:
+        batch = [
+            RowChange(i, "upsert", {"LastName": "U", "Title": title},
+                      key_field="CDP_Id__c", key_value=f"77{i}")
+            for i in range(3)
+        ]  # fmt: skip
+        return source.write("Contact", batch)
+
+    first, second = upsert("a"), upsert("b")
+    assert [o.created for o in first + second] == [True] * 3 + [False] * 3
+    assert [o.record_id for o in first] == [o.record_id for o in second]
+    assert count(stand_in) == before + 3
+
+
+def test_one_external_id_twice_in_a_batch_is_a_row_error(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    change = RowChange(1, "upsert", {"LastName": "U"}, key_field="CDP_Id__c", key_value="88a")
+    again = RowChange(2, "upsert", {"LastName": "U"}, key_field="CDP_Id__c", key_value="88A")
+    outcomes = source.write("Contact", [change, again])
+    assert [o.ok for o in outcomes] == [True, False]
+    assert outcomes[1].code == "DUPLICATE_KEY_IN_BATCH"
+
+
+@pytest.mark.parametrize("action", ["commit_then_stall", "commit_then_reset"])
+def test_a_create_whose_answer_is_lost_is_not_repeated(stand_in: StandIn, action: str) -> None:
+    source = stand_in.salesforce(quick(read_timeout=0.5))
+    before = count(stand_in)
+    stand_in.faults({"match": "composite/sobjects", "action": action, "seconds": 1.5, "times": 9})
+    with pytest.raises(UnknownOutcome) as caught:
+        made(source, "Only One")
+    assert "Only" not in str(caught.value)
+    stand_in.control("DELETE", "faults")
+    assert count(stand_in) == before + 1
+
+
+@pytest.mark.parametrize("action", ["commit_then_stall", "commit_then_reset", "reset", "truncate"])
+def test_an_upsert_whose_answer_is_lost_is_repeated_and_makes_one_record(
+    stand_in: StandIn, action: str
+) -> None:
+    source = stand_in.salesforce(quick(read_timeout=0.5))
+    before = count(stand_in)
+    stand_in.faults({"match": "composite/sobjects", "action": action, "seconds": 1.5, "times": 2})
+    key = f"lost-{action}"
+    change = RowChange(1, "upsert", {"LastName": "U"}, key_field="CDP_Id__c", key_value=key)
+    assert source.write("Contact", [change])[0].ok
+    assert count(stand_in) == before + 1
+
+
+def test_a_row_lock_is_tried_again_with_the_locked_rows_alone(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    ids = made(source, *[f"L{i}" for i in range(8)])
+    locked = [
+        {"success": i not in (2, 3, 6), "id": r, "errors": []
+         if i not in (2, 3, 6)
+         else [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "unable to obtain exclusive access",
+                "fields": []}]}
+        for i, r in enumerate(ids)
+    ]  # fmt: skip
+    stand_in.control("DELETE", "journal")
+    stand_in.faults({"match": "composite/sobjects", "status": 200, "body": locked})
+    batch = [RowChange(i, "update", {"Title": "x"}, record_id=r) for i, r in enumerate(ids)]
+    assert all(o.ok for o in source.write("Contact", batch))
+    sizes = [e["rows"] for e in stand_in.journal() if "composite" in e["path"]][1:]
+    assert sum(sizes) == 3
+    assert max(sizes) <= 2
+
+
+def test_a_lock_that_never_opens_is_a_row_to_retry(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    ids = made(source, "L")
+    body = [{"success": False, "errors": [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "no"}]}]
+    stand_in.faults({"match": "composite/sobjects", "status": 200, "body": body, "times": 99})
+    outcome = source.write("Contact", [RowChange(1, "update", {"Title": "x"}, record_id=ids[0])])[0]
+    assert (outcome.ok, outcome.error_class) == (False, "retry")
+
+
+def test_a_record_merged_away_is_gone_and_not_made_again(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    master, loser = made(source, "M", "N")
+    stand_in.control(
+        "POST", "salesforce/merge", {"object": "Contact", "master": master, "losers": [loser]}
+    )
+    before = count(stand_in)
+    outcome = source.write("Contact", [RowChange(1, "update", {"Title": "x"}, record_id=loser)])[0]
+    assert (outcome.error_class, outcome.code) == ("gone", "ENTITY_IS_DELETED")
+    assert count(stand_in) == before
+    assert source.read("Contact", [loser, master], ["LastName"]).keys() == {master}
+
+
+def test_find_says_every_hit_whatever_the_case(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    one, other = made(source, "A", "B", Email="Twin.O'Hara@Example.com")
+    values = [
+        "twin.o'hara@example.com",
+        "nobody@example.com",
+        *[f"x{i}@example.com" for i in range(300)],
+    ]
+    found = source.find("Contact", "Email", values, ["LastName"])
+    assert found.keys() == {"twin.o'hara@example.com"}
+    assert sorted(r["id"] for r in found["twin.o'hara@example.com"]) == sorted([one, other])
+    assert {r["LastName"] for r in found["twin.o'hara@example.com"]} == {"A", "B"}
+    with pytest.raises(WrongObject, match="no field `Emial`"):
+        source.find("Contact", "Emial", ["x"], [])
+
+
+def test_what_is_normalised_is_what_is_shown_after_a_write(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    (record,) = made(source, "N")
+    values = {
+        "Title": "  Chief  ",
+        "Email": "Ada@Example.COM",
+        "Revenue_90d__c": Decimal("1500.50"),
+        "Orders__c": 7,
+        "Active__c": True,
+        "Last_Seen__c": datetime(2026, 3, 1, 1, 30, 0, 123456, timezone(timedelta(hours=2))),
+        "Department": "",
+    }
+    wanted = {f: source.normalise("Contact", f, v) for f, v in values.items()}
+    assert source.write("Contact", [RowChange(1, "update", wanted, record_id=record)])[0].ok
+    shown = source.read("Contact", [record], list(values))[record]
+    # The stand-in keeps whole seconds, as Salesforce does for most fields.
+    wanted["Last_Seen__c"] = "2026-02-28T23:30:00.000+0000"
+    shown["Last_Seen__c"] = shown["Last_Seen__c"].replace(".123", ".000")
+    assert shown == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "form"),
+    [
+        ("string", "  x ", "x"), ("string", "", None), ("string", None, None),
+        ("string", 7.0, "7"), ("string", Decimal("1.50"), "1.5"), ("string", True, "true"),
+        ("boolean", None, False), ("boolean", "true", True), ("double", "1.005", 1.01),
+        ("double", float("nan"), None), ("currency", 3, 3.0), ("int", "4.4", 4),
+        ("date", datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2))), "2026-02-28"),
+        ("date", date(2026, 3, 1), "2026-03-01"), ("date", "2026-03-01", "2026-03-01"),
+        ("datetime", date(2026, 3, 1), "2026-03-01T00:00:00.000+0000"),
+        ("datetime", datetime(2026, 3, 1, tzinfo=UTC), "2026-03-01T00:00:00.000+0000"),
+        ("multipicklist", "b; a", "a;b"), ("reference", "003D000000QAXt6", "003D000000QAXt6IAH"),
+    ],
+)  # fmt: skip
+def test_forms(kind: str, value: Any, form: Any) -> None:
+    field = SalesforceField(name="F", type=kind, scale=2)
+    once = normalised(field, value)
+    assert once == form
+    assert normalised(field, once) == once
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("double", "many"), ("date", "soon"), ("boolean", "perhaps"), ("int", "1e")]
+)
+def test_a_value_of_another_type_is_an_error_without_it(kind: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"F takes a {kind}") as caught:
+        normalised(SalesforceField(name="F", type=kind), value)
+    assert value not in str(caught.value)
