@@ -6,9 +6,9 @@ and outcome after; `replay` lets refused rows be tried again.
 """
 
 from cdp_assets.syncs.approval import ApprovalError, approve
+from cdp_assets.syncs.check import SyncError, check_fields
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.guard import may_write, refusal
-from cdp_assets.syncs.inputs import SyncError
 from cdp_assets.syncs.model import Plan
 from cdp_assets.syncs.replay import dead_letters, replay
 from cdp_assets.syncs.run import ApplyResult, apply, plan
@@ -24,6 +24,7 @@ __all__ = [
     "SyncError",
     "apply",
     "approve",
+    "check_fields",
     "dead_letters",
     "may_write",
     "plan",

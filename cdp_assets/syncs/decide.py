@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,6 @@ class Builder:
         destination: Destination,
         objects: Mapping[str, ObjectInfo],
         letters: pl.DataFrame,
-        waiting: Collection[tuple[int, str]] = (),
     ) -> None:
         self.config = config
         self.changes: list[Change] = []
@@ -38,7 +37,6 @@ class Builder:
         self._destination = destination
         self._objects = objects
         self._letters = {(r["profile_id"], r["target"]): r for r in letters.iter_rows(named=True)}
-        self._waiting = waiting
         self._checked: list[dict[str, Any]] = []
 
     def errors(self, obstacles: Iterable[Obstacle]) -> None:
@@ -179,10 +177,7 @@ class Builder:
     def _add(self, change: Change) -> None:
         target = ref(self.config.source, change.object, change.record_id)
         letter = self._letters.get((change.profile_id, target))
-        if (change.profile_id, target) in self._waiting:
-            why = "sent before, and not yet known whether it arrived"
-            self._obstacle(change.profile_id, change.object, target, why, op="held")
-        elif letter is None:
+        if letter is None:
             self.changes.append(change)
         elif _held(letter, change.digest):
             why = (

@@ -19,16 +19,13 @@ from cdp_assets.profiles.nodes import member_column
 from cdp_assets.profiles.read import columns, evaluated
 from cdp_assets.records.tables import RULES, entity_table
 from cdp_assets.store import Store, letters
+from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
 from cdp_assets.syncs.tables import sought_table, state_table
 
 AUDIENCES = "audiences."
 _NO_AGE = 2**63 - 1
-
-
-class SyncError(Exception):
-    """A sync that cannot be planned as it is configured. Nothing is retried."""
 
 
 def gather(

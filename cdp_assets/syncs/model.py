@@ -72,7 +72,6 @@ class Inputs:
     state: rows of `syncs/<name>`. sought: rows of `syncs/<name>/sought`.
     letters: open and released dead letters (`store.letters.SCHEMA`).
     pulled: the destination's objects whose records identity knows all.
-    waiting: (profile, target) of rows sent before whose fate is not known yet.
     """
 
     profiles: pl.LazyFrame
@@ -82,7 +81,6 @@ class Inputs:
     sought: pl.LazyFrame
     letters: pl.DataFrame
     pulled: frozenset[str] = frozenset()
-    waiting: frozenset[tuple[int, str]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ def make_plan(
     ranks = {target: place for place, target in enumerate(config.objects)}
     chosen = nw.to_native(targets.choose(held, ranks, config.several)).collect()
 
-    builder = decide.Builder(config, destination, objects, inputs.letters, inputs.waiting)
+    builder = decide.Builder(config, destination, objects, inputs.letters)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
     seekers, skipped = _worth_seeking(seekers, config, inputs, nw.to_native(held), now)
     found = seek(

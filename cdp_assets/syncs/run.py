@@ -13,7 +13,7 @@ from cdp_assets.connectors.base import Description, Destination
 from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, plans
-from cdp_assets.syncs import approval, guard, inputs, send, state
+from cdp_assets.syncs import approval, check, guard, inputs, send, state
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs, Plan
 from cdp_assets.syncs.planner import make_plan, owners
@@ -135,12 +135,12 @@ def _plan(
     now: datetime,
     read: Callable[[], Inputs],
 ) -> Plan:
+    check.require(config, description)
     state.fold(lake, store, name)
     found = read()
-    waiting = settle(store, destination, name, _owners(found), now)
-    if state.fold(lake, store, name):
+    if settle(store, destination, name, _owners(found), now):
+        state.fold(lake, store, name)
         found = read()
-    found = replace(found, waiting=frozenset((e.profile_id, e.target) for e in waiting))
     made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))
     kept = table.scan().drop("_seq").collect()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from cdp_assets.connectors.base import Destination
@@ -16,40 +17,42 @@ _CHUNK = 1_000
 
 
 def settle(
-    store: Store, destination: Destination, name: str, owners: Owners, now: datetime
-) -> list[ledger.Entry]:
-    """Read back every row without outcome and write down what became of it.
+    store: Store,
+    destination: Destination,
+    name: str,
+    owners: Owners,
+    now: datetime,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Read back every row without outcome and write down what became of it; how many there were.
 
     An update took effect if the record shows what was sent; an upsert or create, if a record with
-    its key (or its matching field) is there. Else it is `lost` and planned anew. A create that
-    left no mark to find it by is `unknown`: it is never repeated by itself.
+    its key (or its matching field) is there and shows it. Else it is `lost` and planned anew. A
+    create that left no mark to find it by is `unknown`: it is never repeated by itself.
 
-    owners: which profile has each of these records; a record known already was not made by us.
-    Returns rows that stay open, since the destination's search is behind its writes.
+    owners: which profile has each of these records; another profile's record was not made by us.
+    A destination whose search is behind its writes says by how many seconds in `find_lag`.
     """
     entries = ledger.pending(store, name)
-    groups: dict[tuple[str, str, str | None], list[ledger.Entry]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[ledger.Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.op == "update":
-            groups[entry.object, "update", None].append(entry)
-        else:
-            groups[entry.object, entry.op, entry.key_field].append(entry)
-    waiting: list[ledger.Entry] = []
-    for (object_name, op, key_field), group in sorted(groups.items(), key=lambda g: str(g[0])):
+        field = "" if entry.op == "update" else entry.key_field or ""
+        groups[entry.object, entry.op, field].append(entry)
+    lag = float(getattr(destination, "find_lag", 0.0))
+    if lag and any(entry.op == "create" for entry in entries):
+        sleep(lag)
+    for (object_name, op, key_field), group in sorted(groups.items()):
         for at in range(0, len(group), _CHUNK):
             chunk = group[at : at + _CHUNK]
             if op == "update":
                 answers = _updates(destination, object_name, chunk)
-            elif key_field is None:
+            elif not key_field:
                 answers = [_unknown(entry) for entry in chunk]
             else:
-                lag = timedelta(seconds=getattr(destination, "find_lag", 0))
-                answers, late = _keyed(
-                    destination, object_name, key_field, chunk, owners, now - lag
-                )
-                waiting += late
+                answers = _keyed(destination, object_name, key_field, chunk, owners)
             ledger.answer(store, chunk, answers, now)
-    return waiting
+    return len(entries)
 
 
 def _updates(
@@ -72,13 +75,11 @@ def _keyed(
     key_field: str,
     entries: Sequence[ledger.Entry],
     owners: Owners,
-    settled_before: datetime,
-) -> tuple[list[ledger.Answer], list[ledger.Entry]]:
+) -> list[ledger.Answer]:
     values = sorted({entry.key_value for entry in entries if entry.key_value is not None})
     fields = sorted({field for entry in entries for field in entry.fields})
     found = destination.find(object_name, key_field, values, fields)
     answers: list[ledger.Answer] = []
-    late: list[ledger.Entry] = []
     for entry in entries:
         prefix = f"{entry.source}.{entry.object}:"
         records = found.get(entry.key_value or "", [])
@@ -93,11 +94,9 @@ def _keyed(
                 id=entry.id, outcome="ok", record_id=str(mine[0]["id"]), created=True
             )
             answers.append(made)
-        elif not records and entry.op == "create" and entry.intent_at > settled_before:
-            late.append(entry)
         else:
             answers.append(ledger.Answer(id=entry.id, outcome="lost"))
-    return answers, late
+    return answers
 
 
 def _shows(

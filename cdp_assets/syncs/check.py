@@ -1,0 +1,113 @@
+"""What can be wrong in a sync's configuration, told before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
+from cdp_assets.profiles.errors import nearest
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.syncs.config import FieldConfig, SyncConfig
+
+
+class SyncError(Exception):
+    """A sync that cannot be planned as it is configured. Nothing is retried."""
+
+
+Problem = tuple[tuple[str, ...], str]
+"""Path below the sync's attributes, and what is wrong there."""
+_NUMBERS = frozenset({"integer", "decimal"})
+_MOMENTS = frozenset({"date", "datetime"})
+
+
+def check_fields(
+    config: SyncConfig, description: Description | None, kinds: Mapping[str, Kind] | None = None
+) -> list[Problem]:
+    """Objects and fields that the described destination does not have, or cannot be written so.
+
+    kinds: of the columns, where they are known. A destination never described raises no problem
+    here; its first plan describes it.
+    """
+    if description is None:
+        return []
+    problems: list[Problem] = []
+    for target, name in zip(config.targets, config.objects, strict=True):
+        info = description.objects.get(name)
+        if info is None:
+            hint = nearest(name, description.objects)
+            problems.append((("to",), f"{config.source} has no object `{name}`{hint}"))
+            continue
+        problems += _object(config, target, info, kinds or {})
+    return problems
+
+
+def require(config: SyncConfig, description: Description | None) -> None:
+    """Raise SyncError with all that `check_fields` finds."""
+    problems = check_fields(config, description)
+    if problems:
+        raise SyncError("; ".join(f"{'.'.join(path)}: {text}" for path, text in problems))
+
+
+def _object(
+    config: SyncConfig, target: str, info: ObjectInfo, kinds: Mapping[str, Kind]
+) -> Iterator[Problem]:
+    creates = config.creates == target.partition(".")[2]
+    updates = config.mode != "insert"
+    if creates and not info.createable:
+        yield ("create",), f"{target} cannot be created"
+    for name, field in config.fields.items():
+        path = ("fields", name)
+        found = info.fields.get(name)
+        if found is None:
+            yield path, f"{target} has no field `{name}`{nearest(name, info.fields)}"
+            continue
+        if found.calculated:
+            yield path, f"{target}.{name} is calculated there and cannot be written"
+        elif field.write == "on_create":
+            if creates and not found.createable:
+                yield path, f"{target}.{name} cannot be set when a record is created"
+        elif updates and not found.updateable:
+            hint = "; write: on_create sets it on new records" if found.createable else ""
+            yield path, f"{target}.{name} cannot be updated{hint}"
+        elif creates and not found.createable:
+            yield path, f"{target}.{name} cannot be set when a record is created"
+        if (why := _type(field, found, kinds)) is not None:
+            yield path, f"{target}.{name} {why}"
+        if field.when_null == "clear" and not found.nullable:
+            yield path, f"{target}.{name} cannot be emptied; when_null: keep leaves it alone"
+    if config.key_rule:
+        yield from _findable(config.key_rule[0], "key", target, info)
+    if config.match_rule:
+        yield from _findable(config.match_rule[0], "match", target, info)
+
+
+def _findable(name: str, rule: str, target: str, info: ObjectInfo) -> Iterator[Problem]:
+    found = info.fields.get(name)
+    if found is None:
+        yield (rule,), f"{target} has no field `{name}`{nearest(name, info.fields)}"
+    elif rule == "key" and not (found.external_id or found.unique):
+        usable = sorted(n for n, f in info.fields.items() if f.external_id or f.unique)
+        hint = f"; there are {', '.join(usable[:5])}" if usable else ""
+        yield (rule,), f"{target}.{name} is neither an external id nor unique{hint}"
+    elif not found.filterable:
+        yield (rule,), f"{target}.{name} cannot be searched by"
+
+
+def _type(field: FieldConfig, found: FieldInfo, kinds: Mapping[str, Kind]) -> str | None:
+    """Why the field cannot hold what it is told; None where it may."""
+    if field.value is not None and found.options and found.type == "enum":
+        if str(field.value) not in found.options:
+            return f"has no option {field.value!r}{nearest(str(field.value), found.options)}"
+        return None
+    if isinstance(field.value, str) and found.length and len(field.value) > found.length:
+        return f"takes {found.length} characters, the literal has {len(field.value)}"
+    kind = kinds.get(field.trait) if field.trait else None
+    if kind is None or kind in (Kind.STRING, Kind.UNTYPED):
+        return None
+    if found.type == "boolean" and kind is not Kind.BOOLEAN:
+        return f"is a boolean, the trait a {kind.value}"
+    if found.type in _NUMBERS and not (kind.numeric or kind is Kind.BOOLEAN):
+        return f"is a number, the trait a {kind.value}"
+    if found.type in _MOMENTS and kind not in (Kind.TIMESTAMP, Kind.DATE):
+        return f"is a {found.type}, the trait a {kind.value}"
+    return None
