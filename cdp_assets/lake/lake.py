@@ -85,12 +85,14 @@ class Lake:
             self._handles.pop(root, None)
             return None
         opened = guarded("opening", key, lambda: DeltaTable(root))
-        following = log.log_entry(root, opened.version() + 1)
-        if following.exists() and following.stat().st_size == 0:
-            raise Damaged(
-                f"Table {key}: the last log entry, {following.name}, is empty; a power cut cuts "
-                "like that. Not retried. Run `cdp fsck`: it names what to read again."
-            )
+        for version in (opened.version(), opened.version() + 1):
+            entry = log.log_entry(root, version)
+            if entry.exists() and entry.stat().st_size == 0:
+                # deltalake opens such a table without a word, as if the commit had not been.
+                raise Damaged(
+                    f"Table {key}: the log entry {entry.name} is empty; a power cut leaves such. "
+                    "Not retried. Run `cdp fsck`: it says what to read again."
+                )
         mark = _newest(root, opened.version())
         if mark is not None:
             self._handles[root] = (mark, opened)

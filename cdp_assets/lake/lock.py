@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from .files import make_folder
+
 
 class Locks(Protocol):
     """A family of exclusive locks by name. A thread that holds a lock may take it again."""
@@ -64,7 +66,7 @@ class FileLocks:
             held = _held.setdefault(path, _Held())
         with held.thread:
             if held.depth == 0:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self.folder)
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -158,7 +158,9 @@ def _vacuum(lake: Lake, key: str, keep_hours: int) -> tuple[int, int]:
         return 0, 0
     handle = DeltaTable(root)
     before = handle.version()
-    gone = handle.vacuum(keep_hours, dry_run=True, enforce_retention_duration=False, full=True)
+    named = handle.vacuum(keep_hours, dry_run=True, enforce_retention_duration=False, full=True)
+    # It names what an earlier vacuum removed again, until the log forgets it.
+    gone = [path for path in named if (root / files.local(path)).exists()]
     if gone:
         handle.vacuum(keep_hours, dry_run=False, enforce_retention_duration=False, full=True)
         for version in range(before + 1, DeltaTable(root).version() + 1):
