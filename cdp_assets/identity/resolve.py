@@ -12,18 +12,15 @@ from cdp_assets.events.tables import EVENTS
 from cdp_assets.events.tables import VALUES as EVENT_VALUES
 from cdp_assets.identity import evidence
 from cdp_assets.identity.config import IdentityConfig
-from cdp_assets.identity.graph import components, kind_of
-from cdp_assets.identity.ledger import LEDGER, assign
+from cdp_assets.identity.graph import kind_of
+from cdp_assets.identity.ledger import LEDGER
+from cdp_assets.identity.resolution import MEMBER, STORED, Resolution, moves, resolve_links
 from cdp_assets.identity.rules import EntityRules, entity_rules
-from cdp_assets.identity.tables import CHANGES, GRAPH, IDS, LINKS, RULES
+from cdp_assets.identity.tables import CHANGES, GRAPH, IDS, LINKS, RULES, TS
 from cdp_assets.identity.tracks import track_groups, track_logins
 from cdp_assets.lake import Lake
 from cdp_assets.records import RELATION, TOLD, VALUES, ObjectSpec, entity_table
 from cdp_assets.settings import crash_point
-
-WHOLE_SHARE = 0.3
-"""Share of an entity's identifiers beyond which all of it is resolved anew: closer looks cost more
-than they spare."""
 
 _EVENT_IDS = ("anonymous_id", "user_id", "group_id", "timestamp", "message_id")
 
@@ -137,7 +134,7 @@ class _Entity:
         if not inputs.any and not self.anew:
             return False
         fresh, stale = self._evidence(inputs)
-        ruled = self._resolve(fresh, stale, _touched(fresh, stale))
+        ruled = self._resolve(fresh, stale)
         crash_point("resolve:before-links")
         gone = stale.join(fresh, on=evidence.KEY, how="anti").select(
             pl.lit(self.entity).alias("entity"), *evidence.KEY
@@ -188,8 +185,8 @@ class _Entity:
                     for end in ("left", "right")
                 ),
             ]
-            old = pl.concat([o.select(_STORED) for o in olds]).unique(evidence.KEY).collect()
-        return pl.concat(parts), old.select(_STORED)
+            old = pl.concat([o.select(STORED) for o in olds]).unique(evidence.KEY).collect()
+        return pl.concat(parts), old.select(STORED)
 
     def _from_events(
         self, inputs: _Inputs, stored: pl.LazyFrame
@@ -307,161 +304,37 @@ class _Entity:
 
     # Resolution.
 
-    def _resolve(
-        self, fresh: pl.DataFrame, stale: pl.DataFrame, touched: pl.DataFrame
-    ) -> pl.DataFrame:
+    def _resolve(self, fresh: pl.DataFrame, stale: pl.DataFrame) -> pl.DataFrame:
         """Resolve what is touched; writes ids, changes and graph, returns the rows of links."""
-        unmoved = fresh.join(
-            stale.select(*evidence.KEY, "state", "reason"), on=evidence.KEY, how="left"
-        )
+        graph = self.graph.scan().filter(self.mine).select(MEMBER.keys()).collect()
+        ids = self.ids.scan().filter(self.mine).select(LEDGER.keys()).collect()
+        stored = self.links.scan().filter(self.mine).select(STORED)
         whole = self.anew or not self.graph.exists()
-        graph = self.graph.scan().filter(self.mine).select("identifier", "profile_id").collect()
-        if not whole and touched.is_empty():
-            return self._rows(unmoved.filter(pl.col("state").is_not_null()))
-        stored = self.links.scan().filter(self.mine).select(_STORED)
-        if not whole:
-            reach = self._reach(touched, fresh, graph, stored)
-            whole = reach.height > WHOLE_SHARE * max(graph.height, 1_000)
-        near = (
-            stored
-            if whole
-            else stored.join(reach.lazy(), left_on="left", right_on="identifier", how="semi")
-        )
-        gone = stale.select(evidence.KEY)
-        kept = (
-            near.join(gone.lazy(), on=evidence.KEY, how="anti")
-            .join(fresh.lazy(), on=evidence.KEY, how="anti")
-            .collect()
-        )
-        links = pl.concat([kept, unmoved.select(_STORED)])
-        if not whole:
-            links = links.join(reach, left_on="left", right_on="identifier", how="semi")
-        found = components(links, self.rules)
-        strong = found.nodes.filter("strong")
-        before = graph if whole else graph.join(reach, on="identifier", how="semi")
-        profiles = self._mint(strong, before)
-        self._write_graph(strong, profiles, before)
-        ruled = links.drop("state", "reason").join(found.links, on=["left", "right"])
-        same = links.select(*evidence.KEY, old_state="state", old_reason="reason")
-        known = fresh.select(*evidence.KEY, new=pl.lit(value=True))
-        news = (
-            ruled.join(same, on=evidence.KEY)
-            .join(known, on=evidence.KEY, how="left")
-            .filter(
-                pl.col("new").is_not_null()
-                | pl.col("state").ne_missing(pl.col("old_state"))
-                | pl.col("reason").ne_missing(pl.col("old_reason"))
-            )
-        )
-        rest = unmoved.join(ruled, on=evidence.KEY, how="anti")
-        return self._rows(pl.concat([news.select(_STORED), rest.select(_STORED)]))
-
-    def _rows(self, links: pl.DataFrame) -> pl.DataFrame:
-        return links.with_columns(entity=pl.lit(self.entity)).select(LINKS.schema.keys())
-
-    def _reach(
-        self,
-        touched: pl.DataFrame,
-        fresh: pl.DataFrame,
-        graph: pl.DataFrame,
-        stored: pl.LazyFrame,
-    ) -> pl.DataFrame:
-        """Identifiers of every component that a touched one reaches by links, refused or not.
-
-        Within a profile everything is reached; beyond it by refused links, by links between weak
-        identifiers, by new links, and between the anchors of one id.
-        """
-        weak = [t.name for t in self.rules.types if t.weak]
-        loose = stored.filter(
-            (pl.col("state") == "refused")
-            | (kind_of(pl.col("left")).is_in(weak) & kind_of(pl.col("right")).is_in(weak))
-        ).select("left", "right")
-        anchors = self.ids.scan().filter(self.mine).select("anchor", "profile_id").collect()
-        several = anchors.filter(pl.col("profile_id").is_duplicated())
-        twins = several.join(several, on="profile_id").select(left="anchor", right="anchor_right")
-        edges = pl.concat([loose.collect(), fresh.select("left", "right"), twins])
-        edges = pl.concat([edges, edges.select(left="right", right="left")]).unique()
-        reach = touched
-        frontier = touched
-        while frontier.height:
-            profiles = graph.join(frontier, on="identifier", how="semi").select("profile_id")
-            members = graph.join(profiles, on="profile_id", how="semi").select("identifier")
-            inside = pl.concat([frontier, members]).unique()
-            across = edges.join(inside, left_on="left", right_on="identifier", how="semi")
-            found = pl.concat([inside, across.select(identifier="right")]).unique()
-            frontier = found.join(reach, on="identifier", how="anti")
-            reach = pl.concat([reach, frontier])
-        return reach
-
-    def _mint(self, strong: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-        ledger = self.ids.scan().filter(self.mine).select(LEDGER.keys()).collect()
-        last = ledger["minted_seq"].max()
-        concerned = pl.concat(
-            [
-                ledger.join(strong, left_on="anchor", right_on="identifier", how="semi").select(
-                    "profile_id"
-                ),
-                before.select("profile_id"),
-            ]
-        ).unique()
-        ledger = ledger.join(concerned, on="profile_id", how="semi")
-        done = assign(
-            strong.select("identifier", "component", "rank"),
-            ledger,
-            before,
-            int(last) if isinstance(last, int) else 0,
-        )
+        done = resolve_links(fresh, stale, stored, graph, ids, self.rules, whole=whole)
+        entity = pl.lit(self.entity).alias("entity")
         if done.ledger.height:
-            rows = done.ledger.with_columns(entity=pl.lit(self.entity))
-            self.ids.merge(rows.select(IDS.schema.keys()))
+            self.ids.merge(done.ledger.select(entity, *LEDGER))
         crash_point("resolve:after-ids")
-        return done.profiles
+        self._write_graph(done)
+        return done.links.select(entity, *STORED).select(LINKS.schema.keys())
 
-    def _write_graph(
-        self, strong: pl.DataFrame, profiles: pl.DataFrame, before: pl.DataFrame
-    ) -> None:
+    def _write_graph(self, done: Resolution) -> None:
         """Log what moves, then bring the graph to it, which also says how far the log holds."""
-        members = strong.join(profiles, on="component").select("identifier", "profile_id")
-        moves = before.join(members, on="identifier", how="left", suffix="_to").filter(
-            pl.col("profile_id").ne_missing(pl.col("profile_id_to"))
-        )
+        if done.members.is_empty() and done.before.is_empty() and self.graph.exists():
+            return
+        entity = pl.lit(self.entity).alias("entity")
         log = self.lake.open(CHANGES)
-        if moves.height:
-            still = members.select("profile_id").unique().with_columns(lives=pl.lit(value=True))
-            was = before.select(pl.col("profile_id").alias("profile_id_to")).unique()
-            old = was.with_columns(known=pl.lit(value=True))
-            rows = (
-                moves.join(still, on="profile_id", how="left")
-                .join(old, on="profile_id_to", how="left")
-                .select(
-                    entity=pl.lit(self.entity),
-                    identifier="identifier",
-                    **{"from": pl.col("profile_id"), "to": pl.col("profile_id_to")},
-                    cause=pl.when(pl.col("profile_id_to").is_null())
-                    .then(pl.lit("removed"))
-                    .when(pl.col("lives").is_null())
-                    .then(pl.lit("merge"))
-                    .when(pl.col("known").is_null())
-                    .then(pl.lit("split"))
-                    .otherwise(pl.lit("move")),
-                    at=pl.lit(self.now, pl.Datetime("us", "UTC")),
-                )
-                .sort("identifier")
-            )
-            log.append(rows)
+        moved = moves(done.before, done.members)
+        if moved.height:
+            at = pl.lit(self.now, TS).alias("at")
+            log.append(moved.select(entity, *moved.columns, at))
         crash_point("resolve:after-changes")
-        rows = members.select(
-            entity=pl.lit(self.entity),
-            identifier="identifier",
-            profile_id="profile_id",
-            type=kind_of(pl.col("identifier")),
-        )
-        left = before.join(members, on="identifier", how="anti").select(
-            entity=pl.lit(self.entity), identifier="identifier"
-        )
+        kind = kind_of(pl.col("identifier")).alias("type")
+        rows = done.members.select(entity, *MEMBER, kind)
+        left = done.before.join(done.members, on="identifier", how="anti")
         marks = {CHANGES.key: log.seq()}
         if left.height:
-            scope = pl.concat([rows.select("entity", "identifier"), left])
+            scope = pl.concat([done.members, left]).select(entity, "identifier")
             self.graph.replace(rows, scope=scope, watermarks=marks)
         else:
             self.graph.merge(rows, watermarks=marks)
@@ -469,17 +342,5 @@ class _Entity:
 
 
 _RECORD = ("record", "source", "object", "changed_at", "created_at", "deleted", "merged_into")
-_STORED = (*evidence.SCHEMA, "state", "reason")
 _told_record = pl.col("source") + "." + pl.col("object") + ":" + pl.col("record_id")
 _field_ref = pl.col("source") + "." + pl.col("object") + "." + pl.col("field")
-
-
-def _touched(fresh: pl.DataFrame, stale: pl.DataFrame) -> pl.DataFrame:
-    """Identifiers at the ends of links that are new, gone, or seen first at another time."""
-    before = stale.select(*evidence.KEY, was="first_seen")
-    moved = fresh.join(before, on=evidence.KEY, how="left").filter(
-        pl.col("first_seen").ne_missing(pl.col("was"))
-    )
-    gone = stale.join(fresh, on=evidence.KEY, how="anti")
-    ends = [frame[end] for frame in (moved, gone) for end in ("left", "right")]
-    return pl.DataFrame({"identifier": pl.concat(ends).unique()})
