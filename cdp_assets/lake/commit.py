@@ -135,12 +135,14 @@ def put(
     return version
 
 
-def settle(root: Path, version: int) -> None:
-    """Make a commit durable: sync its log entry and the log's folder."""
-    entry = log_entry(root, version)
-    entry.chmod(0o600)
-    sync(entry)
-    sync(entry.parent)
+def settle(root: Path, version: int, *, after: int | None = None) -> None:
+    """Make a commit durable: sync its log entry and the log's folder, and the entry before it,
+    whose writer may have been killed between commit and sync."""
+    for entry in (log_entry(root, v) for v in (after, version) if v is not None):
+        if entry.exists():
+            entry.chmod(0o600)
+            sync(entry)
+    sync(root / "_delta_log")
 
 
 def checkpoint(root: Path) -> None:

@@ -76,7 +76,9 @@ class Writer:
         """See `OpenTable.append`."""
         self._only(keyed=False, verb="append", instead="merge")
         handle = self.peek()
-        if self.watermarks and self._done(handle):
+        if self.watermarks and handle is not None and self._done(handle):
+            # Its writer may have been killed between the commit and its sync.
+            log.settle(self.root, handle.version())
             return self._same(handle, rows.height)
         self._moves(handle)
         rows = self._admit(rows)
@@ -166,10 +168,10 @@ class Writer:
             return dict.fromkeys(self.watermarks, 0)
         return log.transactions(handle, list(self.watermarks))
 
-    def _done(self, handle: DeltaTable | None) -> bool:
+    def _done(self, handle: DeltaTable) -> bool:
         """Whether all watermarks are stored already."""
         stored = self._stored_marks(handle)
-        return handle is not None and all(v <= stored[n] for n, v in self.watermarks.items())
+        return all(version <= stored[name] for name, version in self.watermarks.items())
 
     def _moves(self, handle: DeltaTable | None) -> bool:
         """Whether a watermark moves on. Raises StaleWatermark where one would move back."""
@@ -364,7 +366,7 @@ class Writer:
         )
         self._made = []  # part of the table now, whatever comes
         crash_point("lake:after-commit")
-        log.settle(self.root, version)
+        log.settle(self.root, version, after=handle.version())
         log.after(self.root, version)
         return replace(done, seq=seq, version=version)
 

@@ -145,6 +145,27 @@ def test_data_is_on_the_disk_before_the_log_names_it_and_the_log_before_we_say_s
     assert synced[str(entry.parent)] is True
 
 
+@pytest.mark.parametrize("retry", [2, 3], ids=["the same batch again", "the next batch"])
+def test_a_commit_whose_writer_was_killed_before_its_sync_is_synced_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retry: int
+) -> None:
+    table = Lake(tmp_path).open(PLAIN)
+    table.append(pl.DataFrame({"id": [1]}), watermarks={"in": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "settle", lambda *_, **__: None)
+        version = table.append(pl.DataFrame({"id": [2]}), watermarks={"in": 2}).version
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    table.append(pl.DataFrame({"id": [2]}), watermarks={"in": retry})
+    assert str(log.log_entry(table.path, version)) in synced
+
+
 @pytest.mark.slow
 def test_killed_at_random(tmp_path: Path) -> None:
     """One client's record of what it was told against the table, over a hundred kills."""
