@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - one message for the errors meant for people
+    except Exception as error:
         if isinstance(error, _expected()):
             _complain(str(error))
             return 2
@@ -104,12 +103,14 @@ def describe(args: argparse.Namespace) -> int:
 
 
 def plan(args: argparse.Namespace) -> int:
+    from cdp_assets.components import report
+
     here = _platform()
     result = here.plan(args.name)
     if args.json:
-        print(json.dumps(here.plan_rows(args.name, result.hash), default=str, indent=1))
+        print(json.dumps(result.rows.to_dicts(), default=str, indent=1))
         return 0
-    for line in here.plan_lines(args.name, result, limit=args.limit):
+    for line in report.plan_lines(here, args.name, result, limit=args.limit):
         print(line)
     return 0
 
@@ -117,32 +118,45 @@ def plan(args: argparse.Namespace) -> int:
 def approve(args: argparse.Namespace) -> int:
     here = _platform()
     name = here.approve(args.plan, who=args.who or os.environ.get("USER") or "unknown")
+    if args.quiet:
+        return 0
     print(f"Plan {args.plan} of {name} is approved. The next run of syncs/{name} applies it if")
-    print("the world has not moved; to apply it now: dg launch --assets "
-          f"'key:\"syncs/{name}/plan\" or key:\"syncs/{name}\"'")
+    print(
+        "the world has not moved; to apply it now: dg launch --assets "
+        f'\'key:"syncs/{name}/plan" or key:"syncs/{name}"\''
+    )
     return 0
 
 
 def replay(args: argparse.Namespace) -> int:
     here = _platform()
-    for line in here.replay(args.what):
-        print(line)
+    if args.what == "events":
+        done = here.replay_events()
+        print(
+            f"{done.read:,} lines judged again: {done.stored:,} stored, {done.duplicates:,} known,"
+        )
+        print(f"{done.refused:,} still no events; {done.skipped:,} need their file read again")
+    else:
+        print(f"{here.replay_sync(args.what):,} rows go into the next plan of {args.what}")
     return 0
 
 
 def explain(args: argparse.Namespace) -> int:
+    from cdp_assets.components import report
+
     here = _platform()
     moment = None
     if args.as_of:
         moment = datetime.combine(args.as_of, time.max, tzinfo=UTC)
-    lines = here.explain_lines(args.who, entity=args.entity, as_of=moment, brief=args.brief)
-    for line in lines:
+    for line in report.explain_lines(here, args.who, args.entity, moment, args.brief):
         print(line)
-    return 0 if lines else 1
+    return 0
 
 
 def tables(args: argparse.Namespace) -> int:
-    for line in _platform().table_lines():
+    from cdp_assets.components import report
+
+    for line in report.table_lines(_platform()):
         print(line)
     return 0
 
@@ -150,10 +164,10 @@ def tables(args: argparse.Namespace) -> int:
 def fsck(args: argparse.Namespace) -> int:
     findings = _platform().fsck(repair=args.repair)
     for finding in findings:
-        print(finding)
+        print(f"{finding.key}: {finding.kind}: {finding.path}: {finding.advice}")
     if not findings:
         print("every table is whole")
-    return 1 if any(f.serious for f in findings) else 0
+    return 1 if any(finding.grave for finding in findings) else 0
 
 
 def maintain(args: argparse.Namespace) -> int:
@@ -192,6 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("approve", approve, "Approve a plan by its hash.")
     one.add_argument("plan", help="hash of the plan")
     one.add_argument("--who", help="who approves (by default $USER)")
+    one.add_argument("--quiet", action="store_true", help="say nothing where it is approved")
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
     one.add_argument("what", help="`events`, or the name of a sync")
     one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")

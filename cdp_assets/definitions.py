@@ -53,7 +53,12 @@ def shared(defs: dg.Definitions) -> dg.Definitions:
     )
 
 
-@dg.definitions
-def defs() -> dg.Definitions:
+def load() -> dg.Definitions:
+    """The definitions of this package's own defs/."""
     load_home_env(Settings().home)
     return shared(dg.load_from_defs_folder(path_within_project=Path(__file__).parent))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return load()

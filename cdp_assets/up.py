@@ -47,7 +47,10 @@ def free_port(port: int) -> bool:
 def process_group(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[str]]:
     """A process in a group of its own that ends, with all its children, when the block does."""
     process = subprocess.Popen(  # noqa: S603 - our own commands
-        command, text=True, start_new_session=True, **options  # type: ignore[call-overload]
+        command,
+        text=True,
+        start_new_session=True,
+        **options,  # type: ignore[call-overload]
     )
     try:
         yield process

@@ -33,7 +33,13 @@ def components() -> str:
 
 def settings() -> str:
     """Every setting, in Markdown."""
-    lines = ["# Settings", MARK, "", "Environment variables; `$CDP_HOME/env` may hold them too.", ""]
+    lines = [
+        "# Settings",
+        MARK,
+        "",
+        "Environment variables; `$CDP_HOME/env` may hold them too.",
+        "",
+    ]
     lines += ["| variable | default | what it does |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "~/.local/share/cdp" if name == "home" else _default(field)

@@ -7,7 +7,10 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, Field
 
+from cdp_assets.audiences import audience_table
+from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import audience_inputs
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -16,9 +19,6 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import audience_inputs
-from cdp_assets.audiences import audience_table
-from cdp_assets.audiences.config import AudienceConfig
 
 
 class _AudienceParams(BaseModel):

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import object_table
 from cdp_assets.components.dagster_assets import (
     asset_spec,
     counts,
@@ -17,7 +18,6 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import object_table
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.settings import Settings
@@ -48,11 +48,11 @@ class _Crm(CdpComponent):
 
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
         name = declared.name
-        objects = [item.name for item in self.config.object_configs]
+        objects = list(self.config.object_configs)
         assets = [self._pull(deployment, name, item) for item in objects]
         return dg.Definitions(
             assets=assets,
-            sensors=[_changes_sensor(deployment, name, self.config.interval, assets)],
+            sensors=[_changes_sensor(deployment, name, self.config.every, assets)],
             schedules=[_daily_schedule(deployment, name, assets)],
         )
 
@@ -66,7 +66,7 @@ class _Crm(CdpComponent):
                 dg.AssetCheckSpec(
                     ACCOUNTING,
                     asset=spec.key,
-                    description="Every record read is stored, a repeat, or in quarantine.",
+                    description="Every record read is stored now or was stored before.",
                 )
             ],
             pool=name,
@@ -83,10 +83,11 @@ class _Crm(CdpComponent):
             result = platform(deployment).pull(
                 name, object_name, start, end, run_id=context.run.run_id
             )
+            days = set(context.partition_keys) if start is not None else set()
             for day, rows in sorted(result.by_day.items()):
-                if start is not None:
+                if day in days:
                     context.add_asset_metadata(
-                        {"rows": rows}, asset_key=spec.key, partition_key=day.isoformat()
+                        {"rows": rows}, asset_key=spec.key, partition_key=day
                     )
             yield dg.MaterializeResult(
                 asset_key=spec.key,
@@ -94,15 +95,15 @@ class _Crm(CdpComponent):
                     read=result.rows,
                     new=result.new,
                     already_stored=result.duplicates,
-                    quarantined=result.quarantined,
+                    deleted=result.deleted,
+                    merged=result.merged,
                     api_calls=result.calls,
                     window=f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC",
                 ),
                 check_results=[
                     dg.AssetCheckResult(
                         check_name=ACCOUNTING,
-                        passed=result.rows
-                        == result.new + result.duplicates + result.quarantined,
+                        passed=result.rows == result.new + result.duplicates,
                         metadata=counts(read=result.rows, new=result.new),
                     )
                 ],
@@ -177,6 +178,10 @@ def _daily_schedule(
     return daily
 
 
+def _variable(name: str) -> str:
+    return "{{ env." + name + " }}"
+
+
 class _SalesforceParams(BaseModel):
     url_variable: str = Field("SALESFORCE_URL", description="Environment variable with the URL")
     start: str = Field("2015-01-01", description="First day to pull")
@@ -191,7 +196,7 @@ class _SalesforceScaffolder(dg.Scaffolder[_SalesforceParams]):
         scaffold_attributes(
             request,
             {
-                "url": "{{ env.%s }}" % request.params.url_variable,
+                "url": _variable(request.params.url_variable),
                 "client_id": "{{ env.SALESFORCE_CLIENT_ID }}",
                 "client_secret": "{{ env.SALESFORCE_CLIENT_SECRET }}",
                 "objects": ["Account", "Contact", "Lead", "Opportunity"],
@@ -223,7 +228,7 @@ class _HubSpotScaffolder(dg.Scaffolder[_HubSpotParams]):
         scaffold_attributes(
             request,
             {
-                "token": "{{ env.%s }}" % request.params.token_variable,
+                "token": _variable(request.params.token_variable),
                 "objects": ["contacts", "companies", "deals", "tickets"],
                 "start": request.params.start,
                 "every": "15m",

@@ -43,14 +43,22 @@ def safe_errors(function: Callable[P, R]) -> Callable[P, R]:
             with _guard():
                 yield from function(*args, **kwargs)
 
-        return cast(Callable[P, R], guarded_steps)
+        return cast(Callable[P, R], _with_types(guarded_steps, function))
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         with _guard():
             return function(*args, **kwargs)
 
-    return guarded
+    return _with_types(guarded, function)
+
+
+def _with_types(wrapper: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
+    # Dagster reads annotations from the wrapper, in whose module they cannot be resolved as text.
+    signature = inspect.signature(function, eval_str=True)
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
+    wrapper.__annotations__ = inspect.get_annotations(function, eval_str=True)
+    return wrapper
 
 
 @contextmanager

@@ -6,6 +6,7 @@ record types feed the graph), and the command line needs them without Dagster. B
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Declared:
         return self.source.problem(("attributes", *path), message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deployment:
     """Everything that defs/ declares.
 
@@ -75,24 +76,25 @@ class Deployment:
     declared: Mapping[str, Declared] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
-    def of(self, *models: type[M]) -> dict[str, M]:
-        """name → configuration of every declaration of these models."""
+    def of(self, model: type[M]) -> dict[str, M]:
+        """name → configuration of every declaration of this model."""
         return {
             name: item.config
             for name, item in self.declared.items()
-            if isinstance(item.config, models)
+            if isinstance(item.config, model)
         }
 
     @property
     def crms(self) -> dict[str, SalesforceConfig | HubSpotConfig]:
         """Outside systems that are read from and written to."""
-        return self.of(SalesforceConfig, HubSpotConfig)  # type: ignore[type-var]
+        return {**self.of(SalesforceConfig), **self.of(HubSpotConfig)}
 
     @property
     def event_files(self) -> dict[str, EventFilesConfig | FilesConfig]:
         """Folders of event files, and row files that are read as events."""
-        found = self.of(EventFilesConfig, FilesConfig)  # type: ignore[type-var]
-        return {n: c for n, c in found.items() if isinstance(c, EventFilesConfig) or c.event}
+        found: dict[str, EventFilesConfig | FilesConfig] = dict(self.of(EventFilesConfig))
+        found |= {name: config for name, config in self.of(FilesConfig).items() if config.event}
+        return dict(sorted(found.items()))
 
     @property
     def record_files(self) -> dict[str, FilesConfig]:
@@ -174,8 +176,6 @@ def load_deployment(folder: Path) -> Deployment:
 
 
 def _env_stamp() -> int:
-    import os
-
     return hash(tuple(sorted(os.environ.items())))
 
 
@@ -189,7 +189,9 @@ def _load(folder: Path, stamps: tuple[tuple[str, int, int], ...], env: int) -> D
         if isinstance(found, Declared):
             if found.name in declared:
                 other = declared[found.name].source.file
-                problems.append(Problem(Path(file), 1, f"`{found.name}` is declared in {other} too"))
+                problems.append(
+                    Problem(Path(file), 1, f"`{found.name}` is declared in {other} too")
+                )
             declared[found.name] = found
     problems += _doubled(declared)
     return Deployment(folder, dict(sorted(declared.items())), tuple(problems))

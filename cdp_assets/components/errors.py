@@ -5,7 +5,10 @@ from __future__ import annotations
 from cdp_assets.components.yaml_source import ConfigurationError
 from cdp_assets.connectors.base import ConnectorError
 from cdp_assets.lake import LakeError
+from cdp_assets.profiles.errors import ExpressionError, TraitError
+from cdp_assets.raw.files import UnreadableFile
 from cdp_assets.store import StoreError
+from cdp_assets.syncs.approval import ApprovalError
 from cdp_assets.up import StartError
 
 SAFE_ERRORS: tuple[type[Exception], ...] = (
@@ -14,4 +17,8 @@ SAFE_ERRORS: tuple[type[Exception], ...] = (
     StoreError,
     ConfigurationError,
     StartError,
+    ApprovalError,
+    ExpressionError,
+    TraitError,
+    UnreadableFile,
 )

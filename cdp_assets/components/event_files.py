@@ -9,12 +9,12 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import typed_event_tables
 from cdp_assets.components.crm import ACCOUNTING, deployment_start
 from cdp_assets.components.dagster_assets import asset_spec, counts, days_partitions, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import typed_event_tables
 from cdp_assets.events import EVENTS
-from cdp_assets.events.config import EventFilesConfig, FilesConfig
+from cdp_assets.events.config import EventFilesConfig
 from cdp_assets.settings import Settings
 
 
@@ -28,9 +28,7 @@ def source_spec(declared: Declared, kind: str, description: str) -> dg.AssetSpec
     )
 
 
-def files_sensor(
-    deployment: Deployment, name: str, target: dg.AssetKey
-) -> dg.SensorDefinition:
+def files_sensor(deployment: Deployment, name: str, target: dg.AssetKey) -> dg.SensorDefinition:
     """A run as soon as a file of `name` is there that was not read before."""
 
     @dg.sensor(
@@ -108,9 +106,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                     dg.AssetMaterialization(spec.key, partition=key, metadata={"rows": rows})
                 )
             elif days[0] <= key <= days[1]:
-                context.add_asset_metadata(
-                    {"rows": rows}, asset_key=spec.key, partition_key=key
-                )
+                context.add_asset_metadata({"rows": rows}, asset_key=spec.key, partition_key=key)
         for item in typed if result.stored else ():
             context.log_event(dg.AssetMaterialization(item.key))
         yield dg.MaterializeResult(
@@ -128,8 +124,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             check_results=[
                 dg.AssetCheckResult(
                     check_name=ACCOUNTING,
-                    passed=result.read
-                    == result.stored + result.duplicates + result.quarantined,
+                    passed=result.read == result.stored + result.duplicates + result.quarantined,
                     metadata=counts(read=result.read, stored=result.stored),
                 )
             ],

@@ -8,10 +8,10 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import object_table
 from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.event_files import events_definitions, files_sensor, source_spec
-from cdp_assets.components.platform import object_table
 from cdp_assets.events.config import FilesConfig
 
 
@@ -38,7 +38,7 @@ class _FilesScaffolder(dg.Scaffolder[_FilesParams]):
 
 @dg.scaffold_with(_FilesScaffolder)
 class Files(CdpComponent):
-    """Rows of CSV, JSONL or Parquet files, plain or gzip: as events (`event:`) or records (`as:`)."""
+    """Rows of CSV, JSONL or Parquet files, plain or gzip, as events or as records."""
 
     config_model = FilesConfig
     config: Any
@@ -74,9 +74,7 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
     @dg.multi_asset(name=f"pull_{declared.name}", specs=[spec], pool=declared.name)
     @safe_errors
     def pull(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        result = platform(deployment).ingest_record_files(
-            declared.name, run_id=context.run.run_id
-        )
+        result = platform(deployment).ingest_record_files(declared.name, run_id=context.run.run_id)
         return dg.MaterializeResult(
             asset_key=spec.key,
             metadata=counts(read=result.rows, new=result.new, quarantined=result.quarantined),

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import catalog, raw_keys
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -17,10 +18,16 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import entities_of, raw_keys, record_table
 from cdp_assets.identity import tables as identity_tables
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.records import tables as record_tables
+from cdp_assets.records.tables import entity_table
+from cdp_assets.records.versions import own_columns
+
+
+def _own_columns(deployment: Deployment, entity: str) -> list[str]:
+    specs = [spec for spec in catalog(deployment).specs if spec.entity == entity]
+    return [column for spec in specs for column in own_columns(spec)]
 
 
 def _records(deployment: Deployment) -> dg.AssetsDefinition:
@@ -31,7 +38,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             group="records",
             description=f"The latest version of each source record that is a kind of {entity}, "
             "in common columns; deletions and merges followed.",
-            table=record_table(entity),
+            table=entity_table(entity, _own_columns(deployment, entity)),
             deps=keys,
             automation=AFTER_UPSTREAM,
             column_deps={"record_id": [(key, "record_id") for key in keys]},
@@ -65,8 +72,19 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
     def build(context: dg.AssetExecutionContext) -> Iterator[Any]:
         result = platform(deployment).build_records()
         for spec in specs:
-            changed = result.changed.get("/".join(spec.key.path), 0)
-            yield dg.MaterializeResult(asset_key=spec.key, metadata=counts(rows_changed=changed))
+            entity = spec.key.path[-1]
+            read = result.records.get(entity)
+            found = (
+                counts(records_read=read)
+                if read is not None
+                else counts(
+                    rows_inserted=result.inserted,
+                    rows_updated=result.updated,
+                    rows_deleted=result.deleted,
+                    unreadable=result.unreadable,
+                )
+            )
+            yield dg.MaterializeResult(asset_key=spec.key, metadata=found)
 
     return build
 
@@ -119,6 +137,7 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
         here = platform(deployment)
         result = here.resolve()
         over = here.profiles_over_limits()
+        moved = sum(item.moved for item in result.entities.values())
         yield dg.MaterializeResult(
             asset_key=specs[0].key,
             metadata=counts(links=result.links, refused=result.refused),
@@ -126,8 +145,8 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=graph,
             metadata=counts(
-                **{f"profiles_{k}": v for k, v in result.profiles.items()},
-                identifiers_moved=result.changed,
+                **{f"profiles_{k}": v.profiles for k, v in result.entities.items()},
+                identifiers_moved=moved,
             ),
             check_results=[
                 dg.AssetCheckResult(
@@ -137,9 +156,7 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
                 )
             ],
         )
-        yield dg.MaterializeResult(
-            asset_key=specs[2].key, metadata=counts(moves=result.changed)
-        )
+        yield dg.MaterializeResult(asset_key=specs[2].key, metadata=counts(moves=moved))
 
     return resolve
 
@@ -196,6 +213,6 @@ class Identity(CdpComponent):
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
         del declared
         assets = [_identity(deployment)]
-        if entities_of(deployment):
+        if raw_keys(deployment):
             assets.insert(0, _records(deployment))
         return dg.Definitions.merge(dg.Definitions(assets=assets), _maintenance(deployment))

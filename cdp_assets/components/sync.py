@@ -10,10 +10,10 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import sync_inputs
 from cdp_assets.components.crm import RETRY
 from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import sync_inputs
 from cdp_assets.syncs import PLAN, state_table
 from cdp_assets.syncs.config import SyncConfig
 
@@ -134,9 +134,7 @@ class Sync(CdpComponent):
                 ],
             )
 
-        @dg.multi_asset(
-            name=f"apply_{name}", specs=[sync_spec], pool=f"{system}"
-        )
+        @dg.multi_asset(name=f"apply_{name}", specs=[sync_spec], pool=f"{system}")
         @safe_errors
         def apply(
             context: dg.AssetExecutionContext, config: ApplyOptions

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
+from cdp_assets.components.catalog import profile_table, trait_columns, trait_inputs
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -17,7 +18,6 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.platform import profile_table, trait_columns, trait_inputs
 from cdp_assets.profiles.config import TraitsConfig
 
 

@@ -35,6 +35,13 @@ class ConfigurationError(ValueError):
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    @classmethod
+    def plain(cls, message: str) -> ConfigurationError:
+        """A mistake that stands in no file."""
+        error = cls([])
+        error.args = (message,)
+        return error
+
 
 @dataclass
 class YamlSource:
@@ -97,7 +104,7 @@ def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
         return values
     constructor = yaml.constructor.SafeConstructor()
     try:
-        return constructor.construct_object(node)  # type: ignore[no-untyped-call]
+        return constructor.construct_object(node)
     except (yaml.MarkedYAMLError, ValueError):
         source.problems.append(source.problem(path, f"unknown YAML tag {node.tag}"))
         return None

@@ -1,0 +1,225 @@
+"""What a deployment's declarations come to: objects and the fields kept of them, tables, and which
+asset reads which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import polars as pl
+
+from cdp_assets.audiences.build import named as audiences_named
+from cdp_assets.components.deployment import Deployment
+from cdp_assets.connectors.base import ObjectMapping
+from cdp_assets.connectors.hubspot import HubSpot
+from cdp_assets.connectors.salesforce import Salesforce
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.events import typed_keys, typed_specs
+from cdp_assets.identity.config import IdentityConfig
+from cdp_assets.identity.rules import needed_fields
+from cdp_assets.lake import Table
+from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
+from cdp_assets.profiles.model import compile_traits, origin
+from cdp_assets.profiles.needs import Needs, needs
+from cdp_assets.profiles.sources import as_objects
+from cdp_assets.profiles.tables import profiles_table
+from cdp_assets.raw.tables import raw_table, table_name
+from cdp_assets.records import ObjectSpec
+
+Connector = Salesforce | HubSpot
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The objects, event properties and identify traits that a deployment keeps in columns.
+
+    specs: every object that is pulled as an entity, with the fields kept over time.
+    properties: event → property → column type. told: `events.traits.NAME` kept over time.
+    unknown: (entity, trait, name) of a `from` that no connector pulls.
+    """
+
+    specs: tuple[ObjectSpec, ...] = ()
+    properties: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
+    unknown: tuple[tuple[str, str, str], ...] = ()
+
+    def spec(self, name: str) -> ObjectSpec | None:
+        """The object called `source.Object`."""
+        return next((spec for spec in self.specs if spec.name == name), None)
+
+
+def connector(deployment: Deployment, name: str) -> Connector:
+    """The client of the outside system declared as `name`. No request is made."""
+    config = deployment.crms[name]
+    return (
+        Salesforce(name, config) if isinstance(config, SalesforceConfig) else HubSpot(name, config)
+    )
+
+
+@lru_cache(maxsize=8)
+def catalog(deployment: Deployment) -> Catalog:
+    """Compute the catalogue. Raises ExpressionError or TraitError where a trait is wrong."""
+    bare = tuple(bare_specs(deployment))
+    wanted = needs(list(deployment.traits.values()), bare)
+    fields = {name: set(columns) for name, columns in wanted.fields.items()}
+    told = set(wanted.told)
+    for (source, object_name), columns in needed_fields(identity_of(deployment)).items():
+        if source == "events":
+            told |= {f"events.{object_name}.{column}" for column in columns}
+        else:
+            fields.setdefault(f"{source}.{object_name}", set()).update(columns)
+    specs = tuple(
+        replace(spec, value_fields=tuple(sorted(fields.get(spec.name, ())))) for spec in bare
+    )
+    return Catalog(specs, wanted.properties, frozenset(told), tuple(wanted.unknown))
+
+
+def bare_specs(deployment: Deployment) -> list[ObjectSpec]:
+    """Every object that is pulled as an entity, before it is known which fields are kept."""
+    specs = []
+    for name, config in deployment.crms.items():
+        client = connector(deployment, name)
+        for object_name in config.object_configs:
+            mapping = client.mapping(object_name)
+            if mapping is not None:
+                specs.append(ObjectSpec(name, object_name, mapping))
+    for name, files in deployment.record_files.items():
+        assert files.as_ is not None
+        mapping = ObjectMapping(entity=files.as_, columns=dict(files.fields))
+        specs.append(ObjectSpec(name, files.as_, mapping))
+    return specs
+
+
+def identity_of(deployment: Deployment) -> IdentityConfig:
+    """The declared identity; without one, records alone are profiles."""
+    return deployment.identity or IdentityConfig.model_validate({})
+
+
+def raw_key(source: str, object_name: str) -> str:
+    """Key of the raw table of an object."""
+    return f"raw/{source}/{table_name(object_name)}"
+
+
+def object_table(source: str, object_name: str) -> Table:
+    """The raw table of an object."""
+    return raw_table(source, object_name)
+
+
+def raw_keys(deployment: Deployment) -> dict[str, list[str]]:
+    """entity → the raw tables that its records come from."""
+    found: dict[str, list[str]] = {}
+    for spec in catalog(deployment).specs:
+        found.setdefault(spec.entity, []).append(raw_key(spec.source, spec.object))
+    return dict(sorted(found.items()))
+
+
+def typed_event_tables(deployment: Deployment) -> dict[str, Table]:
+    """event → its typed table."""
+    specs = typed_specs(catalog(deployment).properties)
+    return {event: spec.table for event, spec in specs.items()}
+
+
+def profile_table(deployment: Deployment, entity: str) -> Table | None:
+    """The table of an entity's profiles; None where a SQL trait's type is known only after the
+    first build."""
+    traits = deployment.traits
+    if any(isinstance(t, SqlTrait) and t.type is None for t in traits[entity].traits.values()):
+        return None
+    objects = {item.entity: item for item in as_objects(catalog(deployment).specs)}
+    return profiles_table(entity, compile_traits(traits[entity], traits, objects).stored)
+
+
+def trait_inputs(deployment: Deployment, entity: str) -> list[str]:
+    """Keys of the assets that an entity's profiles are built from."""
+    found: set[str] = set()
+    if deployment.identity is not None:
+        found.add("identity/graph")
+    for sources in trait_columns(deployment, entity).values():
+        found |= {asset for asset, _ in sources}
+    found.discard(f"profiles/{entity}")
+    return sorted(found)
+
+
+def trait_columns(deployment: Deployment, entity: str) -> dict[str, list[tuple[str, str]]]:
+    """Trait → the (asset, column) pairs that it is computed from."""
+    traits = deployment.traits[entity].traits
+    keys = typed_keys(catalog(deployment).properties)
+    objects = {item.entity: item for item in as_objects(catalog(deployment).specs)}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, trait in traits.items():
+        if isinstance(trait, PreferTrait):
+            found[name] = [_field_column(ref) for ref in trait.prefer]
+        elif isinstance(trait, LatestTrait):
+            found[name] = [_field_column(ref) for ref in trait.latest]
+        elif isinstance(trait, SelectTrait):
+            found[name] = [_from_column(trait.from_, trait.select, entity, keys, objects)]
+        else:
+            text = getattr(trait, "expr", "")
+            found[name] = [
+                (f"profiles/{entity}", other) for other in traits if other != name and other in text
+            ]
+    return {name: sorted(set(sources)) for name, sources in found.items() if sources}
+
+
+def _field_column(ref: str) -> tuple[str, str]:
+    return ("events", "payload") if ref.startswith("events.") else ("records/values", "value")
+
+
+def _from_column(
+    name: str, select: str, entity: str, keys: Mapping[str, str], objects: Mapping[str, object]
+) -> tuple[str, str]:
+    source = origin(name, entity, objects)
+    inside = select.partition("(")[2].rstrip(")").strip()
+    column = inside if inside.isidentifier() else "timestamp"
+    if source.kind == "events":
+        return "events", column
+    if source.kind == "event":
+        return keys.get(name, "events"), column
+    if source.kind == "profiles":
+        return f"profiles/{name}", "profile_id"
+    return "records/values", "value"
+
+
+def audience_inputs(deployment: Deployment, name: str) -> list[str]:
+    """Keys of the assets that an audience is built from."""
+    config = deployment.audiences[name]
+    found = [f"profiles/{config.entity}"]
+    if config.entity == "person" and "account" in deployment.traits:
+        found.append("profiles/account")
+    others = audiences_named(config, list(deployment.audiences))
+    return [*found, *(f"audiences/{other}" for other in sorted(others))]
+
+
+def sync_inputs(deployment: Deployment, name: str) -> list[str]:
+    """Keys of the assets that a sync's plan is made from."""
+    config = deployment.syncs[name]
+    from_ = config.from_
+    if from_.startswith("audiences."):
+        audience = from_.partition(".")[2]
+        return [f"audiences/{audience}", f"profiles/{deployment.audiences[audience].entity}"]
+    found = [f"profiles/{from_}"]
+    for used in config.columns:
+        if used.startswith("audiences."):
+            found.append(f"audiences/{used.partition('.')[2]}")
+        elif used.startswith("account.") and "account" in deployment.traits:
+            found.append("profiles/account")
+    return sorted(set(found))
+
+
+__all__ = [
+    "Catalog",
+    "Connector",
+    "Needs",
+    "audience_inputs",
+    "catalog",
+    "connector",
+    "object_table",
+    "profile_table",
+    "raw_key",
+    "raw_keys",
+    "sync_inputs",
+    "trait_columns",
+    "trait_inputs",
+    "typed_event_tables",
+]

@@ -1,0 +1,299 @@
+"""Every name in defs/ that can be misspelt, checked against what exists: file, line, nearest name.
+
+An outside system that was never described yet is not checked here; its first pull or plan
+describes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cdp_assets.audiences.config import AudienceConfig
+from cdp_assets.components.catalog import bare_specs, connector
+from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.yaml_source import KeyPath, Problem
+from cdp_assets.connectors.base import Description, ObjectInfo
+from cdp_assets.events import EVENTS
+from cdp_assets.identity.config import IdentityConfig
+from cdp_assets.identity.rules import EVENT_COLUMNS
+from cdp_assets.lake import Lake
+from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait, TraitsConfig
+from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
+from cdp_assets.profiles.expressions import Context, parse
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.model import compile_traits
+from cdp_assets.profiles.needs import needs
+from cdp_assets.profiles.sources import as_objects
+from cdp_assets.settings import Settings
+from cdp_assets.syncs.config import SyncConfig
+
+Found = Iterator[tuple[KeyPath, str]]
+
+
+def check_deployment(deployment: Deployment, settings: Settings) -> list[Problem]:
+    """Every mistake in the names of a deployment."""
+    problems = list(deployment.problems)
+    for declared in deployment.declared.values():
+        problems += check_declared(deployment, declared, settings)
+    return problems
+
+
+def check_declared(deployment: Deployment, declared: Declared, settings: Settings) -> list[Problem]:
+    """Every mistake in the names of one declaration."""
+    check = _Check(deployment, declared, settings)
+    return [declared.problem(path, message) for path, message in check.run()]
+
+
+class _Check:
+    def __init__(self, deployment: Deployment, declared: Declared, settings: Settings) -> None:
+        self.deployment = deployment
+        self.declared = declared
+        self.settings = settings
+
+    def run(self) -> Found:
+        config = self.declared.config
+        if self.declared.name in self.deployment.crms:
+            yield from self._objects(self.declared.name)
+        elif isinstance(config, IdentityConfig):
+            yield from self._identity(config)
+        elif isinstance(config, TraitsConfig):
+            yield from self._traits(config)
+        elif isinstance(config, AudienceConfig):
+            yield from self._audience(config)
+        elif isinstance(config, SyncConfig):
+            yield from self._sync(config)
+
+    def _description(self, source: str) -> Description | None:
+        return Description.load(self.settings.descriptions, source)
+
+    def _objects(self, name: str) -> Found:
+        client = connector(self.deployment, name)
+        described = self._description(name)
+        for i, item in enumerate(self.deployment.crms[name].object_configs.values()):
+            info = described.objects.get(item.name) if described else None
+            for own, column in item.fields.items():
+                if info is not None and column not in info.fields:
+                    yield (
+                        ("objects", i, "fields", own),
+                        f"{name}.{item.name} has no field {column}{nearest(column, info.fields)}",
+                    )
+            if client.mapping(item.name) is None and item.as_ is None and item.fields:
+                yield ("objects", i), f"say with `as:` which entity the records of {item.name} are"
+
+    def _identity(self, config: IdentityConfig) -> Found:
+        for entity, own in config.entities.items():
+            for kind, identifier in own.identifiers.items():
+                path: KeyPath = (entity, "identifiers", kind, "from")
+                for ref in identifier.from_ or ():
+                    yield from self._field(path, ref)
+
+    def _field(self, path: KeyPath, ref: str) -> Found:
+        """Whether `source.Object.Field` or `events.…` names something."""
+        source, _, rest = ref.partition(".")
+        if source == "events":
+            if ref not in EVENT_COLUMNS and not rest.startswith("traits."):
+                message = f"{ref} is no field of events; write events.traits.NAME"
+                yield path, f"{message}{nearest(ref, EVENT_COLUMNS)}"
+            return
+        object_name, _, column = rest.partition(".")
+        if source in self.deployment.record_files:
+            return
+        if source not in self.deployment.crms:
+            known = {*self.deployment.crms, *self.deployment.record_files, "events"}
+            yield path, f"no source `{source}` in defs/{nearest(source, known)}"
+            return
+        objects = self.deployment.crms[source].object_configs
+        if object_name not in objects:
+            message = f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
+            yield path, message
+            return
+        described = self._description(source)
+        info = described.objects.get(object_name) if described else None
+        if info is not None and column not in info.fields:
+            message = f"{source}.{object_name} has no field {column}"
+            yield path, f"{message}{nearest(column, info.fields)}"
+
+    def _traits(self, config: TraitsConfig) -> Found:
+        for name, trait in config.traits.items():
+            path: KeyPath = ("traits", name)
+            if isinstance(trait, PreferTrait | LatestTrait):
+                form = "prefer" if isinstance(trait, PreferTrait) else "latest"
+                refs = trait.prefer if isinstance(trait, PreferTrait) else trait.latest
+                for i, ref in enumerate(refs):
+                    yield from self._field((*path, form, i), ref)
+            if isinstance(trait, SelectTrait) and "." in trait.from_ and " " not in trait.from_:
+                yield from self._object((*path, "from"), trait.from_)
+            if isinstance(trait, SqlTrait):
+                file = self.declared.source.file.parent / trait.sql
+                if not file.is_file():
+                    yield (*path, "sql"), f"there is no file {trait.sql} beside this one"
+        yield from self._compiled(config)
+
+    def _object(self, path: KeyPath, ref: str) -> Found:
+        source, _, object_name = ref.partition(".")
+        if source not in self.deployment.crms:
+            known = self.deployment.crms
+            yield path, f"no source `{source}` in defs/{nearest(source, known)}"
+        elif object_name not in self.deployment.crms[source].object_configs:
+            objects = self.deployment.crms[source].object_configs
+            yield path, f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
+
+    def _compiled(self, config: TraitsConfig) -> Found:
+        specs = bare_specs(self.deployment)
+        try:
+            wanted = needs(list(self.deployment.traits.values()), specs)
+        except (ExpressionError, TraitError) as error:
+            trait = str(getattr(error, "trait", "") or "")
+            name = trait.rpartition(".")[2]
+            named = name in config.traits or any(f" {n}" in str(error) for n in config.traits)
+            entity = trait.rpartition(".")[0]
+            if entity in ("", config.entity) and (named or not trait):
+                yield ("traits", name) if name in config.traits else ("traits",), str(error)
+            return
+        for entity, name, origin in wanted.unknown:
+            if entity == config.entity:
+                yield ("traits", name, "from"), f"nothing is pulled as `{origin}`"
+        yield from self._event_names(config)
+
+    def _event_names(self, config: TraitsConfig) -> Found:
+        """Events are known once some were ingested; a name that was never seen but resembles one
+        that was is taken for a slip."""
+        seen = _events_seen(self.settings)
+        for name, trait in config.traits.items():
+            if not isinstance(trait, SelectTrait) or trait.from_ in seen or not seen:
+                continue
+            known = {
+                *seen,
+                *self.deployment.traits,
+                *(s.entity for s in bare_specs(self.deployment)),
+            }
+            if trait.from_ in known or trait.from_ == "events" or "." in trait.from_:
+                continue
+            if near := nearest(trait.from_, seen):
+                yield ("traits", name, "from"), f"no event `{trait.from_}` was ever seen{near}"
+
+    def _columns(self, entity: str) -> dict[str, Kind] | None:
+        """What a condition over an entity may name; None where its traits do not compile (said
+        at their own place)."""
+        traits = self.deployment.traits
+        if entity not in traits:
+            return {"profile_id": Kind.INTEGER}
+        objects = {item.entity: item for item in as_objects(bare_specs(self.deployment))}
+        try:
+            found = {
+                "profile_id": Kind.INTEGER,
+                **compile_traits(traits[entity], traits, objects).kinds,
+            }
+            if entity == "person" and "account" in traits:
+                account = compile_traits(traits["account"], traits, objects).kinds
+                found |= {f"account.{name}": kind for name, kind in account.items()}
+                found["account.profile_id"] = Kind.INTEGER
+        except (ExpressionError, TraitError):
+            return None
+        return found
+
+    def _entity(self, path: KeyPath, entity: str) -> Found:
+        if entity not in self.deployment.traits:
+            known = self.deployment.traits
+            yield path, f"no traits of `{entity}` are declared{nearest(entity, known)}"
+
+    def _condition(self, path: KeyPath, text: str, entity: str, audiences: Iterable[str]) -> Found:
+        columns = self._columns(entity)
+        if columns is None:
+            return
+        try:
+            parse(text, Context(columns, audiences=frozenset(audiences)), want=Kind.BOOLEAN)
+        except ExpressionError as error:
+            yield path, str(error)
+
+    def _audience(self, config: AudienceConfig) -> Found:
+        yield from self._entity(("entity",), config.entity)
+        audiences = {
+            name
+            for name, other in self.deployment.audiences.items()
+            if other.entity == config.entity and name != self.declared.name
+        }
+        yield from self._condition(("where",), config.where, config.entity, audiences)
+
+    def _sync(self, config: SyncConfig) -> Found:
+        audience = config.audience
+        entity = config.from_
+        if audience is not None:
+            found = self.deployment.audiences.get(audience)
+            if found is None:
+                known = self.deployment.audiences
+                yield ("from",), f"no audience `{audience}` in defs/{nearest(audience, known)}"
+                return
+            entity = found.entity
+        yield from self._entity(("from",), entity)
+        if config.where:
+            yield from self._condition(("where",), config.where, entity, self.deployment.audiences)
+        yield from self._sync_columns(config, entity)
+        yield from self._sync_targets(config)
+
+    def _sync_columns(self, config: SyncConfig, entity: str) -> Found:
+        columns = self._columns(entity)
+        if columns is None:
+            return
+        identity = self.deployment.identity
+        own = identity.entities.get(entity) if identity else None
+        known = {*columns, *(own.identifiers if own else ())}
+        known |= {f"audiences.{name}" for name in self.deployment.audiences}
+        used: list[tuple[KeyPath, str]] = [
+            (("fields", field), column)
+            for field, told in config.fields.items()
+            for column in told.columns
+        ]
+        used += [(("key", field), column) for field, column in config.key.items()]
+        for i, rule in enumerate(config.match):
+            if isinstance(rule, Mapping):
+                used += [(("match", i, field), column) for field, column in rule.items()]
+        for path, column in used:
+            if column not in known:
+                yield path, f"{entity} has no trait `{column}`{nearest(column, known)}"
+
+    def _sync_targets(self, config: SyncConfig) -> Found:
+        if config.source not in self.deployment.crms:
+            known = self.deployment.crms
+            yield ("to",), f"no system `{config.source}` in defs/{nearest(config.source, known)}"
+            return
+        described = self._description(config.source)
+        if described is None:
+            return
+        for object_name in config.objects:
+            info = described.objects.get(object_name)
+            if info is None:
+                pulled = self.deployment.crms[config.source].object_configs
+                if object_name not in pulled:
+                    message = f"{config.source} has no object `{object_name}` in defs/"
+                    yield ("to",), f"{message}{nearest(object_name, pulled)}"
+                continue
+            yield from self._destination_fields(config, object_name, info)
+
+    def _destination_fields(self, config: SyncConfig, object_name: str, info: ObjectInfo) -> Found:
+        def where(field: str) -> str:
+            near = nearest(field, info.fields)
+            return f"{config.source}.{object_name} has no field {field}{near}"
+
+        for field in config.fields:
+            if field not in info.fields:
+                yield ("fields", field), where(field)
+            elif info.fields[field].calculated:
+                yield ("fields", field), f"{field} is calculated there and cannot be written"
+        for field in config.key:
+            if field not in info.fields:
+                yield ("key", field), where(field)
+            elif not (info.fields[field].external_id or info.fields[field].unique):
+                yield ("key", field), f"{field} is neither an external id nor unique there"
+        for i, rule in enumerate(config.match):
+            for field in rule if isinstance(rule, Mapping) else ():
+                if field not in info.fields:
+                    yield ("match", i, field), where(field)
+
+
+def _events_seen(settings: Settings) -> frozenset[str]:
+    """Names of the events that the lake holds; empty before the first ingest."""
+    table = Lake(settings.lake).open(EVENTS)
+    if not table.exists():
+        return frozenset()
+    return frozenset(table.scan().select("event").unique().collect()["event"].drop_nulls())

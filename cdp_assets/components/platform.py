@@ -1,0 +1,328 @@
+"""The rooms wired for one deployment: what Dagster's assets and the command line both call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from cdp_assets import audiences, events, identity, profiles, records, syncs
+from cdp_assets.components.catalog import (
+    Catalog,
+    Connector,
+    catalog,
+    connector,
+    identity_of,
+)
+from cdp_assets.components.deployment import Deployment
+from cdp_assets.components.yaml_source import ConfigurationError
+from cdp_assets.connectors.base import Description
+from cdp_assets.events import EventFilesSpec
+from cdp_assets.events.replay import ReplayResult, replay
+from cdp_assets.lake import Lake, fsck, maintenance
+from cdp_assets.raw import files, ingest, windows
+from cdp_assets.raw.records import FilesResult, records_from_files
+from cdp_assets.settings import Settings
+from cdp_assets.store import Store
+from cdp_assets.syncs.config import SyncConfig
+
+
+class Platform:
+    """One deployment's rooms, with the settings of the moment. Cheap to make; nothing is opened
+    before it is used."""
+
+    def __init__(self, settings: Settings, deployment: Deployment) -> None:
+        self.settings = settings
+        self.deployment = deployment
+        self._connectors: dict[str, Connector] = {}
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake under CDP_HOME."""
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def store(self) -> Store:
+        """The operational database, its schema brought up to date."""
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(self.settings.database_url)
+        store.migrate()
+        return store
+
+    @cached_property
+    def now(self) -> datetime:
+        """The moment that everything done through this object takes as now."""
+        return self.settings.clock()
+
+    @property
+    def catalog(self) -> Catalog:
+        """Objects, event properties and identify traits that this deployment keeps."""
+        return catalog(self.deployment)
+
+    def connector(self, name: str) -> Connector:
+        """The client of an outside system. Raises ConfigurationError where `name` is not declared
+        or waits for an environment variable."""
+        declared = self.deployment.declared.get(name)
+        if declared is None or name not in self.deployment.crms:
+            known = ", ".join(self.deployment.crms) or "none"
+            raise ConfigurationError.plain(
+                f"no outside system `{name}` in defs/; there are: {known}"
+            )
+        if declared.unset:
+            variables = ", ".join(sorted(declared.unset))
+            raise ConfigurationError(
+                [declared.problem((), f"set the environment variable {variables} to use `{name}`")]
+            )
+        if name not in self._connectors:
+            self._connectors[name] = connector(self.deployment, name)
+        return self._connectors[name]
+
+    # sources
+
+    def describe(self, name: str) -> Description:
+        """Ask a system for its objects and fields, and keep the answer under CDP_HOME."""
+        client = self.connector(name)
+        description = client.describe(list(self.deployment.crms[name].object_configs))
+        description.save(self.settings.descriptions)
+        return description
+
+    def description(self, name: str) -> Description | None:
+        """The kept description of a system."""
+        return Description.load(self.settings.descriptions, name)
+
+    def start(self, name: str) -> datetime:
+        """From when on a system is pulled."""
+        configured = self.deployment.crms[name].start
+        floor = self.settings.start
+        day = max(configured, floor) if floor else configured
+        return datetime.combine(day, time.min, self.now.tzinfo)
+
+    def pull(
+        self,
+        name: str,
+        object_name: str,
+        start: datetime | None,
+        end: datetime | None,
+        run_id: str,
+    ) -> ingest.PullResult:
+        """Pull one object: the window [start, end) as asked for, else from its cursor to now.
+
+        A range that holds the cursor and reaches now is a live pull: it begins where the unbroken
+        coverage ends, with its overlap.
+        """
+        client = self.connector(name)
+        first = self.start(name)
+        reached = windows.cursor(self.lake, name, object_name, first)
+        live = start is None or end is None or (start <= reached and end >= self.now)
+        common: dict[str, Any] = {
+            "now": self.now,
+            "run_id": run_id,
+            "descriptions": self.settings.descriptions,
+        }
+        if live:
+            return ingest.pull_live(self.lake, client, object_name, first, **common)
+        assert start is not None
+        assert end is not None
+        return ingest.pull_window(
+            self.lake, client, object_name, start, end, kind="backfill", **common
+        )
+
+    def cursors(self, name: str) -> list[tuple[str, date]]:
+        """Each object of a system with the day its live cursor stands on."""
+        first = self.start(name)
+        return [
+            (object_name, windows.cursor(self.lake, name, object_name, first).date())
+            for object_name in self.deployment.crms[name].object_configs
+        ]
+
+    def objects_with_news(self, name: str) -> list[tuple[str, date]]:
+        """The objects of a system that hold a record newer than stored, with their cursor's day."""
+        client, first = self.connector(name), self.start(name)
+        return [
+            (object_name, day)
+            for object_name, day in self.cursors(name)
+            if ingest.has_news(self.lake, client, object_name, first)
+        ]
+
+    def new_files(self, name: str) -> bool:
+        """Whether a source of files has one that was not read before."""
+        found: Mapping[str, Any] = {
+            **self.deployment.event_files,
+            **self.deployment.record_files,
+        }
+        self._require_set(name)
+        return files.has_new(self.lake, name, found[name].path)
+
+    def _require_set(self, name: str) -> None:
+        declared = self.deployment.declared[name]
+        if declared.unset:
+            variables = ", ".join(sorted(declared.unset))
+            raise ConfigurationError(
+                [declared.problem(("path",), f"set the environment variable {variables}")]
+            )
+
+    def ingest(self, days: tuple[str, str] | None, run_id: str) -> events.IngestResult:
+        """New event files, and for `days` (first and last) the files that hold them."""
+        for name in self.deployment.event_files:
+            self._require_set(name)
+        span = tuple(date.fromisoformat(day) for day in days) if days else None
+        sources = [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()]
+        return events.ingest(
+            self.lake,
+            sources,
+            self.catalog.properties,
+            self.catalog.told,
+            self.now,
+            run_id,
+            days=(span[0], span[1]) if span else None,
+        )
+
+    def ingest_record_files(self, name: str, run_id: str) -> FilesResult:
+        """New files of rows that are records."""
+        self._require_set(name)
+        config = self.deployment.record_files[name]
+        assert config.as_ is not None
+        return records_from_files(
+            self.lake,
+            name,
+            config.path,
+            config.as_,
+            config.key,
+            self.now,
+            run_id,
+            delimiter=config.separator,
+            encoding=config.encoding,
+        )
+
+    # from records to audiences
+
+    def build_records(self) -> records.BuildResult:
+        """Records, relations and values up to raw and to the ledger of what was told."""
+        return records.build(self.lake, self.catalog.specs, self.store.told, self.now)
+
+    def resolve(self) -> identity.ResolveResult:
+        """Identity up to records and events."""
+        config = identity_of(self.deployment)
+        return identity.resolve(self.lake, config, self.catalog.specs, self.now)
+
+    def profiles_over_limits(self) -> int:
+        """How many profiles hold more identifiers of a type than its limit (none, if all is
+        well)."""
+        config = identity_of(self.deployment)
+        graph = self.lake.open(identity.GRAPH).scan()
+        counts = graph.group_by("entity", "profile_id", "type").len().collect()
+        over = 0
+        for entity, own in config.entities.items():
+            for name, identifier in own.identifiers.items():
+                if identifier.limit is not None:
+                    over += counts.filter(
+                        (pl.col("entity") == entity)
+                        & (pl.col("type") == name)
+                        & (pl.col("len") > identifier.limit)
+                    ).height
+        return over
+
+    def build_profiles(self, entity: str, run_id: str = "") -> profiles.BuildResult:
+        """Profiles of an entity up to their inputs and to now."""
+        return profiles.build(
+            self.lake,
+            self.deployment.traits[entity],
+            now=self.now,
+            timezone=self.settings.timezone,
+            specs=self.catalog.specs,
+            others=self.deployment.traits,
+            folder=self.deployment.trait_file(entity),
+            run=run_id,
+        )
+
+    def build_audience(self, name: str) -> audiences.AudienceResult:
+        """An audience's membership up to the profiles."""
+        return audiences.build(self.lake, name, self.deployment.audiences[name], self.now)
+
+    # syncs
+
+    def plan(self, name: str) -> syncs.Plan:
+        """What a sync would write now; kept, so that it can be approved and applied."""
+        config = self._sync(name)
+        client = self.connector(config.source)
+        return syncs.plan(
+            self.lake, self.store, name, config, client, self._described(config.source), self.now
+        )
+
+    def _described(self, source: str) -> Description:
+        return self.description(source) or self.describe(source)
+
+    def _sync(self, name: str) -> SyncConfig:
+        config = self.deployment.syncs.get(name)
+        if config is None:
+            known = ", ".join(self.deployment.syncs) or "none"
+            raise ConfigurationError.plain(f"no sync `{name}` in defs/; there are: {known}")
+        return config
+
+    def replay_events(self) -> ReplayResult:
+        """Judge the open lines of quarantine again."""
+        return replay(
+            self.lake,
+            [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()],
+            self.catalog.properties,
+            self.catalog.told,
+            self.now,
+        )
+
+    def replay_sync(self, name: str) -> int:
+        """Let the next plan of a sync try refused rows again; how many."""
+        self._sync(name)
+        return syncs.replay(self.store, name)
+
+    def approve(self, plan: str, who: str) -> str:
+        """Approve a plan by its hash or its beginning; returns the sync's name."""
+        return syncs.approve(self.store, plan, who, self.now).sync
+
+    def apply(self, name: str, run_id: str, approve: str | None = None) -> syncs.ApplyResult:
+        """Apply a sync's plan if it may be: approved where it has to be, and the world unmoved."""
+        config = self._sync(name)
+        if approve:
+            syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now)
+        client = self.connector(config.source)
+        env, url = self.settings.env, self.deployment.crms[config.source].url
+        return syncs.apply(
+            self.lake,
+            self.store,
+            name,
+            config,
+            client,
+            self._described(config.source),
+            self.now,
+            run_id,
+            dry="" if syncs.may_write(env, url) else syncs.refusal(env, config.source),
+        )
+
+    # care
+
+    def fsck(self, repair: bool = False) -> list[fsck.Finding]:
+        """What is wrong with the lake; with `repair`, what is left after mending the safe part."""
+        findings = fsck.check(self.lake)
+        if repair:
+            mended = fsck.repair(self.lake, findings)
+            findings = [finding for finding in findings if finding not in mended]
+        return findings
+
+    def maintain(
+        self, instance: Any = None, keep_runs: timedelta = timedelta(days=30)
+    ) -> dict[str, int]:
+        """Compact and vacuum the lake; with Dagster's instance, prune its old runs."""
+        upkeep = maintenance.maintain(self.lake)
+        result = {
+            "tables": len(upkeep),
+            "files_joined": sum(item.compacted for item in upkeep),
+            "files_removed": sum(item.vacuumed + item.swept for item in upkeep),
+            "bytes": sum(item.bytes for item in upkeep),
+        }
+        if instance is not None:
+            from cdp_assets.components.runs import prune
+
+            result["runs_pruned"] = prune(instance, self.now - keep_runs)
+        return result

@@ -1,0 +1,158 @@
+"""What the command line prints: plans, explanations and tables as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from cdp_assets import identity, syncs
+from cdp_assets.components.platform import Platform
+from cdp_assets.components.yaml_source import ConfigurationError
+from cdp_assets.lake import maintenance
+from cdp_assets.profiles.explain import Evidence, ProfileWhy, TraitWhy, explain
+
+
+def plan_lines(here: Platform, name: str, plan: syncs.Plan, limit: int) -> Iterator[str]:
+    """A plan: its figures, then its first rows, field by field."""
+    rows = syncs.summary(plan)
+    width = max(len(title) for title, _ in rows)
+    for title, text in rows:
+        yield f"{title.ljust(width)}  {text}".rstrip()
+    shown = plan.rows.head(limit)
+    if shown.height:
+        yield ""
+        columns = ["record", "field", "old", "new", "why"]
+        yield from aligned(
+            [columns, *([_cell(row[c]) for c in columns] for row in shown.iter_rows(named=True))]
+        )
+    if plan.rows.height > limit:
+        yield f"… and {plan.rows.height - limit:,} more rows: cdp plan {name} --limit N, or --json"
+
+
+def aligned(rows: list[list[str]]) -> Iterator[str]:
+    """Rows of cells as lines in columns."""
+    widths = [min(60, max(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def find(here: Platform, entity: str, who: str) -> int:
+    """The one profile that `who` names. Raises ConfigurationError where none or several do."""
+    found = identity.lookup(here.lake, entity, who)
+    if not found:
+        raise ConfigurationError.plain(
+            f"no {entity} is known by that; give an e-mail, a user id, a record id or a profile id"
+        )
+    if len(found) > 1:
+        ids = ", ".join(str(profile) for profile in found)
+        raise ConfigurationError.plain(f"that names several profiles: {ids}; give one of these ids")
+    return found[0]
+
+
+def explain_lines(
+    here: Platform, who: str, entity: str, as_of: datetime | None, brief_only: bool
+) -> Iterator[str]:
+    """A profile, value by value with its origin, and why its identifiers are one."""
+    profile_id = find(here, entity, who)
+    if brief_only:
+        yield brief(here, entity, profile_id)
+        return
+    why = explain(here.lake, entity, profile_id, as_of=as_of)
+    moment = f"{why.as_of:%Y-%m-%d %H:%M} UTC"
+    yield f"{entity} {profile_id}, {'as of' if as_of else 'built at'} {moment}"
+    if why.waiting:
+        yield "Newer input waits: the next build may change these values."
+    yield ""
+    for trait in why.traits:
+        yield from _trait_lines(trait)
+    yield ""
+    yield "Why these identifiers are one:"
+    yield from identity.explain(here.lake, entity, profile_id, as_of=as_of).lines()
+
+
+def _trait_lines(trait: TraitWhy) -> Iterator[str]:
+    yield f"{trait.trait} = {_shown(trait.value)}    ({trait.rule})"
+    if trait.inputs:
+        yield "    from " + ", ".join(f"{n} = {_shown(v)}" for n, v in trait.inputs.items())
+    for row in trait.evidence:
+        yield f"    {'✓' if row.won else '·'} {_evidence(row)}"
+    if trait.rows > len(trait.evidence) > 0:
+        yield f"      of {trait.rows:,} rows"
+
+
+def _evidence(row: Evidence) -> str:
+    when = f" at {row.at:%Y-%m-%d %H:%M}" if row.at else ""
+    return f"{_shown(row.value)} {row.source} {row.ref}{when}  [{row.raw}]"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return "—" if value is None else str(value)
+
+
+def brief(here: Platform, entity: str, profile_id: int) -> str:
+    """A profile in one line: its sources, and how its values were found."""
+    why: ProfileWhy = explain(here.lake, entity, profile_id)
+    known = {trait.trait: trait for trait in why.traits}
+    graph = here.lake.open(identity.GRAPH).scan()
+    held = (
+        graph.filter((pl.col("entity") == entity) & (pl.col("profile_id") == profile_id))
+        .group_by("type")
+        .len()
+        .sort("type")
+        .collect()
+    )
+    what = ", ".join(f"{count} {kind}" for kind, count in held.iter_rows())
+    email = known.get("email")
+    won = next((row for row in email.evidence if row.won), None) if email else None
+    name = _shown(email.value) if email and email.value else f"profile {profile_id}"
+    origin = f"; e-mail from {won.ref}" if won else ""
+    return f"{name} (cdp explain {profile_id}): {what}{origin}"
+
+
+def people_to_show(here: Platform, count: int) -> list[int]:
+    """Profiles with the most kinds of identifiers, and one whose link was refused."""
+    graph = here.lake.open(identity.GRAPH).scan().filter(pl.col("entity") == "person")
+    rich = (
+        graph.group_by("profile_id")
+        .agg(kinds=pl.col("type").n_unique(), held=pl.len())
+        .sort(["kinds", "held", "profile_id"], descending=[True, True, False])
+        .head(count)
+        .collect()["profile_id"]
+        .to_list()
+    )
+    refused = (
+        here.lake.open(identity.LINKS)
+        .scan()
+        .filter((pl.col("entity") == "person") & (pl.col("state") == "refused"))
+        .select("left")
+        .head(1)
+        .collect()
+    )
+    if refused.height and rich:
+        other = graph.filter(pl.col("identifier") == refused["left"][0]).collect()
+        if other.height and other["profile_id"][0] not in rich:
+            rich[-1] = other["profile_id"][0]
+    return rich
+
+
+def table_lines(here: Platform) -> Iterator[str]:
+    """The tables of the lake with rows, files, size and the time of the last commit."""
+    overview = maintenance.overview(here.lake)
+    if not overview.height:
+        yield f"no table yet in {here.settings.lake}"
+        return
+    rows = [["table", "rows", "files", "MB", "written (UTC)"]]
+    for row in overview.iter_rows(named=True):
+        size = f"{row['bytes'] / 1e6:.1f}"
+        written = f"{row['written']:%Y-%m-%d %H:%M}"
+        rows.append([row["key"], f"{row['rows']:,}", str(row["files"]), size, written])
+    yield from aligned(rows)

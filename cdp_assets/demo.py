@@ -1,0 +1,187 @@
+"""`cdp demo`: the whole way, three times, on a made-up company whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from cdp_assets.settings import Settings
+from cdp_assets.up import (
+    StartError,
+    prepare_home,
+    process_group,
+    read_announcements,
+    sandbox_command,
+)
+
+MARK = "demo.json"
+HISTORY_DAYS = 100
+
+
+@dataclass
+class Demo:
+    """One demo: where it lives, what it measured."""
+
+    settings: Settings
+    people: int
+    seed: int
+    began: float = field(default_factory=time.monotonic)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, text: str) -> Iterator[None]:
+        """Say what is done, and how long it took."""
+        sys.stdout.write(f"{text} … ")
+        sys.stdout.flush()
+        start = time.monotonic()
+        yield
+        seconds = time.monotonic() - start
+        self.stage_seconds[name] = round(seconds, 1)
+        sys.stdout.write(f"{seconds:.1f} s\n")
+        sys.stdout.flush()
+
+
+def run(settings: Settings, people: int, seed: int) -> int:
+    """Run the demo in a fresh home; returns 0 where every step succeeded."""
+    if people < 10:
+        raise StartError("the made-up world needs at least 10 people (--people)")
+    _fresh_home(settings)
+    demo = Demo(settings, people, seed)
+    environment = prepare_home(settings)
+    end = datetime.now(UTC).date() - timedelta(days=1)
+    _say(f"A made-up company with {people:,} people (seed {seed}), in {settings.home}")
+    command = [
+        *sandbox_command(settings.home / "sandbox", people, seed, 0),
+        "--end",
+        end.isoformat(),
+    ]
+    with process_group(command, stdout=subprocess.PIPE, env=environment) as stand_ins:
+        with demo.stage("sandbox", "Starting stand-ins of Salesforce and HubSpot"):
+            said = read_announcements(stand_ins, 3)
+        _keep_environment(settings, said, people, seed, end)
+        _walk(demo, said)
+    _finish(demo)
+    return 0
+
+
+def _fresh_home(settings: Settings) -> None:
+    home = settings.home
+    if not home.exists() or not any(home.iterdir()):
+        return
+    if not (home / MARK).is_file() and not (home / "sandbox.json").is_file():
+        raise StartError(
+            f"{home} is in use and not by a demo, so the demo will not empty it. "
+            "Set CDP_HOME to another folder."
+        )
+    for name in ("lake", "store.db", "store.db-wal", "store.db-shm", "dagster", "descriptions",
+                 "sandbox", "sandbox.json", "env", MARK):  # fmt: skip
+        path = home / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _keep_environment(
+    settings: Settings, said: dict[str, dict[str, str]], people: int, seed: int, end: date
+) -> None:
+    """Write `<home>/env` and `sandbox.json`, so that `cdp up` goes on in the same world."""
+    salesforce, hubspot, events = said["salesforce"], said["hubspot"], said["events"]
+    values = {
+        "SALESFORCE_URL": salesforce["url"],
+        "SALESFORCE_CLIENT_ID": salesforce["client_id"],
+        "SALESFORCE_CLIENT_SECRET": salesforce["client_secret"],
+        "HUBSPOT_URL": hubspot["url"],
+        "HUBSPOT_TOKEN": hubspot["token"],
+        "EVENTS_DIR": events["path"],
+        "CDP_START": (end - timedelta(days=HISTORY_DAYS)).isoformat(),
+    }
+    lines = "".join(f"{name}={value}\n" for name, value in values.items())
+    (settings.home / "env").write_text(lines, "utf-8")
+    (settings.home / "env").chmod(0o600)
+    port = int(salesforce["url"].rsplit(":", 1)[1].split("/")[0])
+    state = {"people": people, "seed": seed, "port": port}
+    (settings.home / "sandbox.json").write_text(json.dumps(state), "utf-8")
+    os.environ.update(values)
+    os.environ["CDP_HOME"] = str(settings.home)
+    os.environ["DAGSTER_HOME"] = str(settings.home / "dagster")
+
+
+def _walk(demo: Demo, said: dict[str, dict[str, str]]) -> None:
+    with demo.stage("load", "Loading the definitions into Dagster"):
+        from cdp_assets.demo_runs import Runs
+
+        runs = Runs(Settings())
+    with demo.stage("first_run", "First run: pull, ingest, resolve, build, plan"):
+        first = runs.everything()
+    with demo.stage("first_sync", "Approving the plans (cdp approve) and applying them"):
+        applied = runs.approve_and_apply()
+    with demo.stage("measure", "Measuring identity against the truth"):
+        demo.figures = runs.figures(Path(said["events"]["path"]))
+    demo.figures |= first.figures() | applied.sync_figures()
+    with demo.stage("next_day", "The made-up world moves on a day"):
+        answer = requests.post(
+            said["salesforce"]["url"].rstrip("/") + "/_sandbox/next-day", timeout=120
+        )
+        answer.raise_for_status()
+    with demo.stage("second_run", "Second run: only what changed"):
+        second = runs.everything()
+    with demo.stage("third_run", "Third run: no news"):
+        third = runs.everything()
+    demo.figures["second_run_rows_written"] = second.rows_written()
+    demo.figures["third_run_rows_written"] = third.rows_written()
+    demo.stage_seconds |= {f"first_run/{k}": v for k, v in first.seconds.items()}
+    demo.figures["second_run"] = second.summary()
+    demo.figures["third_run"] = third.summary()
+    demo.figures["worth_a_look"] = runs.people_worth_a_look()
+
+
+def _finish(demo: Demo) -> None:
+    figures = demo.figures
+    look = figures.pop("worth_a_look")
+    second, third = figures.pop("second_run"), figures.pop("third_run")
+    figures["stage_seconds"] = demo.stage_seconds
+    (demo.settings.home / MARK).write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    _say("")
+    _say(
+        f"{figures['crm_records']:,} CRM records and {figures['events_stored']:,} events became "
+        f"{figures['profiles']:,} profiles of {figures['true_persons']:,} people."
+    )
+    _say(
+        f"Pairs joined: precision {figures['identity_pair_precision']:.4f}, recall "
+        f"{figures['identity_pair_recall']:.4f} of {figures['recall_reachable']:.4f} reachable "
+        f"without guessing; {figures['wrong_merges']} profiles hold two people."
+    )
+    _say(
+        f"Events: {figures['events_in']:,} read, {figures['duplicates']:,} repeats left out, "
+        f"{figures['quarantined']:,} in quarantine with their reason."
+    )
+    _say(
+        f"Syncs: {figures['sync_rows_written']:,} records written in "
+        f"{figures['sync_api_calls']:,} calls; the next day {second}; without news {third}."
+    )
+    _say("")
+    _say("Three people worth a look:")
+    for line in look:
+        _say(f"  {line}")
+    _say("")
+    _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / MARK}")
+    _say("Open the UI on it: make dev, then http://127.0.0.1:3000")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

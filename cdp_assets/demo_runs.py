@@ -1,0 +1,190 @@
+"""The demo's runs: the deployment launched through Dagster, and what each run counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from cdp_assets import cli
+from cdp_assets.components.base import platform
+from cdp_assets.components.deployment import Deployment, find_defs, load_deployment
+from cdp_assets.components.platform import Platform
+from cdp_assets.definitions import load
+from cdp_assets.identity import GRAPH
+from cdp_assets.sandbox.world.truth import Truth
+from cdp_assets.settings import Settings
+from cdp_assets.up import StartError
+
+STAGES = {
+    "pull": "pull", "ingest": "ingest", "build_records": "records", "resolve": "identity",
+    "build_profiles": "profiles", "build_audience": "audiences", "plan": "plans",
+    "apply": "syncs",
+}  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What one launch did: asset key → the counts of its materialisation; seconds by stage."""
+
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def total(self, name: str, assets: str = "") -> int:
+        """The sum of one count over the assets whose key begins with `assets`."""
+        found = (c.get(name) or 0 for key, c in self.counts.items() if key.startswith(assets))
+        return int(sum(found))
+
+    def figures(self) -> dict[str, Any]:
+        """What the first run read."""
+        events = self.counts["events"]
+        return {
+            "events_in": events["read"],
+            "events_stored": events["stored"],
+            "duplicates": events["duplicates"],
+            "quarantined": events["quarantined"],
+            "crm_records": self.total("new", "raw/"),
+        }
+
+    def sync_figures(self) -> dict[str, Any]:
+        """What the syncs wrote."""
+        return {
+            "sync_rows_written": self.rows_written(),
+            "sync_api_calls": self.total("api_calls", "syncs/"),
+        }
+
+    def rows_written(self) -> int:
+        """Records written to outside systems."""
+        return self.total("written", "syncs/")
+
+    def summary(self) -> str:
+        """The run in a few words."""
+        return (
+            f"{self.total('new', 'raw/'):,} new record versions and "
+            f"{self.total('stored', 'events'):,} events in, {self.rows_written():,} records "
+            "written out"
+        )
+
+
+class Runs:
+    """Launches of one deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.deployment: Deployment = load_deployment(find_defs(settings)).require_valid()
+        self.definitions = load()
+        self.job = self.definitions.resolve_implicit_global_asset_job_def()
+        graph = self.definitions.resolve_asset_graph()
+        self.keys = [
+            key
+            for key in graph.materializable_asset_keys
+            if key.path[:1] != ["lake"] and graph.get(key).is_executable
+        ]
+
+    @property
+    def here(self) -> Platform:
+        """The rooms, at the present moment."""
+        return platform(self.deployment)
+
+    def everything(self) -> Outcome:
+        """One run over all assets; CRMs from where each stands to today."""
+        here = self.here
+        days = [day for name in self.deployment.crms for _, day in here.cursors(name)]
+        today = here.now.date()
+        return self.launch(self.keys, first=min([*days, today]), last=today)
+
+    def approve_and_apply(self) -> Outcome:
+        """Approve each plan that waits, and apply it."""
+        here = self.here
+        from cdp_assets.store import plans
+
+        for name in self.deployment.syncs:
+            head = plans.current(here.store, name)
+            if head is not None and head.creates + head.updates:
+                cli.main(["approve", head.hash, "--who", "demo", "--quiet"])
+        keys = [key for key in self.keys if key.path[0] == "syncs"]
+        return self.launch(keys)
+
+    def launch(self, keys: Iterable[dg.AssetKey], first: Any = None, last: Any = None) -> Outcome:
+        """Run these assets in one launch. Raises StartError where a step failed."""
+        tags = {}
+        if first is not None:
+            tags = {
+                "dagster/asset_partition_range_start": first.isoformat(),
+                "dagster/asset_partition_range_end": last.isoformat(),
+            }
+        logging.getLogger("dagster").setLevel(logging.ERROR)
+        with dg.DagsterInstance.get() as instance:
+            result = self.job.execute_in_process(
+                instance=instance,
+                asset_selection=list(keys),
+                tags=tags,
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+            if not result.success:
+                raise StartError("\n".join(_failures(result)))
+            outcome = Outcome(seconds=_seconds(instance, result.run_id))
+        for event in result.get_asset_materialization_events():
+            metadata = event.materialization.metadata
+            if event.asset_key is not None and metadata:
+                key = "/".join(event.asset_key.path)
+                found = {name: value.value for name, value in metadata.items()}
+                if len(found) > len(outcome.counts.get(key, {})):
+                    outcome.counts[key] = found
+        return outcome
+
+    def figures(self, events: Path) -> dict[str, Any]:
+        """Profiles measured against the sandbox's truth."""
+        del events
+        here = self.here
+        people = (
+            here.lake.open(GRAPH)
+            .scan()
+            .filter(pl.col("entity") == "person")
+            .select("identifier", "profile_id")
+            .collect()
+        )
+        predicted = {}
+        for identifier, profile in people.iter_rows():
+            kind, _, key = identifier.partition(":")
+            predicted[kind, key] = profile
+        score = Truth.load(self.settings.home / "sandbox").score(predicted)
+        return {
+            "profiles": people["profile_id"].n_unique(),
+            "true_persons": score.true_persons,
+            "identity_pair_precision": round(score.precision, 6),
+            "identity_pair_recall": round(score.recall, 6),
+            "recall_reachable": round(score.recall_reachable, 6),
+            "wrong_merges": score.wrong_merges,
+        }
+
+    def people_worth_a_look(self) -> list[str]:
+        """Three profiles with something to see: many sources, a refused link, a late device."""
+        from cdp_assets.components.report import brief, people_to_show
+
+        here = self.here
+        return [brief(here, "person", profile) for profile in people_to_show(here, 3)]
+
+
+def _failures(result: Any) -> Iterable[str]:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            failure = event.step_failure_data.user_failure_data
+            text = failure.description if failure else (error.message if error else "failed")
+            yield f"{event.step_key}: {text}"
+
+
+def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for stat in instance.get_run_step_stats(run_id):
+        stage = next((s for start, s in STAGES.items() if stat.step_key.startswith(start)), "other")
+        if stat.start_time and stat.end_time:
+            found[stage] = round(found.get(stage, 0) + stat.end_time - stat.start_time, 2)
+    return found
