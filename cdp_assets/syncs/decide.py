@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,22 @@ import polars as pl
 from cdp_assets.connectors.base import Destination, ObjectInfo
 from cdp_assets.syncs import mapping
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
-from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value
+from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value, want
 from cdp_assets.syncs.model import Change, Obstacle, record_id, ref
 from cdp_assets.syncs.tables import last, state_table
-from cdp_assets.syncs.text import text
 
 CONFLICT_ATTEMPTS = 3
 Remembered = Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass
+class _Wish:
+    """forms: field → (value to send, its text). asked: the profile's own text of those fields.
+    before: what the record was last told, or found to hold."""
+
+    before: Mapping[str, str | None]
+    forms: dict[str, tuple[Any, str | None]] = field(default_factory=dict)
+    asked: dict[str, str | None] = field(default_factory=dict)
 
 
 class Builder:
@@ -38,66 +47,76 @@ class Builder:
         self._objects = objects
         self._letters = {(r["profile_id"], r["target"]): r for r in letters.iter_rows(named=True)}
         self._checked: list[dict[str, Any]] = []
+        self._compared = {n: f for n, f in config.fields.items() if f.write != "on_create"}
 
     def errors(self, obstacles: Iterable[Obstacle]) -> None:
         """Note rows that cannot be written."""
         self.obstacles += obstacles
 
     def updates(self, object_name: str, rows: pl.DataFrame, remembered: Remembered) -> None:
-        """Decide rows of records that are there, after one reading of them.
+        """Decide rows of records that are there, after one reading of those with news.
 
-        rows: profile_id, record, count, told, rule, `value_<field>`. A record that does not show
-        is an error, never a reason to create one.
+        rows: profile_id, record, count, told, rule, `value_<field>`, `want_<field>`.
+        A record that does not show is an error, never a reason to create one.
         """
-        fields = {n: f for n, f in self.config.fields.items() if f.write != "on_create"}
-        ids = [record_id(record) for record in rows["record"].unique().to_list()]
-        shown = self._destination.read(object_name, ids, list(fields))
-        for row in rows.iter_rows(named=True):
-            record = row["record"]
-            current = shown.get(record_id(record))
-            why = None
-            if self.config.several == "skip" and row["count"] > 1:
-                why = f"the profile has {row['count']} records there, and `several` is skip"
-            elif current is None:
+        prepared = [
+            (row, wish)
+            for row in rows.iter_rows(named=True)
+            if (wish := self._wish(object_name, row, remembered.get(row["record"], {}))) is not None
+        ]
+        if not prepared:
+            return
+        ids = sorted({record_id(row["record"]) for row, _ in prepared})
+        shown = self._destination.read(object_name, ids, list(self._compared))
+        for row, wish in prepared:
+            current = shown.get(record_id(row["record"]))
+            if current is None:
                 why = "the record is gone there; the next pull will tell what became of it"
-            if why is not None:
-                self._obstacle(row["profile_id"], object_name, record, why)
-            elif current is not None:
-                self._update(object_name, row, current, fields, remembered.get(record, {}))
+                self._obstacle(row["profile_id"], object_name, row["record"], why)
+            else:
+                self._update(object_name, row, wish, current)
+
+    def _wish(
+        self, object_name: str, row: Mapping[str, Any], before: Mapping[str, str | None]
+    ) -> _Wish | None:
+        """What the record should hold; None where nothing of it is news that can be told."""
+        if self.config.several == "skip" and row["count"] > 1:
+            why = f"the profile has {row['count']} records there, and `several` is skip"
+            self._obstacle(row["profile_id"], object_name, row["record"], why)
+            return None
+        wish = _Wish(before)
+        news = False
+        for name, told in self._compared.items():
+            asked = row[want(name)]
+            if asked is None and told.when_null == "keep":
+                continue
+            try:
+                wish.forms[name] = self._told(object_name, name, row[value(name)])
+            except FieldError as error:
+                self._obstacle(row["profile_id"], object_name, row["record"], str(error), name)
+                continue
+            wish.asked[name] = asked
+            news = news or asked != before.get(name) or (asked is None and row["told"] is None)
+        return wish if news else None
 
     def _update(
-        self,
-        object_name: str,
-        row: Mapping[str, Any],
-        current: Mapping[str, Any],
-        fields: Mapping[str, FieldConfig],
-        before: Mapping[str, str | None],
+        self, object_name: str, row: Mapping[str, Any], wish: _Wish, current: Mapping[str, Any]
     ) -> None:
         sent: dict[str, Any] = {}
         told: dict[str, str | None] = {}
         old: dict[str, str | None] = {}
-        asked: dict[str, str | None] = {}
         why: dict[str, str] = {}
-        for name, field in fields.items():
-            wish = row[value(name)]
+        for name, (form, said) in wish.forms.items():
+            field = self._compared[name]
             present = mapping.present(self._destination, object_name, name, current.get(name))
-            if text(wish) is None and field.when_null == "keep":
-                continue
-            if field.write == "if_empty" and present is not None:
-                asked[name] = text(wish)
-                continue
-            try:
-                form, said = self._told(object_name, name, wish)
-            except FieldError as error:
-                self._obstacle(row["profile_id"], object_name, row["record"], str(error), name)
-                continue
-            asked[name] = text(wish)
-            if said == present:
+            if said == present or (field.write == "if_empty" and present is not None):
                 continue
             sent[name], told[name], old[name] = form, said, present
-            why[name] = _why(field, row, before.get(name))
+            why[name] = _why(field, row, wish.before.get(name))
         if not sent:
-            self._remember(row, object_name, asked, before)
+            known = {last(f): v for f, v in {**wish.before, **wish.asked}.items()}
+            head = {"record": row["record"], "object": object_name, "profile_id": row["profile_id"]}
+            self._checked.append({**head, **known})
             return
         self._add(
             Change(
@@ -107,7 +126,7 @@ class Builder:
                 op="update",
                 sent=sent,
                 told=told,
-                asked=asked,
+                asked=wish.asked,
                 old=old,
                 why=why,
                 digest=mapping.digest(self.config.fingerprint, "update", told),
@@ -118,7 +137,8 @@ class Builder:
     def creates(self, object_name: str, rows: pl.DataFrame, refused: Mapping[int, str]) -> None:
         """Decide records to be created.
 
-        rows: profile_id, key, match, `value_<field>`. refused: profiles that must not be, and why.
+        rows: profile_id, key, match, `value_<field>`, `want_<field>`.
+        refused: profiles that must not be, and why.
         """
         key, match = self.config.key_rule, self.config.match_rule
         record = ref(self.config.source, object_name, None)
@@ -126,22 +146,22 @@ class Builder:
             if (reason := refused.get(row["profile_id"])) is not None:
                 self._obstacle(row["profile_id"], object_name, record, reason)
                 continue
-            wishes = {n: row[value(n)] for n in self.config.fields}
+            wishes = {n: (row[value(n)], row[want(n)]) for n in self.config.fields}
             if match and match[0] not in wishes:
-                wishes[match[0]] = row[MATCH]
+                wishes[match[0]] = (row[MATCH], row[MATCH])
             sent: dict[str, Any] = {}
             told: dict[str, str | None] = {}
             asked: dict[str, str | None] = {}
             why: dict[str, str] = {}
-            for name, wish in wishes.items():
-                if text(wish) is None:
+            for name, (wish, said) in wishes.items():
+                if said is None:
                     continue
                 try:
                     sent[name], told[name] = self._told(object_name, name, wish)
                 except FieldError as error:
                     self._obstacle(row["profile_id"], object_name, record, str(error), name)
                     continue
-                asked[name] = text(wish)
+                asked[name] = said
                 why[name] = "new record"
             op = "upsert" if key else "create"
             told_all = {**told, **({key[0]: row[KEY]} if key else {})}
@@ -206,19 +226,6 @@ class Builder:
                 op=op,
             )
         )
-
-    def _remember(
-        self,
-        row: Mapping[str, Any],
-        object_name: str,
-        asked: Mapping[str, str | None],
-        before: Mapping[str, str | None],
-    ) -> None:
-        if not asked:
-            return
-        known = {last(f): v for f, v in {**before, **asked}.items()}
-        head = {"record": row["record"], "object": object_name, "profile_id": row["profile_id"]}
-        self._checked.append({**head, **known})
 
 
 def _held(letter: Mapping[str, Any], digest: str) -> bool:

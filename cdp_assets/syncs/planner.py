@@ -14,7 +14,7 @@ from cdp_assets.connectors.base import Description, Destination, ObjectInfo
 from cdp_assets.syncs import decide, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
-from cdp_assets.syncs.mapping import KEY, MATCH, value, want, wanted
+from cdp_assets.syncs.mapping import KEY, MATCH, want, wanted
 from cdp_assets.syncs.model import Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
 from cdp_assets.syncs.tables import TS, last, plan_table
@@ -72,9 +72,9 @@ def make_plan(
             config.fields,
         )
     ).collect()
-    differing = differing.join(
-        profiles.select("profile_id", *(value(f) for f in config.fields)), on="profile_id"
-    ).join(adopted.select("record", "rule"), on="record", how="left")
+    differing = differing.join(profiles.drop(KEY, MATCH), on="profile_id").join(
+        adopted.select("record", "rule"), on="record", how="left"
+    )
     remembered = _remembered(state, differing, config)
     for object_name in config.objects:
         mine = differing.filter(pl.col("object") == object_name).sort("record")

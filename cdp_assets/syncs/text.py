@@ -51,11 +51,13 @@ def as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return _bare(column.cast(pl.String))
     if dtype.is_float():
         whole = (column == column.round(0)) & (column.abs() < 1e15)
+        spelt = column.cast(pl.String)
+        small = column.cast(pl.Decimal(38, 12), strict=False).cast(pl.String)
         return (
             pl.when(whole.fill_null(value=False))
             .then(pl.when(whole).then(column).cast(pl.Int64).cast(pl.String))
             .when(column.is_finite())
-            .then(_bare(column.cast(pl.Decimal(38, 12), strict=False).cast(pl.String)))
+            .then(_bare(pl.when(spelt.str.contains("e")).then(small).otherwise(spelt)))
         )
     if dtype == pl.Date:
         return column.dt.strftime("%Y-%m-%d")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+import cdp_assets
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.syncs.check import check_fields
+from cdp_assets.syncs.config import Limit, SyncConfig
+from cdp_assets_tests.syncs.world import DESCRIPTION, config
+
+
+def test_the_shapes_of_the_design() -> None:
+    read = SyncConfig.model_validate(
+        yaml.safe_load("""
+        from: person
+        where: email is not null
+        to: [salesforce.Contact, salesforce.Lead]
+        mode: upsert
+        key: {CDP_Id__c: profile_id}
+        match: [linked, {Email: email}]
+        create: never
+        fields:
+          Revenue_90d__c: revenue_90d
+          Title: {trait: title, write: if_empty}
+          LeadSource: {value: Product, write: on_create}
+          Note: "Viewed {views_7d} times"
+          Lapsed__c: audiences.lapsed
+        purpose: sales
+        every: 1h
+        approve: first
+        stop_if: {changed: 20%, created: 200, failed: 1%}
+        """)
+    )
+    assert (read.source, read.objects, read.creates) == ("salesforce", ("Contact", "Lead"), None)
+    assert read.interval == timedelta(hours=1)
+    assert read.stop_if.changed == Limit(share=0.2)
+    assert read.stop_if.created == Limit(rows=200)
+    assert read.columns == (
+        "audiences.lapsed", "email", "profile_id", "revenue_90d", "title", "views_7d",
+    )  # fmt: skip
+
+
+def test_the_packages_own_syncs_load() -> None:
+    files = list(Path(cdp_assets.__file__).parent.glob("defs/*/defs.yaml"))
+    bodies = [yaml.safe_load(f.read_text()) for f in files]
+    syncs = [b["attributes"] for b in bodies if b["type"] == "cdp_assets.Sync"]
+    assert syncs
+    for attributes in syncs:
+        SyncConfig.model_validate(attributes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "mirror"}, "comes with a later version"),
+        ({"rows": "entered"}, "comes with a later version"),
+        ({"to": "hubspot.lists"}, "comes with a later version"),
+        ({"to": "Contact"}, "is not SYSTEM.Object"),
+        ({"to": ["crm.Contact", "other.Contact"]}, "writes to one system"),
+        ({"create": "crm.Contact"}, "belongs to mode upsert"),
+        ({"mode": "upsert", "create": "crm.Lead"}, "is not among `to`"),
+        ({"key": {"A": "x", "B": "y"}}, "a key is one field"),
+        ({"match": [{"A": "x"}, {"B": "y"}]}, "one {Field: trait}"),
+        ({"match": ["guess"]}, "a rule is `linked`"),
+        ({"fields": {"A": "x", "a": "y"}}, "are one field"),
+        ({"fields": {"A": "Fixed text"}}, "is no trait; a literal is written"),
+        ({"fields": {"A": "{x} and {"}}, "braces in a template"),
+        ({"fields": {"A": {"trait": "x", "value": 1}}}, "write a trait"),
+        ({"fields": {"A": {"value": None}}}, "literal null"),
+        ({"fields": {"A": {"value": 1, "write": "on_create"}}}, "nothing is created"),
+        ({"key": {"A": "x"}, "fields": {"A": "y"}}, "is the key already"),
+        ({"every": "soon"}, "whole number of minutes"),
+        ({"stop_if": {"changed": "a lot"}}, "a limit is a share"),
+        ({"stop_if": {"changed": "120%"}}, "a limit is a share"),
+        ({"nonsense": 1}, "Extra inputs"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "crm.Contract"}, "has no object `Contract`; did you mean Contact?"),
+        ({"fields": {"Titel": "title"}}, "no field `Titel`; did you mean Title?"),
+        ({"fields": {"Name": "title"}}, "cannot be updated"),
+        ({"fields": {"Status": {"value": "Opn"}}}, "has no option 'Opn'; did you mean Open?"),
+        ({"fields": {"Title": {"value": "x" * 41}}}, "takes 40 characters"),
+        ({"fields": {"Revenue__c": "title"}}, None),
+        ({"fields": {"Revenue__c": "seen"}}, "is a number, the trait a timestamp"),
+        ({"key": {"Email": "email"}}, "neither an external id nor unique; there are CDP_Id__c"),
+        ({"match": [{"Mail": "email"}]}, "has no field `Mail`; did you mean Email?"),
+    ],
+)
+def test_fields_are_checked_against_the_description(
+    options: dict[str, Any], message: str | None
+) -> None:
+    kinds = {"title": Kind.STRING, "seen": Kind.TIMESTAMP}
+    problems = [text for _, text in check_fields(config(**options), DESCRIPTION, kinds)]
+    assert (not problems) if message is None else any(message in p for p in problems)
+
+
+def test_a_changed_schedule_is_no_new_configuration() -> None:
+    assert config().fingerprint == config(every="5m", approve="always").fingerprint
+    assert config().fingerprint != config(where="orders > 1").fingerprint
