@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -233,6 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in systems(url, world):
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # the server raises the signal again when it has stopped; the snapshot comes after that
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     world.tables.snapshot()
     return 0

@@ -12,6 +12,11 @@ _SOAP = {
     "double": "xsd:double", "currency": "xsd:double", "percent": "xsd:double",
     "date": "xsd:date", "datetime": "xsd:dateTime",
 }  # fmt: skip
+_DEFAULTED = ("OwnerId", "Probability")
+_PREFILTERABLE = (
+    "AccountId", "ParentId", "ReportsToId", "ConvertedAccountId", "ConvertedContactId",
+    "ConvertedOpportunityId",
+)  # fmt: skip
 _SCOPES = (
     ("everything", "All {}"), ("mine", "My {}"), ("scopingRule", "Filter by scope"),
     ("team", "My team's {}"),
@@ -36,7 +41,9 @@ def _field(field: Field) -> dict[str, Any]:
         "custom": field.custom,
         "defaultValue": field.default if field.type in ("boolean", "picklist") else None,
         "defaultValueFormula": None,
-        "defaultedOnCreate": field.default is not None or not (field.createable or field.nillable),
+        "defaultedOnCreate": field.default is not None
+        or field.name in _DEFAULTED
+        or not (field.createable or field.nillable or field.name_field),
         "dependentPicklist": False,
         "deprecatedAndHidden": False,
         "digits": 8 if field.type == "int" else 0,
@@ -47,7 +54,9 @@ def _field(field: Field) -> dict[str, Any]:
         "filterable": field.filterable,
         "filteredLookupInfo": None,
         "formulaTreatNullNumberAsZero": False,
-        "groupable": not long_text and not numeric and field.type != "datetime",
+        "groupable": not long_text
+        and (not numeric or field.type == "int")
+        and field.type != "datetime",
         "highScaleNumber": False,
         "htmlFormatted": False,
         "idLookup": field.id_lookup,
@@ -81,7 +90,7 @@ def _field(field: Field) -> dict[str, Any]:
         "restrictedDelete": False,
         "restrictedPicklist": field.restricted,
         "scale": field.scale,
-        "searchPrefilterable": field.type == "reference",
+        "searchPrefilterable": field.type == "reference" and field.name in _PREFILTERABLE,
         "soapType": _SOAP.get(field.type, "xsd:string"),
         "sortable": not long_text,
         "type": field.type,
@@ -145,6 +154,10 @@ def describe(name: str, version: str) -> dict[str, Any]:
         "uiEditTemplate": f"{site}/{{ID}}/e",
         "uiNewRecord": f"{site}/{spec.prefix}/e",
     }
+    if spec.name == "Account":
+        urls["defaultValues"] = (
+            f"/services/data/v{version}/sobjects/Account/defaultValues?recordTypeId&fields"
+        )
     return summary | {
         "actionOverrides": [],
         "childRelationships": [

@@ -78,9 +78,11 @@ def _text(name: str, label: str, length: int = 255, **more: object) -> Field:
     return Field(name=name, type="string", label=label, length=length, **more)  # type: ignore[arg-type]
 
 
-def _pick(name: str, label: str, options: Iterable[str], **more: object) -> Field:
+def _pick(
+    name: str, label: str, options: Iterable[str], length: int = 255, **more: object
+) -> Field:
     return Field(
-        name=name, type="picklist", label=label, length=255, options=tuple(options),
+        name=name, type="picklist", label=label, length=length, options=tuple(options),
         restricted=name.endswith("__c"), **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -89,7 +91,7 @@ def _number(name: str, label: str, kind: str = "double", scale: int = 0, **more:
     return Field(name=name, type=kind, label=label, precision=18, scale=scale, **more)  # type: ignore[arg-type]
 
 
-def _link(name: str, label: str, to: str, relationship: str, **more: object) -> Field:
+def _link(name: str, label: str, to: str, relationship: str | None, **more: object) -> Field:
     return Field(
         name=name, type="reference", label=label, length=18, references=tuple(to.split()),
         relationship=relationship, **more,  # type: ignore[arg-type]
@@ -130,6 +132,7 @@ _SYSTEM = (
 )
 _SOURCES = ("Web", "Phone Inquiry", "Partner Referral", "Purchased List", "Product", "Other")
 _INDUSTRY = _pick("Industry", "Industry", INDUSTRIES)
+_TYPES = ("Prospect", "Customer", "Partner", "Other")
 _PERSON_CUSTOM = (
     _text("CDP_Id__c", "CDP Id", 40, external_id=True, unique=True, id_lookup=True),
     _number("Revenue_90d__c", "Revenue, last 90 days", "currency", 2),
@@ -160,14 +163,14 @@ ACCOUNT = SObject(
     fields=(
         _ID, _DELETED, _master("Account"),
         _text("Name", "Account Name", required=True, nillable=False, name_field=True),
-        _pick("Type", "Account Type", ("Prospect", "Customer", "Partner", "Other")),
+        _pick("Type", "Account Type", _TYPES, length=40),
         _link("ParentId", "Parent Account ID", "Account", "Parent"),
         _of("textarea", "BillingStreet", "Billing Street", 255),
         _text("BillingCity", "Billing City", 40), _text("BillingState", "Billing State", 80),
         _text("BillingPostalCode", "Billing Zip", 20),
         _text("BillingCountry", "Billing Country", 80),
         _of("phone", "Phone", "Account Phone", 40), _text("AccountNumber", "Account Number", 40),
-        _of("url", "Website", "Website", 255), _INDUSTRY,
+        _of("url", "Website", "Website", 255), _pick("Industry", "Industry", INDUSTRIES, length=40),
         _number("AnnualRevenue", "Annual Revenue", "currency"),
         Field(name="NumberOfEmployees", type="int", label="Employees"),
         _of("textarea", "Description", "Description", 32000, filterable=False),
@@ -184,7 +187,8 @@ CONTACT = SObject(
         _ID, _DELETED, _master("Contact"), _link("AccountId", "Account ID", "Account", "Account"),
         _text("LastName", "Last Name", 80, required=True, nillable=False, compound="Name"),
         _text("FirstName", "First Name", 40, compound="Name"),
-        _pick("Salutation", "Salutation", ("Mr.", "Ms.", "Dr.", "Prof."), compound="Name"),
+        _pick("Salutation", "Salutation", ("Mr.", "Ms.", "Dr.", "Prof."), compound="Name",
+              length=40),
         _computed_name(), _of("textarea", "MailingStreet", "Mailing Street", 255),
         _text("MailingCity", "Mailing City", 40), _text("MailingState", "Mailing State", 80),
         _text("MailingPostalCode", "Mailing Zip", 20),
@@ -223,7 +227,7 @@ LEAD = SObject(
         _INDUSTRY,
         _pick("Rating", "Rating", ("Hot", "Warm", "Cold")),
         _of("boolean", "HasOptedOutOfEmail", "Email Opt Out", default=False, nillable=False),
-        _of("boolean", "IsConverted", "Converted", default=False, createable=False,
+        _of("boolean", "IsConverted", "Converted", default=False,
             updateable=False, nillable=False),
         _of("date", "ConvertedDate", "Converted Date", createable=False, updateable=False),
         _link("ConvertedAccountId", "Converted Account ID", "Account", "ConvertedAccount",
@@ -239,7 +243,8 @@ OPPORTUNITY = SObject(
     name="Opportunity", label="Opportunity", plural="Opportunities", prefix="006",
     fields=(
         _ID, _DELETED, _link("AccountId", "Account ID", "Account", "Account"),
-        _text("Name", "Name", 120, required=True, nillable=False, name_field=True),
+        _text("Name", "Name", 120, required=True, nillable=False, name_field=True,
+              id_lookup=True),
         _of("textarea", "Description", "Description", 32000, filterable=False),
         _pick("StageName", "Stage", (
             "Prospecting", "Qualification", "Proposal/Price Quote", "Negotiation/Review",
@@ -254,7 +259,7 @@ OPPORTUNITY = SObject(
             nillable=False),
         _of("boolean", "IsWon", "Won", default=False, createable=False, updateable=False,
             nillable=False),
-        _link("ContactId", "Contact ID", "Contact", "Contact", updateable=False),
+        _link("ContactId", "Contact ID", "Contact", None, updateable=False),
         _OWNER, *_SYSTEM,
     ),
 )  # fmt: skip
