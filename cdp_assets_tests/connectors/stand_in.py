@@ -41,7 +41,10 @@ class StandIn:
         self.control("DELETE", "faults")
         self.control("DELETE", "journal")
         self.control("POST", "clock", {})
-        self.control("POST", "limits", {"salesforce_daily": 100_000, "salesforce_used": 0})
+        limits = {"hubspot_per_ten_seconds": None, "hubspot_search_per_second": None,
+                  "hubspot_daily": None, "hubspot_search_lag_seconds": 0,
+                  "salesforce_daily": 100_000, "salesforce_used": 0}  # fmt: skip
+        self.control("POST", "limits", limits)
 
     def salesforce(self, options: HttpOptions | None = None, **more: Any) -> Salesforce:
         given = self.credentials["salesforce"]

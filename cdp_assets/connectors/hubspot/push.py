@@ -23,6 +23,7 @@ from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient, Propert
 from cdp_assets.connectors.redaction import redact
 
 BATCH = 100
+_MORE_EMAILS = "hs_additional_emails"
 _SEARCH_VALUES = 100
 _SEARCH_PAGE = 200
 _SPLIT = frozenset({400, 404, 409})
@@ -84,8 +85,7 @@ class HubSpotPush:
         for field in fields:
             self._client.property(name, field)
         return {
-            r.id: {f: r.properties.get(f) or None for f in fields}
-            for r in self._batch_read(name, ids, fields, None)
+            r.id: self._shown(name, fields, r) for r in self._batch_read(name, ids, fields, None)
         }
 
     def find(
@@ -95,7 +95,11 @@ class HubSpotPush:
         asked: dict[str, list[str]] = {}
         for value in values:
             asked.setdefault(value.strip().casefold(), []).append(value)
-        wanted = list(dict.fromkeys([*fields, field_name]))
+        shown_in = [field_name]
+        if field_name == "email" and _MORE_EMAILS in self._client.properties(name):
+            # A record answers to its further addresses too.
+            shown_in.append(_MORE_EMAILS)
+        wanted = list(dict.fromkeys([*fields, *shown_in]))
         distinct = [v[0] for v in asked.values()]
         if key.has_unique_value or (name == "contacts" and field_name == "email"):
             records = self._batch_read(name, distinct, wanted, field_name)
@@ -103,11 +107,17 @@ class HubSpotPush:
             records = self._search(name, field_name, distinct, wanted)
         found: dict[str, list[dict[str, Any]]] = {}
         for record in records:
-            row = {"id": record.id, **{f: record.properties.get(f) or None for f in fields}}
-            shown = str(record.properties.get(field_name) or "").strip().casefold()
-            for value in asked.get(shown, ()):
-                found.setdefault(value, []).append(row)
+            row = {"id": record.id, **self._shown(name, fields, record)}
+            texts = [str(record.properties.get(f) or "") for f in shown_in]
+            for text in _texts(texts):
+                for value in asked.get(text, ()):
+                    found.setdefault(value, []).append(row)
         return found
+
+    def _shown(self, name: str, fields: Sequence[str], record: _Record) -> dict[str, Any]:
+        """The record's values in the form that `normalise` gives, so that the two can be compared
+        whatever way the account writes a moment or a number."""
+        return {f: shown(self._client.property(name, f), record.properties.get(f)) for f in fields}
 
     def _batch_read(
         self, name: str, ids: Sequence[str], fields: Sequence[str], key: str | None
@@ -204,8 +214,8 @@ class HubSpotPush:
         for record in answer.results:
             change = by_trace.get(record.objectWriteTraceId or "") or by_id.get(record.id)
             if change is None and group[0].key_field:
-                shown = str(record.properties.get(group[0].key_field) or "").casefold()
-                change = by_key.get(shown)
+                key = str(record.properties.get(group[0].key_field) or "").casefold()
+                change = by_key.get(key)
             if change is None and len(group) == 1:
                 change = group[0]
             if change is not None:
@@ -247,6 +257,14 @@ def normalised(found: Property, value: Any) -> str | None:
     except (ValueError, InvalidOperation, OverflowError):
         kind = found.type
         raise ValueError(f"{found.name} takes a {kind}, which the value is not") from None
+
+
+def shown(found: Property, value: Any) -> str | None:
+    """A value that the account showed, in our form; as it stands where it is not of its type."""
+    try:
+        return normalised(found, value)
+    except ValueError:
+        return str(value)
 
 
 def _converted(found: Property, value: Any) -> str | None:
@@ -296,9 +314,14 @@ def _moment(value: Any) -> str:
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    millis = at.microsecond // 1000
-    # HubSpot leaves the milliseconds out where there are none.
-    return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{millis:03d}Z" if millis else "Z")
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def _texts(texts: Sequence[str]) -> set[str]:
+    """The field's value, and each of the further addresses."""
+    first, *more = texts
+    parts = [first, *[part for text in more for part in text.split(";")]]
+    return {part.strip().casefold() for part in parts}
 
 
 def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:

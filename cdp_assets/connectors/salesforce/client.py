@@ -28,7 +28,7 @@ from cdp_assets.connectors.http import (
     decode_json,
 )
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
-from cdp_assets.connectors.salesforce.describe import SalesforceObject, object_info
+from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject, object_info
 
 T = TypeVar("T")
 LONGEST_URL = 12_000
@@ -121,6 +121,7 @@ class SalesforceClient:
         self._policy = SalesforcePolicy(name, config.api_budget)
         self._data = f"/services/data/v{config.api_version}"
         self._objects: dict[str, SalesforceObject] = {}
+        self._fields: dict[str, dict[str, SalesforceField]] = {}
         self._http: HttpSession | None = None
         self._lock = threading.Lock()
 
@@ -240,7 +241,13 @@ class SalesforceClient:
                     "this user. Not retried. Correct `objects`, or give the user access to it."
                 ) from None
             self._objects[name] = found
+            self._fields[name] = {field.name: field for field in found.fields}
         return self._objects[name]
+
+    def fields(self, name: str) -> dict[str, SalesforceField]:
+        """The object's fields by name."""
+        self.object(name)
+        return self._fields[name]
 
     def describe(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
         """Name → what the org says of it, asked anew."""

@@ -73,10 +73,6 @@ class SalesforceObject(msgspec.Struct, rename="camel"):
     queryable: bool = True
     createable: bool = False
 
-    def field(self, name: str) -> SalesforceField | None:
-        """The field of this name, None where there is none."""
-        return next((f for f in self.fields if f.name == name), None)
-
     @property
     def pulled(self) -> list[str]:
         """Fields that a query can name and whose values stand in no other field."""

@@ -66,7 +66,7 @@ class SalesforcePush:
         found: dict[str, dict[str, Any]] = {}
         for record in self._select(name, "Id", [soql_string(i) for i in asked], fields):
             record_id = str(record.pop("Id"))
-            found[asked.get(record_id, record_id)] = {f: record.get(f) for f in fields}
+            found[asked.get(record_id, record_id)] = self._shown(name, fields, record)
         return found
 
     def find(
@@ -81,11 +81,15 @@ class SalesforcePush:
         found: dict[str, list[dict[str, Any]]] = {}
         wanted = list(dict.fromkeys([*fields, field_name]))
         for record in self._select(name, field_name, literals, wanted):
-            shown = record.get(field_name)
-            row = {"id": record["Id"], **{f: record.get(f) for f in fields}}
-            for value in asked.get(_folded(field, shown), ()):
+            row = {"id": record["Id"], **self._shown(name, fields, record)}
+            for value in asked.get(_folded(field, record.get(field_name)), ()):
                 found.setdefault(value, []).append(row)
         return found
+
+    def _shown(self, name: str, fields: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]:
+        """The record's values in the form that `normalise` gives, so that the two can be compared
+        whatever way the org writes a moment or a number."""
+        return {f: shown(self._field(name, f), record.get(f)) for f in fields}
 
     def _select(
         self, name: str, by: str, literals: Iterable[str], fields: Sequence[str]
@@ -101,7 +105,7 @@ class SalesforcePush:
                 yield record
 
     def _field(self, name: str, field_name: str) -> SalesforceField:
-        field = self._client.object(name).field(field_name)
+        field = self._client.fields(name).get(field_name)
         if field is None:
             raise WrongObject(
                 f"{self._client.name}: {name} has no field `{field_name[:80]}`, or does not show "
@@ -185,6 +189,14 @@ def normalised(field: SalesforceField, value: Any) -> Any:
         return _converted(field, value)
     except (ValueError, InvalidOperation, OverflowError):
         raise ValueError(f"{field.name} takes a {field.type}, which the value is not") from None
+
+
+def shown(field: SalesforceField, value: Any) -> Any:
+    """A value that the org showed, in our form; as it stands where it is not of its type."""
+    try:
+        return normalised(field, value)
+    except ValueError:
+        return value
 
 
 def _converted(field: SalesforceField, value: Any) -> Any:

@@ -1,0 +1,185 @@
+"""Writes to HubSpot: one outcome a row, nothing twice, no value in any message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
+from cdp_assets.connectors.hubspot import HubSpot
+from cdp_assets.connectors.hubspot.client import Property
+from cdp_assets.connectors.hubspot.push import normalised
+from cdp_assets_tests.connectors.stand_in import StandIn, quick
+
+
+def made(source: HubSpot, *emails: str, **more: Any) -> list[str]:
+    batch = [RowChange(i, "create", {"email": e, **more}) for i, e in enumerate(emails)]
+    return [str(o.record_id) for o in source.write("contacts", batch)]
+
+
+def errors(outcomes: Sequence[RowOutcome]) -> list[tuple[int, str | None, str | None]]:
+    return [(o.row, o.error_class, o.code) for o in outcomes if not o.ok]
+
+
+def count(stand_in: StandIn) -> int:
+    return int(stand_in.control("GET", "state")["records"]["hubspot.contacts"])
+
+
+def calls(stand_in: StandIn) -> int:
+    return sum("/batch/" in e["path"] for e in stand_in.journal())
+
+
+def test_some_rows_fail_and_the_others_are_written(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    ids = made(source, *[f"row{i}@push.example" for i in range(100)])
+    stand_in.control("DELETE", "journal")
+    batch = [
+        RowChange(500 + i, "update", {"jobtitle": f"T{i}"}, record_id=r) for i, r in enumerate(ids)
+    ]
+    batch[5] = RowChange(5, "update", {"lifecyclestage": "Countess Lovelace"}, record_id=ids[5])
+    batch[7] = RowChange(7, "update", {"nope": "Countess Lovelace"}, record_id=ids[7])
+    batch[9] = RowChange(9, "update", {"jobtitle": "x"}, record_id="99999999")
+    batch[11] = RowChange(11, "update", {"email": "row12@push.example"}, record_id=ids[11])
+    outcomes = source.write("contacts", batch)
+    assert [o.row for o in outcomes] == [c.row for c in batch]
+    assert {row: kind for row, kind, _ in errors(outcomes)} == {
+        5: "data", 7: "mapping", 9: "gone", 11: "conflict"
+    }  # fmt: skip
+    assert all("Lovelace" not in str(o) and "row12" not in str(o) for o in outcomes)
+    shown = source.read("contacts", ids, ["jobtitle"])
+    assert [shown[r]["jobtitle"] for r in ids[:4]] == ["T0", "T1", "T2", "T3"]
+    assert shown[ids[5]]["jobtitle"] is None
+    assert calls(stand_in) < 60
+
+
+def test_answers_in_another_order_are_told_apart_by_their_trace(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    results = [
+        {"id": "9001", "properties": {}, "objectWriteTraceId": "2"},
+        {"id": "9003", "properties": {}, "objectWriteTraceId": "1"},
+    ]
+    failed = {"status": "error", "category": "VALIDATION_ERROR", "message": "Bad.",
+              "context": {"objectWriteTraceId": ["3"]}}  # fmt: skip
+    body = {"status": "COMPLETE", "results": results, "errors": [failed], "numErrors": 1}
+    stand_in.faults({"match": "batch/create", "status": 207, "body": body})
+    batch = [RowChange(i, "create", {"email": f"o{i}@push.example"}) for i in (1, 2, 3)]
+    outcomes = source.write("contacts", batch)
+    assert [(o.row, o.record_id, o.ok) for o in outcomes] == [
+        (1, "9003", True), (2, "9001", True), (3, None, False)
+    ]  # fmt: skip
+
+
+def test_upsert_by_a_unique_property_creates_once(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    before = count(stand_in)
+
+    def upsert(title: str) -> list[RowOutcome]:
+        batch = [
+            RowChange(i, "upsert", {"jobtitle": title}, key_field="customer_id", key_value=f"u{i}")
+            for i in range(3)
+        ]
+        return source.write("contacts", batch)
+
+    first, second = upsert("a"), upsert("b")
+    assert [o.created for o in first + second] == [True] * 3 + [False] * 3
+    assert [o.record_id for o in first] == [o.record_id for o in second]
+    assert count(stand_in) == before + 3
+    found = source.find("contacts", "customer_id", ["u1", "zz"], ["jobtitle"])
+    assert found == {"u1": [{"id": first[1].record_id, "jobtitle": "b"}]}
+
+
+@pytest.mark.parametrize("action", ["commit_then_stall", "commit_then_reset"])
+def test_a_create_whose_answer_is_lost_is_not_repeated(stand_in: StandIn, action: str) -> None:
+    source = stand_in.hubspot(quick(read_timeout=0.5))
+    before = count(stand_in)
+    stand_in.faults({"match": "batch/create", "action": action, "seconds": 1.5, "times": 9})
+    with pytest.raises(UnknownOutcome):
+        made(source, f"once-{action}@push.example")
+    stand_in.control("DELETE", "faults")
+    assert count(stand_in) == before + 1
+
+
+@pytest.mark.parametrize("action", ["commit_then_stall", "commit_then_reset", "reset", "truncate"])
+def test_an_upsert_whose_answer_is_lost_is_repeated_and_makes_one_record(
+    stand_in: StandIn, action: str
+) -> None:
+    source = stand_in.hubspot(quick(read_timeout=0.5))
+    before = count(stand_in)
+    stand_in.faults({"match": "batch/upsert", "action": action, "seconds": 1.5, "times": 2})
+    change = RowChange(1, "upsert", {}, key_field="customer_id", key_value=f"lost-{action}")
+    assert source.write("contacts", [change])[0].ok
+    assert count(stand_in) == before + 1
+
+
+def test_a_create_of_one_who_is_there_names_the_record(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    there = made(source, "there@push.example")[0]
+    emails = ["new1@push.example", "there@push.example", "new2@push.example"]
+    batch = [RowChange(i, "create", {"email": e}) for i, e in enumerate(emails)]
+    outcomes = source.write("contacts", batch)
+    assert [o.ok for o in outcomes] == [True, False, True]
+    assert (outcomes[1].record_id, outcomes[1].error_class) == (there, "conflict")
+    assert "there@" not in str(outcomes[1].message)
+
+
+def test_find_says_every_hit(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    one, other = made(source, "f1@push.example", "f2@push.example", lastname="Findable; Really")
+    assert source.find("contacts", "email", ["F1@Push.Example"], ["lastname"]) == {
+        "F1@Push.Example": [{"id": one, "lastname": "Findable; Really"}]
+    }
+    found = source.find("contacts", "lastname", ["findable; really", "nobody"], ["email"])
+    assert [r["id"] for r in found["findable; really"]] == [one, other]
+    assert found.keys() == {"findable; really"}
+    with pytest.raises(WrongObject, match="no property `emial`"):
+        source.find("contacts", "emial", ["x"], [])
+
+
+def test_read_leaves_out_what_is_gone(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    kept, gone = made(source, "r1@push.example", "r2@push.example")
+    source._client.http.request("DELETE", f"/crm/v3/objects/contacts/{gone}", what="archive")
+    assert source.read("contacts", [kept, gone, "1"], ["city"]) == {kept: {"city": None}}
+
+
+def test_what_is_normalised_is_what_is_shown_after_a_write(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    (record,) = made(source, "norm@push.example")
+    values = {
+        "jobtitle": "  Chief  ",
+        "email": "Norm2@Push.Example",
+        "revenue_90d": Decimal("1500.50"),
+        "orders": 7,
+        "active": True,
+        "last_seen": datetime(2026, 3, 1, 1, 30, tzinfo=timezone(timedelta(hours=2))),
+        "last_order": date(2026, 3, 1),
+        "city": "",
+    }
+    wanted = {f: source.normalise("contacts", f, v) for f, v in values.items()}
+    assert source.write("contacts", [RowChange(1, "update", wanted, record_id=record)])[0].ok
+    assert source.read("contacts", [record], list(values))[record] == wanted
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "form"),
+    [
+        (("string", "text"), "  x ", "x"), (("string", "text"), "", None),
+        (("bool", "booleancheckbox"), True, "true"), (("bool", "booleancheckbox"), "No", "false"),
+        (("enumeration", "booleancheckbox"), False, "false"),
+        (("number", "number"), Decimal("1500.50"), "1500.5"), (("number", "number"), 1000, "1000"),
+        (("number", "number"), -0.0, "0"), (("number", "number"), float("nan"), None),
+        (("date", "date"), datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2))),
+         "2026-02-28"),
+        (("datetime", "date"), datetime(2026, 3, 1, tzinfo=UTC), "2026-03-01T00:00:00.000Z"),
+        (("enumeration", "checkbox"), ["b", "a"], "a;b"), (("string", "text"), 7.0, "7"),
+    ],
+)  # fmt: skip
+def test_forms(found: tuple[str, str], value: Any, form: Any) -> None:
+    known = Property(name="p", type=found[0], field_type=found[1])
+    once = normalised(known, value)
+    assert once == form
+    assert normalised(known, once) == once
