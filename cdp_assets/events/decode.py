@@ -133,13 +133,18 @@ def _one_by_one(
     while index < len(texts):
         try:
             for index in range(index, len(texts)):  # noqa: B020 - goes on after one that failed
-                events.append(decode_event(texts[index]))
+                text = texts[index]
+                if isinstance(text, bytes):
+                    break  # not UTF-8, which the typed decoder does not look for everywhere
+                events.append(decode_event(text))
                 rows.append(index)
-            break
+            else:
+                break
         except (msgspec.DecodeError, RecursionError, UnicodeError):
-            if lines.number(index) not in unread:
-                blank += _judge_into(texts[index], lines.number(index), index, odd, refused)
-            index += 1
+            pass
+        if lines.number(index) not in unread:
+            blank += _judge_into(texts[index], lines.number(index), index, odd, refused)
+        index += 1
     return events, rows, odd, blank
 
 

@@ -98,16 +98,25 @@ class Lines:
         return pl.Series(pa.Array.from_buffers(pa.string_view(), len(self), buffers))
 
     def lines(self) -> list[str | bytes]:
-        """Each line without its newline; text where the whole block is UTF-8."""
+        """Each line without its newline: text, or its bytes where they are not UTF-8."""
         found: list[str | bytes] = []
-        found += self.data.decode().split("\n") if self.text else self.data.split(b"\n")
+        if self.text:
+            found += self.data.decode().split("\n")
+        else:
+            found += (_text(line) for line in self.data.split(b"\n"))
         return found[:-1]
 
     def texts(self, rows: Sequence[int]) -> pl.Series:
         """The lines at these places, which are UTF-8 each."""
         lines = self.lines()
-        found = [lines[row] for row in rows]
-        return pl.Series([t if isinstance(t, str) else t.decode() for t in found], dtype=pl.String)
+        return pl.Series([lines[row] for row in rows], dtype=pl.String)
+
+
+def _text(line: bytes) -> str | bytes:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line
 
 
 class Readable(Protocol):
