@@ -87,7 +87,7 @@ def resumes(store: Store, name: str, plan: Plan, kept: pl.DataFrame) -> str | No
     writes = pl.col("op").is_in(["update", "upsert", "create"])
     approved = set(kept.filter(writes).select(columns).iter_rows())
     rest = set(plan.rows.filter(writes).select(columns).iter_rows())
-    if not rest <= approved:
+    if not rest or not rest <= approved:
         return None
     done = {
         (e.profile_id, f"{e.source}.{e.object}:{e.record_id if e.op == 'update' else NEW}")
