@@ -7,14 +7,21 @@ says where a value comes from, `needs` which fields and properties configuration
 from cdp_assets.profiles.build import BuildResult, build
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.errors import ExpressionError, TraitError
+from cdp_assets.profiles.explain import ProfileWhy, TraitWhy, explain
+from cdp_assets.profiles.needs import Needs, needs
 from cdp_assets.profiles.read import columns, evaluated
 
 __all__ = [
     "BuildResult",
     "ExpressionError",
+    "Needs",
+    "ProfileWhy",
     "TraitError",
+    "TraitWhy",
     "TraitsConfig",
     "build",
     "columns",
     "evaluated",
+    "explain",
+    "needs",
 ]

@@ -260,11 +260,15 @@ class _Compiler:
             return Context({}, open=True)
         if source.name not in self.others:
             raise TraitError(f"trait {name}: {source.name} has no traits to select from")
-        other = compile_traits(
+        # Person and account may name each other; of the asking side names alone are wanted here.
+        asking = dict.fromkeys((f"account.{n}" for n in self.config.traits), Kind.UNTYPED)
+        other = _Compiler(
             self.others[source.name],
             {k: v for k, v in self.others.items() if k != self.config.entity},
             self.records,
-        )
+            {},
+            asking if self.config.entity == "account" else {},
+        ).run()
         late = {n for n, _ in other.read_time}
         return Context({n: k for n, k in other.kinds.items() if n not in late})
 

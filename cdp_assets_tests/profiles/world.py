@@ -80,6 +80,8 @@ class World:
             .iter_rows()
         )
         moved = [i for i in identifiers if known.get(i) != profile]
+        if not moved:
+            return
         self._append(
             CHANGES,
             [
@@ -185,8 +187,25 @@ class World:
             self._append(typed_table(name, key, PROPERTIES), found)
 
     def told(self, identifier: str, field: str, value: str | None, when: datetime) -> None:
-        """A row of events/values."""
+        """An identify call of a user, and its row of events/values."""
         self._messages += 1
+        user = identifier.removeprefix("user_id:")
+        self._append(
+            EVENTS,
+            [
+                {
+                    "message_id": f"m{self._messages}",
+                    "source": "app",
+                    "type": "identify",
+                    "user_id": user,
+                    "visitor": user,
+                    "timestamp": when,
+                    "received_at": when,
+                    "event_day": when.date(),
+                    "payload": "{}",
+                }
+            ],
+        )
         self._merge(
             EVENT_VALUES,
             [
