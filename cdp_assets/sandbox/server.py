@@ -144,6 +144,7 @@ class Sandbox:
         salesforce, hubspot = self.salesforce, self.hubspot
         salesforce.daily_limit = int(body.get("salesforce_daily", salesforce.daily_limit))
         salesforce.calls = int(body.get("salesforce_used", salesforce.calls))
+        hubspot.limits.forget()
         for name in ("per_ten_seconds", "search_per_second", "daily"):
             if f"hubspot_{name}" in body:
                 setattr(hubspot.limits, name, body[f"hubspot_{name}"])

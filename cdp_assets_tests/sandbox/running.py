@@ -21,11 +21,12 @@ class Running:
     url: str
     home: Path
     lines: list[dict[str, str]]
+    session: requests.Session
     process: subprocess.Popen[str]
 
     def control(self, method: str, name: str, body: Any = None) -> Any:
         """`/_sandbox/<name>`."""
-        reply = requests.request(method, f"{self.url}/_sandbox/{name}", json=body, timeout=60)
+        reply = self.session.request(method, f"{self.url}/_sandbox/{name}", json=body, timeout=60)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
@@ -36,7 +37,7 @@ class Running:
     def token(self) -> str:
         """A Salesforce access token."""
         mine = self.system("salesforce")
-        reply = requests.post(
+        reply = self.session.post(
             f"{mine['url']}/services/oauth2/token",
             data={
                 "grant_type": "client_credentials",
@@ -51,12 +52,12 @@ class Running:
         """One authorised request below /services/data/v62.0."""
         headers = {"Authorization": f"Bearer {self.token()}", **more.pop("headers", {})}
         url = f"{self.url}/services/data/v62.0{path}"
-        return requests.request(method, url, headers=headers, timeout=30, **more)
+        return self.session.request(method, url, headers=headers, timeout=30, **more)
 
     def hubspot(self, method: str, path: str, **more: Any) -> requests.Response:
         """One authorised request."""
         headers = {"Authorization": f"Bearer {self.system('hubspot')['token']}"}
-        return requests.request(method, self.url + path, headers=headers, timeout=30, **more)
+        return self.session.request(method, self.url + path, headers=headers, timeout=30, **more)
 
     def query(self, text: str, *, deleted_too: bool = False) -> list[dict[str, Any]]:
         """All records that a query finds."""
@@ -77,7 +78,8 @@ def running(home: Path, *arguments: str) -> Iterator[Running]:
     try:
         assert process.stdout is not None
         lines = [json.loads(process.stdout.readline()) for _ in range(3)]
-        yield Running(lines[0]["url"], home, lines, process)
+        with requests.Session() as session:
+            yield Running(lines[0]["url"], home, lines, session, process)
     finally:
         process.terminate()
         process.wait(20)

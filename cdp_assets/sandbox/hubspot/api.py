@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+import urllib.parse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -65,6 +67,7 @@ class HubSpotApi:
 
     def handle(self, request: Request) -> Reply:
         """The answer to one request; changes are on disk when it returns."""
+        request = replace(request, path=urllib.parse.unquote(request.path))
         searching = request.path.rstrip("/").endswith("/search")
         try:
             if len(request.path) + sum(len(v) for v in request.query.values()) > _LONGEST_ADDRESS:
@@ -116,7 +119,7 @@ class HubSpotApi:
     def _list(self, request: Request, match: re.Match[str]) -> Reply:
         kind = self._kind(match)
         limit = _limit(request)
-        archived = request.query.get("archived") == "true"
+        archived = request.query.get("archived", "").lower() == "true"
         after = request.query.get("after", "0")
         if not after.isdigit():
             raise HubSpotError(400, "VALIDATION_ERROR", "after: not a paging token")
@@ -138,7 +141,7 @@ class HubSpotApi:
 
     def _get(self, request: Request, match: re.Match[str]) -> Reply:
         kind = self._kind(match)
-        if request.query.get("archived") == "true":
+        if request.query.get("archived", "").lower() == "true":
             row = self.records.table(kind).get(match["key"])
             if row is None or not row.get("_archived") or row.get("_merged_into"):
                 raise not_found()
@@ -216,7 +219,7 @@ class HubSpotApi:
         return self.properties.archive(self._kind(match), match["key"])
 
     def _owners(self, request: Request, match: re.Match[str]) -> Reply:
-        archived = request.query.get("archived") == "true"
+        archived = request.query.get("archived", "").lower() == "true"
         email = request.query.get("email")
         after = int(request.query.get("after") or 0)
         rows = sorted(self.tables["hubspot.owners"].rows.items(), key=lambda kv: int(kv[0]))

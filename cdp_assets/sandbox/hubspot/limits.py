@@ -22,6 +22,12 @@ class Limits:
         self._recent: deque[float] = deque()
         self._searches: deque[float] = deque()
 
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.calls = 0
+        self._recent.clear()
+        self._searches.clear()
+
     def refuse(self, *, search: bool) -> Reply | None:
         """The 429 of a request that comes too soon; None for one that may pass."""
         now = self.clock.now().timestamp()
