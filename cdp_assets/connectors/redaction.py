@@ -17,8 +17,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
                 r"|existing id|already has that value|not one of[^:]{0,40})\s*[:=].*"), r"\1: …"),
     (re.compile(r'"[^"]*"|“[^”]*”|`[^`]*`'), "…"),
     (re.compile(r"(?<!\w)'[^']*'(?!\w)"), "…"),
-    (re.compile(r"\+?\d[\d ().\-/]{3,}\d"), "…"),
     (re.compile(r"\b(?!\w+__[a-z]\b)(?=\w*\d)\w{6,}\b|\b(?![A-Z_]+\b)\w{25,}\b"), "…"),
+    (re.compile(r"\+?\d[\d ().\-/]{3,}\d"), "…"),
 )  # fmt: skip
 
 

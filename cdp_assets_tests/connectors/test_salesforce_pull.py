@@ -268,8 +268,19 @@ def test_news_is_one_small_request(stand_in: StandIn) -> None:
     stand_in.control("DELETE", "journal")
     assert source.has_news("Contact", latest)
     assert not source.has_news("Contact", latest + timedelta(seconds=1))
-    queries = [e for e in stand_in.journal() if "queryAll" in e["path"]]
-    assert [(len(queries)), *(e["rows"] for e in queries)] == [2, 1, 0]
+    assert [e["rows"] for e in stand_in.journal()] == [1, 0]
+    fresh = stand_in.salesforce()
+    assert not fresh.has_news("User", later())
+    paths = [e["path"].rsplit("/", 1)[1] for e in stand_in.journal()[2:]]
+    assert paths == ["token", "queryAll"]
+
+
+def test_news_of_an_object_that_refuses_the_usual_cursor(stand_in: StandIn) -> None:
+    body = [{"errorCode": "INVALID_FIELD", "message": "cannot be filtered"}]
+    stand_in.faults({"match": "queryAll", "status": 400, "body": body})
+    assert stand_in.salesforce().has_news("Contact", START)
+    with pytest.raises(WrongObject, match="`Nope`"):
+        stand_in.salesforce().has_news("Nope", START)
 
 
 def test_an_object_without_deletions(stand_in: StandIn) -> None:

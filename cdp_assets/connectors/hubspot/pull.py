@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -54,14 +55,16 @@ class HubSpotPull:
         self._client = client
         self._name = name
         self._what = f"pull of {name}"
-        known = client.properties(name)
-        self._fields = sorted(known)
         # Contacts have both; only this one moves with every change of a contact.
         self.cursor = "lastmodifieddate" if name == "contacts" else "hs_lastmodifieddate"
-        self._merges = _MERGED in known
         self._targets = ASSOCIATED.get(name, ())
         self._whole = msgspec.json.Decoder(_Answer).decode
         self._envelope = msgspec.json.Decoder(_envelope_type(self.cursor)).decode
+
+    @cached_property
+    def _fields(self) -> list[str]:
+        """All properties of the account; only a pull needs them, a look for news does not."""
+        return sorted(self._client.properties(self._name))
 
     def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
         """Pages of [start, end). The first pull comes in the order of ids, all others in that of
@@ -71,7 +74,7 @@ class HubSpotPull:
         else:
             yield from self._changed(start, end)
         yield from self._archived(start, end)
-        if self._merges:
+        if _MERGED in self._fields:
             yield from self._merged(end)
 
     def news(self, after: datetime) -> bool:

@@ -219,14 +219,14 @@ class SalesforceClient:
     def _full(self, path: str) -> str:
         return path if path.startswith("/services/") else self._data + path
 
+    def described(self, name: str) -> bool:
+        """Whether the org was asked for its description of an object already."""
+        return name in self._objects
+
     def object(self, name: str) -> SalesforceObject:
         """The org's description of an object; asked for once."""
         if name not in self._objects:
-            if _NAME.fullmatch(name) is None:
-                raise WrongObject(
-                    f"{self.name}: `{name[:80]}` cannot be the name of an object. Not retried. "
-                    "Correct `objects`."
-                )
+            checked_name(self.name, name)
             try:
                 found = self.get(
                     f"/sobjects/{name}/describe",
@@ -270,6 +270,16 @@ class SalesforceClient:
         while not page.done and page.nextRecordsUrl:
             page = self.get(page.nextRecordsUrl, what=what, decode=decode)
             yield from page.records
+
+
+def checked_name(source: str, name: str) -> str:
+    """`name` where it can be an object's; nothing else may stand in a path or a query."""
+    if _NAME.fullmatch(name) is None:
+        raise WrongObject(
+            f"{source}: `{name[:80]}` cannot be the name of an object. Not retried. "
+            "Correct `objects`."
+        )
+    return name
 
 
 def soql_string(value: str) -> str:

@@ -12,7 +12,7 @@ from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.salesforce import mapping as mappings
 from cdp_assets.connectors.salesforce.client import SalesforceClient
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
-from cdp_assets.connectors.salesforce.pull import SalesforcePull
+from cdp_assets.connectors.salesforce.pull import SalesforcePull, news
 from cdp_assets.connectors.salesforce.push import SalesforcePush
 
 
@@ -56,7 +56,7 @@ class Salesforce:
         return SalesforcePull(self._client, object_name).pages(start, end)
 
     def has_news(self, object_name: str, after: datetime) -> bool:
-        return SalesforcePull(self._client, object_name).news(after)
+        return news(self._client, object_name, after)
 
     def batch_size(self, object_name: str) -> int:
         return self._push.batch_size

@@ -17,6 +17,7 @@ from cdp_assets.connectors.salesforce.client import (
     LONGEST_URL,
     QueryPage,
     SalesforceClient,
+    checked_name,
     soql_datetime,
     soql_string,
 )
@@ -207,17 +208,32 @@ class SalesforcePull:
         merged = [e.master if op == "merge" else None for e, op in zip(envelopes, ops, strict=True)]
         return Page(page_rows(ids, cursors, ops, merged, raws), volatile=VOLATILE)
 
-    def news(self, after: datetime) -> bool:
-        """Whether a record was changed at `after` or later (the cursor is a window's open end)."""
-        if self.cursor is None:
+
+def news(client: SalesforceClient, name: str, after: datetime) -> bool:
+    """Whether a record was changed at `after` or later (the cursor is a window's open end).
+
+    One request: nearly every object has SystemModstamp, so describe is asked only where it is
+    refused."""
+    decode = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
+    cursor: str | None = "SystemModstamp"
+    if client.described(name):
+        cursor = client.object(name).cursor
+    for _ in range(2):
+        if cursor is None:
             return False
-        where = [f"{self.cursor} >= {soql_datetime(after)}"]
-        soql = self._soql(["Id"], where, f"{self.cursor} ASC, Id ASC LIMIT 1")
-        decode = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
-        page = self._client.query_page(
-            soql, what=f"news of {self._name}", decode=decode, deleted=True
+        # The name was found fit, or is looked at by `object` after the refusal.
+        soql = (
+            f"SELECT Id FROM {checked_name(client.name, name)} "  # noqa: S608
+            f"WHERE {cursor} >= {soql_datetime(after)} ORDER BY {cursor} ASC, Id ASC LIMIT 1"
         )
-        return bool(page.records)
+        try:
+            what = f"news of {name}"
+            return bool(client.query_page(soql, what=what, decode=decode, deleted=True).records)
+        except Refused as refused:
+            if client.described(name) or not {"INVALID_FIELD", "INVALID_TYPE"} & set(refused.codes):
+                raise
+            cursor = client.object(name).cursor
+    return False
 
 
 def _envelope_type(described: SalesforceObject) -> Any:

@@ -1,0 +1,241 @@
+"""A CRM pull beside the least that any program must do: get, decode, write.
+
+`python -m cdp_assets_tests.raw.bench_pull [RECORDS]` prints one JSON object. Each way runs in a
+process of its own, so that peak memory is its own, against a server of pre-rendered pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+PAGE = 2_000
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FIELDS = [
+    *[(f"Text_{i}__c", "string") for i in range(12)],
+    *[(f"Number_{i}__c", "double") for i in range(6)],
+    *[(f"Flag_{i}__c", "boolean") for i in range(4)],
+    *[(f"When_{i}__c", "datetime") for i in range(3)],
+]
+
+
+def render(page: int, records: int) -> bytes:
+    """One page of the query's answer; records of about 1 KB."""
+    rows = []
+    for k in range(page * PAGE, min((page + 1) * PAGE, records)):
+        rows.append(
+            {
+                "attributes": {
+                    "type": "Contact",
+                    "url": f"/services/data/v62.0/sobjects/Contact/{k}",
+                },
+                "Id": f"003{k:012d}AAA",
+                "SystemModstamp": f"{(START + timedelta(seconds=k)):%Y-%m-%dT%H:%M:%S}.000+0000",
+                "IsDeleted": False,
+                "MasterRecordId": None,
+                **{f"Text_{i}__c": f"some text of record {k} in {i}" for i in range(12)},
+                **{f"Number_{i}__c": k * 1.5 + i for i in range(6)},
+                **{f"Flag_{i}__c": (k + i) % 2 == 0 for i in range(4)},
+                **{
+                    f"When_{i}__c": "2026-03-04T05:06:07.000+0000" if k % 3 else None
+                    for i in range(3)
+                },
+            }
+        )
+    last = (page + 1) * PAGE >= records
+    body: dict[str, Any] = {"totalSize": records, "done": last, "records": rows}
+    if not last:
+        body["nextRecordsUrl"] = f"/services/data/v62.0/query/{page + 1}"
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def describe() -> bytes:
+    fields = [
+        {"name": "Id", "type": "id"},
+        {"name": "SystemModstamp", "type": "datetime"},
+        {"name": "IsDeleted", "type": "boolean"},
+        {"name": "MasterRecordId", "type": "reference"},
+        *[{"name": name, "type": kind} for name, kind in FIELDS],
+    ]
+    return json.dumps({"name": "Contact", "queryable": True, "fields": fields}).encode()
+
+
+def serve(records: int, port: Any) -> None:
+    """The least server there can be: bytes made before, sent as they are."""
+    pages = [render(p, records) for p in range(-(-records // PAGE))]
+    fixed = {
+        "/services/oauth2/token": b'{"access_token":"t"}',
+        "/services/data/v62.0/sobjects/Contact/describe": describe(),
+    }
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lines = head.split(b"\r\n")
+            path = lines[0].split(b" ")[1].decode().split("?")[0]
+            length = next(
+                (int(x.split(b":")[1]) for x in lines if x.lower().startswith(b"content-length")), 0
+            )
+            await reader.readexactly(length)
+            body = fixed.get(path)
+            if body is None:
+                tail = path.rsplit("/", 1)[1]
+                body = pages[int(tail)] if tail.isdigit() else pages[0]
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                + str(len(body)).encode() + b"\r\n\r\n" + body
+            )  # fmt: skip
+            await writer.drain()
+
+    async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(safely, "127.0.0.1", 0)
+        port.send(server.sockets[0].getsockname()[1])
+        async with server:
+            await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def ours(url: str, folder: Path) -> int:
+    """The product's own pull."""
+    from cdp_assets.connectors.salesforce import Salesforce, SalesforceConfig
+    from cdp_assets.lake import Lake
+    from cdp_assets.raw import ingest
+
+    config = SalesforceConfig(url=url, client_id="id", client_secret="secret", objects=["Contact"])
+    source = Salesforce("salesforce", config)
+    end = START + timedelta(days=365)
+    return ingest.pull_live(Lake(folder), source, "Contact", START, end, "run").new
+
+
+def _bare(url: str, folder: Path, frame: Callable[[list[Any]], Any]) -> int:
+    import orjson
+    import polars as pl
+    import requests
+    from deltalake import write_deltalake
+
+    session = requests.Session()
+    path: str | None = "/services/data/v62.0/queryAll"
+    kept: list[Any] = []
+    total = 0
+
+    def flush() -> None:
+        nonlocal kept, total
+        write_deltalake(folder / "t", pl.concat(kept).to_arrow(), mode="append")
+        total += sum(f.height for f in kept)
+        kept = []
+
+    while path:
+        body = orjson.loads(session.get(url + path, timeout=60).content)
+        kept.append(frame(body["records"]))
+        if len(kept) == 10:
+            flush()
+        path = body.get("nextRecordsUrl")
+    if kept:
+        flush()
+    return total
+
+
+def bare_columns(url: str, folder: Path) -> int:
+    """requests, orjson, a column a field, chunked writes."""
+    import polars as pl
+
+    schema: dict[str, Any] = {"Id": pl.String, "SystemModstamp": pl.String, "IsDeleted": pl.Boolean}
+    types = {
+        "string": pl.String,
+        "double": pl.Float64,
+        "boolean": pl.Boolean,
+        "datetime": pl.String,
+    }
+    schema |= {name: types[kind] for name, kind in FIELDS}
+    return _bare(url, folder, lambda rows: pl.DataFrame(rows, schema=schema))
+
+
+def bare_payload(url: str, folder: Path) -> int:
+    """requests, orjson, id, stamp and the record as text, chunked writes."""
+    import orjson
+    import polars as pl
+
+    return _bare(
+        url,
+        folder,
+        lambda rows: pl.DataFrame(
+            {
+                "Id": [r["Id"] for r in rows],
+                "at": [r["SystemModstamp"] for r in rows],
+                "payload": [orjson.dumps(r).decode() for r in rows],
+            }
+        ),
+    )
+
+
+WAYS = {"ours": ours, "bare_payload": bare_payload, "bare_columns": bare_columns}
+
+
+def _one(name: str, url: str, records: int, out: Any) -> None:
+    # Imports and the kernel's loading are a process's cost, not a record's.
+    import deltalake  # noqa: F401
+    import orjson  # noqa: F401
+    import polars as pl
+
+    if name == "ours":
+        from cdp_assets.connectors import salesforce  # noqa: F401
+        from cdp_assets.raw import ingest  # noqa: F401
+        from cdp_assets.raw.payload import payload_hash
+
+        payload_hash(pl.Series(["{}"]))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        rows = WAYS[name](url, Path(folder) / "lake")
+        seconds = time.perf_counter() - started
+    assert rows == records
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    out.send({"records_per_s": round(records / seconds), "peak_mb": round(peak)})
+
+
+def measure(records: int, ways: list[str] | None = None) -> dict[str, Any]:
+    """way → records a second and peak memory, and ours as a share of the faster bare way."""
+    context = multiprocessing.get_context("spawn")
+    ours_end, theirs = context.Pipe()
+    server = context.Process(target=serve, args=(records, theirs), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{ours_end.recv()}"
+    found: dict[str, Any] = {"records": records}
+    try:
+        for name in ways or list(WAYS):
+            receive, send = context.Pipe()
+            process = context.Process(target=_one, args=(name, url, records, send))
+            process.start()
+            found[name] = receive.recv()
+            process.join()
+    finally:
+        server.terminate()
+    bare = [v["records_per_s"] for k, v in found.items() if k.startswith("bare")]
+    if bare and "ours" in found:
+        found["share_of_bare"] = round(found["ours"]["records_per_s"] / max(bare), 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", nargs="?", type=int, default=200_000)
+    sys.stdout.write(json.dumps(measure(parser.parse_args().records)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
