@@ -111,10 +111,12 @@ def rebuild_observations(lake: Lake, traits: TraitSpec) -> None:
     for _, rows in _parts(events, pl.col("type") == "identify", None):
         payloads = [_read(text) for text in rows["payload"].to_list()]
         observed = traits.decode(
-            [p.traits for p in payloads], [_traits_of(p.context) for p in payloads]
+            range(len(rows)),
+            [p.traits for p in payloads],
+            [_traits_of(p.context) for p in payloads],
         )
-        numbered = rows.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-        table.append(observe(numbered, observed.rename({"index": "row"})))
+        numbered = rows.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
+        table.append(observe(numbered, observed))
     _record(events, table)
     fold(lake, whole=True)
 

@@ -35,6 +35,8 @@ from cdp_assets.events.times import correct
 from cdp_assets.events.typed import TraitSpec, TypedSpec
 from cdp_assets.raw.quarantine import Refusal as Refused
 
+SOME = 1_000
+"""Events decoded before their columns are made: few enough to stay in the processor's cache."""
 _NO_CONTEXT, _NO_PAGE, _NO_CAMPAIGN = Context(), Page(), Campaign()
 _NULL_TEXT = pl.lit(None, pl.String)
 
@@ -73,51 +75,118 @@ def decode_block(
     """Judge every line alone; see `Block`. Raises nothing for any content of the lines."""
     refused = list(lines.refused)
     odd: list[tuple[int, Event]] = []
-    events = _at_once(lines)
-    if events is not None:
-        rows: Sequence[int] = range(len(events))
-        payload, blank = lines.column(), 0
+    blank = 0
+    gathered = _at_once(lines, specs, traits)
+    if gathered is not None:
+        frame = gathered.frame(lines.column())
     else:
+        gathered = _Gathered(specs, traits)
         events, rows, odd, blank = _one_by_one(lines, refused)
-        payload = lines.texts(rows)
-    frame = _columns(events, rows, payload)
+        gathered.add(events, rows)
+        frame = gathered.frame(lines.texts(rows))
+    typed, told = gathered.typed(), gathered.told()
     suspects = frame["row"].filter(_suspect(frame)).to_list()
     if suspects:
         texts = lines.lines()
         for row in suspects:
             blank += _judge_into(texts[row], lines.number(row), row, odd, refused)
-        frame = frame.filter(~pl.col("row").is_in(suspects))
-        doubtful = set(suspects)
-        kept = [(i, e) for i, e in zip(rows, events, strict=True) if i not in doubtful]
-        rows, events = [i for i, _ in kept], [e for _, e in kept]
+        sound = ~pl.col("row").is_in(suspects)
+        frame, told = frame.filter(sound), told.filter(sound)
+        typed = {event: rows.filter(sound) for event, rows in typed.items()}
     if odd:
         odd.sort(key=lambda pair: pair[0])
-        others = [row for row, _ in odd]
-        judged = [event for _, event in odd]
-        frame = pl.concat([frame, _columns(judged, others, lines.texts(others))]).sort("row")
-        rows, events = [*rows, *others], [*events, *judged]
+        others = _Gathered(specs, traits)
+        places = [row for row, _ in odd]
+        others.add([event for _, event in odd], places)
+        frame = pl.concat([frame, others.frame(lines.texts(places))]).sort("row")
+        told = pl.concat([told, others.told()])
+        for event, part in others.typed().items():
+            typed[event] = pl.concat([typed[event], part]) if event in typed else part
     refused.sort(key=lambda r: r.position)
     return Block(
         events=_table(frame, lines.number_of(frame["row"]), origin),
-        typed=_typed(events, rows, specs),
-        observations=_observed(events, rows, traits),
+        typed=typed,
+        observations=told,
         refused=refused,
         lines=len(lines) - blank + lines.unread,
     )
 
 
-def _at_once(lines: Lines) -> list[Event] | None:
+class _Gathered:
+    """Events taken apart into columns, some at a time: while the processor still holds them."""
+
+    def __init__(self, specs: Mapping[str, TypedSpec], traits: TraitSpec) -> None:
+        self._specs = specs
+        self._traits = traits
+        self._frames: list[pl.DataFrame] = []
+        self._typed: dict[str, tuple[list[int], dict[str, list[bytes]]]] = {}
+        self._told: tuple[list[int], dict[str, list[bytes]]] = ([], {})
+
+    def add(self, events: Sequence[Event], rows: Sequence[int]) -> None:
+        """Take events and their places in the block."""
+        self._frames.append(_columns(events, rows))
+        specs = self._specs
+        found: dict[str, tuple[list[int], list[Raw]]] = {}
+        for row, event in zip(rows, events, strict=True) if specs else ():
+            if event.event in specs and event.type == "track":
+                at = found.setdefault(str(event.event), ([], []))
+                at[0].append(row)
+                at[1].append(event.properties)
+        for name, (places, objects) in found.items():
+            _extend(
+                self._typed.setdefault(name, ([], {})), places, specs[name].plucker.pluck(objects)
+            )
+        if self._traits.fields:
+            pairs = [(r, e) for r, e in zip(rows, events, strict=True) if e.type == "identify"]
+            texts = self._traits.pluck(
+                [e.traits for _, e in pairs],
+                [e.context.traits if e.context is not None else NO_RAW for _, e in pairs],
+            )
+            _extend(self._told, [r for r, _ in pairs], texts)
+
+    def frame(self, payload: pl.Series) -> pl.DataFrame:
+        """The events' columns, with their lines."""
+        return pl.concat(self._frames, rechunk=True).with_columns(payload.alias("payload"))
+
+    def typed(self) -> dict[str, pl.DataFrame]:
+        """Event → row and its properties' columns."""
+        return {name: self._specs[name].frame(*at) for name, at in self._typed.items()}
+
+    def told(self) -> pl.DataFrame:
+        """row, field, value of the traits told."""
+        return self._traits.frame(*self._told)
+
+
+def _extend(
+    at: tuple[list[int], dict[str, list[bytes]]],
+    rows: Sequence[int],
+    texts: Mapping[str, list[bytes]],
+) -> None:
+    at[0].extend(rows)
+    for name, found in texts.items():
+        at[1].setdefault(name, []).extend(found)
+
+
+def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) -> _Gathered | None:
     """The events of a block in which every line is one object as the typed decoder likes it;
     None where a line has to be looked at alone."""
     if not lines.even:
         return None
-    try:
-        events = decode_lines(lines.data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-    # every line begins with { and ends with }, so no object runs over a line's end, and with as
-    # many objects as lines no line holds two
-    return events if len(events) == len(lines) else None
+    gathered = _Gathered(specs, traits)
+    data = memoryview(lines.data)
+    for first in range(0, len(lines), SOME):
+        last = min(first + SOME, len(lines))
+        part = data[lines.starts[first] : lines.ends[last - 1] + 1]
+        try:
+            events = decode_lines(part)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return None
+        # every line begins with { and ends with }, so no object runs over a line's end, and with
+        # as many objects as lines no line holds two
+        if len(events) != last - first:
+            return None
+        gathered.add(events, range(first, last))
+    return gathered
 
 
 def _one_by_one(
@@ -163,7 +232,7 @@ def _judge_into(
     return 0
 
 
-def _columns(events: Sequence[Event], rows: Sequence[int], payload: pl.Series) -> pl.DataFrame:
+def _columns(events: Sequence[Event], rows: Sequence[int]) -> pl.DataFrame:
     contexts = [e.context or _NO_CONTEXT for e in events]
     pages = [c.page or _NO_PAGE for c in contexts]
     for index, page in enumerate(pages):
@@ -194,7 +263,6 @@ def _columns(events: Sequence[Event], rows: Sequence[int], payload: pl.Series) -
             _text("campaign_name", [c.name for c in campaigns]),
             _text("ip", [c.ip for c in contexts]),
             _text("user_agent", [c.user_agent for c in contexts]),
-            payload.alias("payload"),
             pl.Series("flags", flags, dtype=pl.List(pl.String))
             if flags
             else pl.repeat([], len(events), dtype=pl.List(pl.String), eager=True).alias("flags"),
@@ -277,32 +345,3 @@ def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFr
         )
         .select("row", *EVENTS.schema)
     )
-
-
-def _typed(
-    events: Sequence[Event], rows: Sequence[int], specs: Mapping[str, TypedSpec]
-) -> dict[str, pl.DataFrame]:
-    if not specs:
-        return {}
-    found: dict[str, tuple[list[int], list[Raw]]] = {}
-    for row, event in zip(rows, events, strict=True):
-        name = event.event
-        if name is not None and name in specs and event.type == "track":
-            at = found.setdefault(name, ([], []))
-            at[0].append(row)
-            at[1].append(event.properties)
-    return {name: specs[name].decode(*at) for name, at in found.items()}
-
-
-def _observed(events: Sequence[Event], rows: Sequence[int], traits: TraitSpec) -> pl.DataFrame:
-    pairs = (
-        [(r, e) for r, e in zip(rows, events, strict=True) if e.type == "identify"]
-        if traits.fields
-        else []
-    )
-    told = traits.decode(
-        [e.traits for _, e in pairs],
-        [e.context.traits if e.context is not None else NO_RAW for _, e in pairs],
-    )
-    row = pl.Series("row", [r for r, _ in pairs], dtype=pl.Int64)
-    return told.select(row.gather(told["index"]), "field", "value")

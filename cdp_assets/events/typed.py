@@ -45,6 +45,8 @@ class Plucker:
 
     def pluck(self, objects: Sequence[Raw]) -> dict[str, list[bytes]]:
         """Name → its JSON text in each object; b"" where it is absent, or the object is none."""
+        if not self.names:
+            return {}
         members = [self._members(raw) for raw in objects]
         texts = {}
         for name in self.names:
@@ -205,11 +207,14 @@ class TypedSpec:
 
     def decode(self, rows: Sequence[int], objects: Sequence[Raw]) -> pl.DataFrame:
         """The property columns of these `properties` objects, one row each, after `row`."""
-        plucked = self.plucker.pluck(objects) if self.columns else {}
+        return self.frame(rows, self.plucker.pluck(objects))
+
+    def frame(self, rows: Sequence[int], texts: Mapping[str, Sequence[bytes]]) -> pl.DataFrame:
+        """As `decode`, of what the plucker took out."""
         columns = [pl.Series("row", rows, dtype=pl.Int64)]
         for name, column in self.columns.items():
             dtype = self.properties[name]
-            value, kept = to_column(plain(plucked[name]), dtype)
+            value, kept = to_column(plain(texts[name]), dtype)
             columns.append(value.alias(column))
             if dtype != pl.String:
                 columns.append(kept.alias(f"{column}__str"))
@@ -249,24 +254,34 @@ class TraitSpec:
         self._plucker = Plucker(self._names)
         self.digest = hashlib.sha256("\n".join(self.fields).encode()).hexdigest()
 
-    def decode(self, traits: Sequence[Raw], context_traits: Sequence[Raw]) -> pl.DataFrame:
-        """index Int64 (into `traits`), field, value of every named trait told; a trait that
-        stands in `traits` counts, else the one under `context.traits`. null takes away, and is
-        a row; an absent one is none."""
-        if not self.fields or not traits:
-            return pl.DataFrame(schema={"index": pl.Int64, "field": pl.String, "value": pl.String})
+    def decode(
+        self, rows: Sequence[int], traits: Sequence[Raw], context_traits: Sequence[Raw]
+    ) -> pl.DataFrame:
+        """row Int64, field, value of every named trait told in these calls; a trait that stands
+        in `traits` counts, else the one under `context.traits`. null takes away, and is a row;
+        an absent one is none."""
+        return self.frame(rows, self.pluck(traits, context_traits))
+
+    def pluck(self, traits: Sequence[Raw], context_traits: Sequence[Raw]) -> dict[str, list[bytes]]:
+        """Field → its JSON text in each call; b"" where it is absent."""
         first, second = self._plucker.pluck(traits), self._plucker.pluck(context_traits)
-        parts = []
-        for field, name in zip(self.fields, self._names, strict=True):
-            texts = [a or b for a, b in zip(first[name], second[name], strict=True)]
-            told = [i for i, text in enumerate(texts) if text]
+        return {
+            field: [a or b for a, b in zip(first[name], second[name], strict=True)]
+            for field, name in zip(self.fields, self._names, strict=True)
+        }
+
+    def frame(self, rows: Sequence[int], texts: Mapping[str, Sequence[bytes]]) -> pl.DataFrame:
+        """As `decode`, of what `pluck` took out."""
+        parts = [pl.DataFrame(schema={"row": pl.Int64, "field": pl.String, "value": pl.String})]
+        for field in self.fields if rows else ():
+            told = [(row, text) for row, text in zip(rows, texts[field], strict=True) if text]
             parts.append(
                 pl.DataFrame(
-                    {
-                        "index": pl.Series(told, dtype=pl.Int64),
-                        "field": pl.repeat(field, len(told), dtype=pl.String, eager=True),
-                        "value": plain([texts[i] for i in told]),
-                    }
+                    [
+                        pl.Series("row", [row for row, _ in told], dtype=pl.Int64),
+                        pl.repeat(field, len(told), dtype=pl.String, eager=True).alias("field"),
+                        plain([text for _, text in told], "value"),
+                    ]
                 )
             )
         return pl.concat(parts)
