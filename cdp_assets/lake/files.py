@@ -7,11 +7,12 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import polars as pl
@@ -28,6 +29,9 @@ KEYED_ROWS = 250_000
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _FOLDER_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _LONGEST_STATISTIC = 64
+_AT_ONCE = 8
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -183,32 +187,43 @@ def write(
     else:
         parts = {(): rows}
     folders: set[Path] = set()
-    actions: list[AddAction] = []
+    waiting: list[tuple[Path, dict[str, str | None], pl.DataFrame]] = []
+    for values, part in parts.items():
+        partition = dict(zip(partition_by, (_text(v) for v in values), strict=True))
+        folder = root.joinpath(*(f"{n}={_folder(n, v)}" for n, v in partition.items()))
+        folders.add(folder)
+        for piece in _pieces(part, rows_per_file):
+            waiting.append((folder / f"part-{uuid.uuid4().hex}.zstd.parquet", partition, piece))
+    for folder in tuple(folders):
+        folders.update(make_folder(folder))
+
+    def put(path: Path, partition: dict[str, str | None], piece: pl.DataFrame) -> AddAction:
+        return AddAction(
+            size=_write_file(path, piece),
+            path=path.relative_to(root).as_posix(),
+            partition_values=partition,
+            modification_time=int(time.time() * 1000),
+            data_change=data_change,
+            stats=_statistics(piece, statistics),
+        )
+
     try:
-        for values, part in parts.items():
-            partition = dict(zip(partition_by, (_text(v) for v in values), strict=True))
-            folder = root.joinpath(*(f"{n}={_folder(n, v)}" for n, v in partition.items()))
-            folders.update(make_folder(folder))
-            folders.add(folder)
-            for piece in _pieces(part, rows_per_file):
-                path = folder / f"part-{uuid.uuid4().hex}.zstd.parquet"
-                size = _write_file(path, piece)
-                actions.append(
-                    AddAction(
-                        path=path.relative_to(root).as_posix(),
-                        size=size,
-                        partition_values=partition,
-                        modification_time=int(time.time() * 1000),
-                        data_change=data_change,
-                        stats=_statistics(piece, statistics),
-                    )
-                )
-        for folder in folders:
-            sync(folder)
+        actions = _each(put, waiting)
+        _each(sync, [(folder,) for folder in folders])
     except BaseException:
-        discard(root, actions)
+        for path, _, _ in waiting:
+            path.unlink(missing_ok=True)
         raise
     return actions
+
+
+def _each(action: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
+    """The results of the action for each of the arguments. Many at once, since most of the time
+    goes into waiting for the disk: hundreds of partitions are hundreds of syncs."""
+    if len(arguments) < 4:
+        return [action(*given) for given in arguments]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [done.result() for done in [pool.submit(action, *given) for given in arguments]]
 
 
 def _pieces(rows: pl.DataFrame, rows_per_file: int | None) -> Iterable[pl.DataFrame]:

@@ -30,19 +30,23 @@ from cdp_assets.lake.maintenance import compact, vacuum
 lake, who = Lake(Path(sys.argv[1])), int(sys.argv[2])
 plain = lake.open(Table(key="p", schema={"id": pl.Int64, "who": pl.Int64}))
 keyed = lake.open(Table(key="k", schema={"id": pl.Int64, "n": pl.Int64}, primary_key=("id",)))
-while not Path(sys.argv[1], "go").exists(): time.sleep(0.001)
+Path(sys.argv[1], f"ready{who}").touch()
+while len(list(Path(sys.argv[1]).glob("ready*"))) < int(sys.argv[3]): time.sleep(0.001)
 """
 
 
 def together(root: Path, *bodies: str) -> None:
     root.mkdir(exist_ok=True)
     children = [
-        subprocess.Popen([sys.executable, "-c", HEAD + body, str(root), str(who)])
+        subprocess.Popen([sys.executable, "-c", HEAD + body, str(root), str(who), str(len(bodies))])
         for who, body in enumerate(bodies)
     ]
-    time.sleep(0.2)
-    (root / "go").touch()
-    assert [child.wait() for child in children] == [0] * len(bodies)
+    try:
+        assert [child.wait(timeout=60) for child in children] == [0] * len(bodies)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
 
 
 def ints(lake: Lake, key: str) -> pl.DataFrame:

@@ -44,9 +44,10 @@ def test_append_assigns_seq_and_returns_counts(lake: Lake) -> None:
 def test_merge_leaves_rows_alone_whose_content_is_the_same(lake: Lake) -> None:
     table = lake.open(PEOPLE)
     rows = people(id=["a", "b", "c"], age=[1, None, 3], tags=[["x"], None, []])
-    table.merge(rows)
+    first = table.merge(rows)
     again = table.merge(rows)
     assert (again.unchanged, again.inserted, again.updated, again.seq) == (3, 0, 0, 1)
+    assert again.version == first.version
     assert table.changes(1).collect().is_empty()
     changed = rows.with_columns(
         age=pl.Series([1, None, 4]), tags=pl.Series([["x"], [None], []], dtype=pl.List(pl.String))
