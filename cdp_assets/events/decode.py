@@ -43,13 +43,17 @@ _NULL_TEXT = pl.lit(None, pl.String)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where lines come from and what holds for all of them."""
+    """Where lines come from and what holds for all of them.
+
+    minted: the SHA-256 that message ids are minted from, where it is not the file's own.
+    """
 
     source: str
     sha256: str
     first_seen: datetime
     purpose: str | None = None
     date_format: str | None = None
+    minted: str | None = None
 
 
 @dataclass
@@ -333,7 +337,7 @@ def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFr
         pl.lit(origin.first_seen, TS).alias("first_seen"),
     )
     if named["message_id"].has_nulls():
-        minted = pl.lit(f"{origin.sha256}:") + pl.col("row_number").cast(pl.String)
+        minted = pl.lit(f"{origin.minted or origin.sha256}:") + pl.col("row_number").cast(pl.String)
         named = named.with_columns(pl.coalesce("message_id", minted).alias("message_id"))
     return (
         correct(named, origin.date_format)

@@ -15,6 +15,7 @@ from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
 from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold, observe
+from cdp_assets.events.versions import Versions
 from cdp_assets.lake import Lake
 from cdp_assets.raw import quarantine
 from cdp_assets.raw.files import SETTLE, FileNote, FoundFile, find, holding, note
@@ -120,18 +121,21 @@ def _files(
     days: tuple[date, date] | None,
     settle: timedelta,
     result: IngestResult,
-) -> list[tuple[EventFilesSpec, FoundFile]]:
-    files: list[tuple[EventFilesSpec, FoundFile]] = []
+) -> list[tuple[EventFilesSpec, FoundFile, str]]:
+    files: list[tuple[EventFilesSpec, FoundFile, str]] = []
     for spec in sources:
         scan = find(lake, spec.name, spec.config.path, now, settle=settle)
         note(lake, scan.skipped)
         result.notes += scan.skipped
         result.growing += scan.growing
-        files += [(spec, file) for file in scan.new]
+        found = list(scan.new)
         if days is not None:
             again = holding(lake, spec.name, *days)
             result.missing += again.missing
-            files += [(spec, file) for file in again.new]
+            found += again.new
+        if found:
+            versions = Versions(lake, spec.name)
+            files += [(spec, file, versions.first(file)) for file in found]
     return files
 
 

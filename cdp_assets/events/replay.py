@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 
@@ -16,8 +17,10 @@ from cdp_assets.events.lines import Lines
 from cdp_assets.events.stream import as_chunk, origin_of
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold
+from cdp_assets.events.versions import Versions
 from cdp_assets.lake import Lake
 from cdp_assets.raw import quarantine
+from cdp_assets.raw.files import FoundFile
 from cdp_assets.raw.tables import FILES
 from cdp_assets.settings import crash_point
 
@@ -85,21 +88,25 @@ def _replay_origin(
     """Write what is an event now; step, origin, position of the rows that can be closed."""
     positions = group["position"].to_list()
     data = b"".join(line.replace(b"\n", b" ") + b"\n" for line in group["payload"].to_list())
-    first_seen = _first_seen(lake, spec.name, origin) or group["first_seen"][0]
+    file = _file(lake, spec.name, origin)
+    first_seen = file.first_seen if file else group["first_seen"][0]
+    minted = Versions(lake, spec.name).first(file) if file and Path(file.path).exists() else None
     lines = Lines(positions[0], data, numbers=positions)
-    block = decode_block(lines, origin_of(spec, origin, first_seen), specs, traits)
+    block = decode_block(lines, origin_of(spec, origin, first_seen, minted), specs, traits)
     writer.write(as_chunk([(spec.name, origin, block)], []))
     again = {r.position for r in block.refused}
     return group.select("step", "origin", "position").filter(~pl.col("position").is_in(list(again)))
 
 
-def _first_seen(lake: Lake, source: str, sha256: str) -> datetime | None:
+def _file(lake: Lake, source: str, sha256: str) -> FoundFile | None:
+    """The file of these bytes as it was first noted."""
     rows = (
         lake.open(FILES)
         .scan()
         .filter((pl.col("source") == source) & (pl.col("sha256") == sha256))
-        .select(pl.col("first_seen").min())
+        .sort("first_seen", "path")
+        .select("source", "path", "size", "mtime_ns", "sha256", "first_seen")
+        .head(1)
         .collect()
     )
-    found: datetime | None = rows["first_seen"][0] if len(rows) else None
-    return found
+    return FoundFile(*rows.row(0)) if len(rows) else None

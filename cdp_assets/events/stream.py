@@ -49,20 +49,21 @@ class _Progress:
 
 
 def chunks(
-    files: Sequence[tuple[EventFilesSpec, FoundFile]],
+    files: Sequence[tuple[EventFilesSpec, FoundFile, str]],
     specs: Mapping[str, TypedSpec],
     traits: TraitSpec,
     rows: int = CHUNK_ROWS,
 ) -> Iterator[Chunk]:
-    """All events of these files, in order, in chunks of about `rows`; a file that cannot be read
-    to its end is noted as failed, and the next goes on."""
+    """All events of these files (each with the SHA-256 that ids are minted from), in order, in
+    chunks of about `rows`; a file that cannot be read to its end is noted as failed, and the
+    next goes on."""
     gathered: list[tuple[str, str, Block]] = []
     finished: list[FileNote] = []
     waiting = 0
-    for spec, file in files:
+    for spec, file, minted in files:
         progress = _Progress()
         try:
-            for block in _blocks(spec, file, specs, traits):
+            for block in _blocks(spec, file, minted, specs, traits):
                 progress.lines += block.lines
                 progress.days |= set(block.events["event_day"].unique().to_list())
                 gathered.append((spec.name, file.sha256, block))
@@ -82,19 +83,25 @@ def chunks(
 
 
 def _blocks(
-    spec: EventFilesSpec, file: FoundFile, specs: Mapping[str, TypedSpec], traits: TraitSpec
+    spec: EventFilesSpec,
+    file: FoundFile,
+    minted: str,
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
 ) -> Iterator[Block]:
     rows = spec.config if isinstance(spec.config, FilesConfig) else None
-    origin = origin_of(spec, file.sha256, file.first_seen)
+    origin = origin_of(spec, file.sha256, file.first_seen, minted)
     for lines in _lines(file, rows):
         yield decode_block(lines, origin, specs, traits)
 
 
-def origin_of(spec: EventFilesSpec, sha256: str, first_seen: datetime) -> Origin:
+def origin_of(
+    spec: EventFilesSpec, sha256: str, first_seen: datetime, minted: str | None = None
+) -> Origin:
     """What holds for all lines of a file of this source."""
     config = spec.config
     date_format = config.date_format if isinstance(config, FilesConfig) else None
-    return Origin(spec.name, sha256, first_seen, config.purpose, date_format)
+    return Origin(spec.name, sha256, first_seen, config.purpose, date_format, minted)
 
 
 def _lines(file: FoundFile, rows: FilesConfig | None) -> Iterator[Lines]:

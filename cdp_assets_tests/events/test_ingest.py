@@ -201,6 +201,26 @@ def test_two_clicks_without_ids_are_two_and_stay_two(lake: Lake, tmp_path: Path)
     assert (again.read, again.stored, again.duplicates) == (2, 0, 2)
 
 
+def test_a_file_that_grew_brings_only_what_is_new(lake: Lake, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    click = line(event(1, messageId=None))
+    half = line(event(2, messageId=None))
+    path = write(folder, "log.jsonl", [click, click])
+    path.write_bytes(path.read_bytes() + half[:40])
+    first = run(lake, source(folder))
+    assert (first.stored, first.quarantined) == (2, 1)
+    path.write_bytes(path.read_bytes() + half[40:] + b"\n" + click + b"\n")
+    second = run(lake, source(folder))
+    assert (second.stored, second.duplicates) == (2, 2)
+    write(folder, "log.jsonl", [*path.read_bytes().splitlines(), click])
+    assert run(lake, source(folder)).stored == 1
+    again = run(lake, source(folder), days=(date(2026, 1, 1), date(2026, 1, 1)))
+    assert (again.stored, again.duplicates) == (0, 5)
+    # written anew, not written on: other clicks
+    write(folder, "log.jsonl", [half, click])
+    assert run(lake, source(folder)).stored == 2
+
+
 def test_known_bytes_a_cut_gzip_and_an_empty_file(lake: Lake, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     lines = [line(event(number)) for number in range(50)]
