@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,11 @@ FRESHNESS = dg.FreshnessPolicy.time_window(
 
 def shared(defs: dg.Definitions) -> dg.Definitions:
     """`defs` with what every deployment needs: executor, IO manager, automation, freshness."""
-    fresh = defs.map_asset_specs(
-        func=lambda spec: dg.apply_freshness_policy(spec, FRESHNESS, overwrite_existing=False)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.PreviewWarning)
+        fresh = defs.map_asset_specs(
+            func=lambda spec: dg.apply_freshness_policy(spec, FRESHNESS, overwrite_existing=False)
+        )
     return dg.Definitions.merge(
         fresh,
         dg.Definitions(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +12,17 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from sqlalchemy import Engine, event
 
-from cdp_assets import cli
 from cdp_assets.components.base import platform
 from cdp_assets.components.deployment import Deployment, find_defs, load_deployment
 from cdp_assets.components.platform import Platform
+from cdp_assets.components.report import brief, people_to_show
 from cdp_assets.definitions import load
 from cdp_assets.identity import GRAPH
 from cdp_assets.sandbox.world.truth import Truth
 from cdp_assets.settings import Settings
+from cdp_assets.store import plans
 from cdp_assets.up import StartError
 
 STAGES = {
@@ -71,11 +75,29 @@ class Outcome:
         )
 
 
+def lighten_history(dagster_home: Path) -> None:
+    """Let Dagster's own databases in this process commit without waiting for the disk.
+
+    A first run writes two thousand events, each a commit; in WAL mode `synchronous=NORMAL` keeps
+    the databases whole and can lose the last events in a power cut. The lake and the store are
+    not touched by this.
+    """
+
+    @event.listens_for(Engine, "connect")
+    def _connected(connection: Any, record: Any) -> None:
+        if not hasattr(connection, "execute"):
+            return
+        for _, _, file in connection.execute("PRAGMA database_list").fetchall():
+            if file and Path(file).is_relative_to(dagster_home.resolve()):
+                connection.execute("PRAGMA synchronous=NORMAL")
+
+
 class Runs:
     """Launches of one deployment."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        lighten_history(settings.home / "dagster")
         self.deployment: Deployment = load_deployment(find_defs(settings)).require_valid()
         self.definitions = load()
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
@@ -101,12 +123,11 @@ class Runs:
     def approve_and_apply(self) -> Outcome:
         """Approve each plan that waits, and apply it."""
         here = self.here
-        from cdp_assets.store import plans
-
         for name in self.deployment.syncs:
             head = plans.current(here.store, name)
             if head is not None and head.creates + head.updates:
-                cli.main(["approve", head.hash, "--who", "demo", "--quiet"])
+                command = [sys.executable, "-m", "cdp_assets.cli", "approve", head.hash]
+                subprocess.run([*command, "--who", "demo", "--quiet"], check=True)  # noqa: S603
         keys = [key for key in self.keys if key.path[0] == "syncs"]
         return self.launch(keys)
 
@@ -130,10 +151,10 @@ class Runs:
             if not result.success:
                 raise StartError("\n".join(_failures(result)))
             outcome = Outcome(seconds=_seconds(instance, result.run_id))
-        for event in result.get_asset_materialization_events():
-            metadata = event.materialization.metadata
-            if event.asset_key is not None and metadata:
-                key = "/".join(event.asset_key.path)
+        for item in result.get_asset_materialization_events():
+            metadata = item.materialization.metadata
+            if item.asset_key is not None and metadata:
+                key = "/".join(item.asset_key.path)
                 found = {name: value.value for name, value in metadata.items()}
                 if len(found) > len(outcome.counts.get(key, {})):
                     outcome.counts[key] = found
@@ -166,19 +187,17 @@ class Runs:
 
     def people_worth_a_look(self) -> list[str]:
         """Three profiles with something to see: many sources, a refused link, a late device."""
-        from cdp_assets.components.report import brief, people_to_show
-
         here = self.here
         return [brief(here, "person", profile) for profile in people_to_show(here, 3)]
 
 
 def _failures(result: Any) -> Iterable[str]:
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            failure = event.step_failure_data.user_failure_data
+    for item in result.all_events:
+        if item.is_step_failure:
+            error = item.step_failure_data.error
+            failure = item.step_failure_data.user_failure_data
             text = failure.description if failure else (error.message if error else "failed")
-            yield f"{event.step_key}: {text}"
+            yield f"{item.step_key}: {text}"
 
 
 def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:

@@ -287,7 +287,6 @@ class Platform:
         if approve:
             syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now)
         client = self.connector(config.source)
-        env, url = self.settings.env, self.deployment.crms[config.source].url
         return syncs.apply(
             self.lake,
             self.store,
@@ -297,7 +296,8 @@ class Platform:
             self._described(config.source),
             self.now,
             run_id,
-            dry="" if syncs.may_write(env, url) else syncs.refusal(env, config.source),
+            env=self.settings.env,
+            url=self.deployment.crms[config.source].url,
         )
 
     # care
