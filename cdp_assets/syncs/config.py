@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from datetime import timedelta
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -352,7 +353,7 @@ class SyncConfig(BaseModel):
         names |= {rule[1] for rule in (self.key_rule, self.match_rule) if rule}
         return tuple(sorted(names))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of what decides which values go where: who approved one configuration has not
         approved another. Schedule, limits, owner and purpose are not part of it."""

@@ -17,7 +17,6 @@ from cdp_assets.syncs.model import Change, Obstacle, record_id, ref
 from cdp_assets.syncs.tables import last, state_table
 
 CONFLICT_ATTEMPTS = 3
-Remembered = Mapping[str, Mapping[str, str | None]]
 
 
 @dataclass
@@ -53,16 +52,17 @@ class Builder:
         """Note rows that cannot be written."""
         self.obstacles += obstacles
 
-    def updates(self, object_name: str, rows: pl.DataFrame, remembered: Remembered) -> None:
+    def updates(self, object_name: str, rows: pl.DataFrame) -> None:
         """Decide rows of records that are there, after one reading of those with news.
 
-        rows: profile_id, record, count, told, rule, `value_<field>`, `want_<field>`.
+        rows: profile_id, record, count, told, rule, `value_<field>`, `want_<field>` and
+            `last_<field>`.
         A record that does not show is an error, never a reason to create one.
         """
         prepared = [
             (row, wish)
             for row in rows.iter_rows(named=True)
-            if (wish := self._wish(object_name, row, remembered.get(row["record"], {}))) is not None
+            if (wish := self._wish(object_name, row)) is not None
         ]
         if not prepared:
             return
@@ -76,15 +76,13 @@ class Builder:
             else:
                 self._update(object_name, row, wish, current)
 
-    def _wish(
-        self, object_name: str, row: Mapping[str, Any], before: Mapping[str, str | None]
-    ) -> _Wish | None:
+    def _wish(self, object_name: str, row: Mapping[str, Any]) -> _Wish | None:
         """What the record should hold; None where nothing of it is news that can be told."""
         if self.config.several == "skip" and row["count"] > 1:
             why = f"the profile has {row['count']} records there, and `several` is skip"
             self._obstacle(row["profile_id"], object_name, row["record"], why)
             return None
-        wish = _Wish(before)
+        wish = _Wish({n: row[last(n)] for n in self.config.fields})
         news = False
         for name, told in self._compared.items():
             asked = row[want(name)]
@@ -96,7 +94,7 @@ class Builder:
                 self._obstacle(row["profile_id"], object_name, row["record"], str(error), name)
                 continue
             wish.asked[name] = asked
-            news = news or asked != before.get(name) or (asked is None and row["told"] is None)
+            news = news or asked != wish.before[name] or (asked is None and row["told"] is None)
         return wish if news else None
 
     def _update(

@@ -124,7 +124,11 @@ def links(lake: Lake, source: str, entity: str) -> pl.LazyFrame:
         dead=gone & ~moved,
         age=pl.col("created_at").cast(pl.Int64).fill_null(_NO_AGE),
     ).join(
-        members(lake, entity).select("profile_id", record="identifier"), on="record", how="inner"
+        members(lake, entity)
+        .filter(pl.col("identifier").str.starts_with(f"{source}."))
+        .select("profile_id", record="identifier"),
+        on="record",
+        how="inner",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from cdp_assets.connectors.base import Description, Destination, ObjectInfo
 from cdp_assets.syncs import decide, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
-from cdp_assets.syncs.mapping import KEY, MATCH, want, wanted
+from cdp_assets.syncs.mapping import KEY, MATCH, wanted
 from cdp_assets.syncs.model import Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
 from cdp_assets.syncs.tables import TS, last, plan_table
@@ -38,52 +39,49 @@ def make_plan(
     depends on the rows to be written alone, never on their order or on the time.
     """
     objects = description.objects if description else {}
-    source = config.source
     state = _complete(inputs.state, config)
     profiles = wanted(inputs.profiles, config).collect()
-    links, redirects = inputs.links, inputs.redirects
-    held = nw.from_native(
-        nw.to_native(
-            targets.holdings(
-                nw.from_native(links), nw.from_native(_aged(state)), nw.from_native(redirects)
-            )
-        ).collect()
-    ).lazy()
+    lasts = [last(f) for f in config.fields]
+    # Read several times below: collected once, since a lazy plan would repeat the joins.
+    inputs = replace(inputs, links=inputs.links.collect().lazy())
+    held = targets.holdings(
+        nw.from_native(inputs.links),
+        nw.from_native(_aged(state, lasts)),
+        nw.from_native(inputs.redirects),
+    )
+    held = nw.from_native(nw.to_native(held).collect().lazy())
     ranks = {target: place for place, target in enumerate(config.objects)}
     chosen = nw.to_native(targets.choose(held, ranks, config.several)).collect()
 
     builder = decide.Builder(config, destination, objects, inputs.letters)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
-    seekers, skipped = _worth_seeking(seekers, config, inputs, nw.to_native(held), now)
+    seekers, skipped = _worth_seeking(seekers, config, inputs, now)
     found = seek(
-        seekers, config, destination, lambda records: owners(records, links, redirects, state)
+        seekers,
+        config,
+        destination,
+        lambda records: owners(records, inputs.links, inputs.redirects, state),
     )
-    adopted = _adopted(found, source)
-
+    adopted = _adopted(found, config.source)
     if config.mode == "insert":
         rows = chosen.clear()
     else:
-        rows = pl.concat([chosen, adopted.select(chosen.columns)])
-    compared = profiles.select("profile_id", *(want(f) for f in config.fields)).lazy()
+        rows = pl.concat([chosen, adopted.drop("rule")], how="diagonal")
     differing = nw.to_native(
         difference(
-            nw.from_native(rows.lazy().join(compared, on="profile_id")),
-            nw.from_native(state.with_columns(told=pl.col("told_at").is_not_null())),
+            nw.from_native(rows.lazy().join(profiles.drop(KEY, MATCH).lazy(), on="profile_id")),
             config.fields,
         )
     ).collect()
-    differing = differing.join(profiles.drop(KEY, MATCH), on="profile_id").join(
-        adopted.select("record", "rule"), on="record", how="left"
-    )
-    remembered = _remembered(state, differing, config)
+    differing = differing.join(adopted.select("record", "rule"), on="record", how="left")
     for object_name in config.objects:
         mine = differing.filter(pl.col("object") == object_name).sort("record")
         for chunk in mine.iter_slices(READ_CHUNK):
-            builder.updates(object_name, chunk, remembered)
+            builder.updates(object_name, chunk)
 
     new = seekers.filter(~pl.col("profile_id").is_in([*found.records, *found.errors]))
     builder.errors(
-        Obstacle(profile_id=p, object=o, record=ref(source, o, None), why=why)
+        Obstacle(profile_id=p, object=o, record=ref(config.source, o, None), why=why)
         for p, (o, why) in sorted(found.errors.items())
     )
     creatable = new.filter(pl.col("may_create"))
@@ -104,7 +102,8 @@ def _plan(
 ) -> Plan:
     told = int(state.select(pl.col("told_at").is_not_null().sum()).collect().item())
     changes = tuple(builder.changes)
-    digest = plan_hash(name, config, changes)
+    rows = plan_rows(config, changes, builder.obstacles)
+    digest = plan_hash(name, config, rows)
     unfound = new.filter(~pl.col("may_create"))
     vain = unfound if config.key or config.match_rule else unfound.clear()
     sought = vain.select("profile_id", sought=_sought(), at=pl.lit(now, dtype=TS))
@@ -113,7 +112,7 @@ def _plan(
         hash=digest,
         config=config.fingerprint,
         made_at=now,
-        rows=plan_rows(config, digest, changes, builder.obstacles),
+        rows=rows.select(pl.lit(digest).alias("plan"), pl.all()),
         changes=changes,
         obstacles=tuple(builder.obstacles),
         stopped=tuple(_stopped(config, changes, told, profiles)),
@@ -126,36 +125,30 @@ def _plan(
 
 
 def plan_rows(
-    config: SyncConfig, digest: str, changes: Iterable[Change], obstacles: Iterable[Obstacle]
+    config: SyncConfig, changes: Iterable[Change], obstacles: Iterable[Obstacle]
 ) -> pl.DataFrame:
-    """The rows of `syncs/<name>/plan`, in a fixed order."""
-    schema = plan_table("x").schema
-    columns: dict[str, list[Any]] = {n: [] for n in schema}
-
-    def add(*row: Any) -> None:
-        for column, item in zip(columns.values(), row, strict=True):
-            column.append(item)
-
+    """The rows of `syncs/<name>/plan` in a fixed order, without the column of the hash."""
+    rows: list[tuple[Any, ...]] = []
     for c in changes:
-        record = ref(config.source, c.object, c.record_id)
+        head = (c.profile_id, c.object, ref(config.source, c.object, c.record_id), c.op)
         if c.op == "upsert" and c.key_field:
-            add(digest, c.profile_id, c.object, record, c.op, c.key_field, None, c.key_value, "key")
-        for field, new in c.told.items():
-            old = c.old.get(field)
-            add(digest, c.profile_id, c.object, record, c.op, field, old, new, c.why[field])
-    for o in obstacles:
-        add(digest, o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why)
-    frame = pl.DataFrame(columns, schema=schema)
+            rows.append((*head, c.key_field, None, c.key_value, "key"))
+        rows += [(*head, f, c.old.get(f), new, c.why[f]) for f, new in c.told.items()]
+    rows += [
+        (o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why) for o in obstacles
+    ]
+    schema = {n: t for n, t in plan_table("x").schema.items() if n != "plan"}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.sort("object", "profile_id", "record", "field")
 
 
-def plan_hash(name: str, config: SyncConfig, changes: Sequence[Change]) -> str:
-    """SHA-256 of everything that would be written, whatever the order of the rows."""
-    rows = plan_rows(config, "", changes, ()).select(
+def plan_hash(name: str, config: SyncConfig, rows: pl.DataFrame) -> str:
+    """SHA-256 of everything that would be written, by the rows of `plan_rows`."""
+    writes = rows.filter(pl.col("op").is_in(["update", "upsert", "create"])).select(
         "object", "record", "profile_id", "op", "field", "old", "new"
     )
     said = hashlib.sha256(f"{name}\n{config.fingerprint}\n".encode())
-    said.update(rows.write_ndjson().encode())
+    said.update(writes.write_ndjson().encode())
     return said.hexdigest()
 
 
@@ -181,9 +174,10 @@ def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
     return state.with_columns(pl.lit(None, dtype=pl.String).alias(n) for n in missing)
 
 
-def _aged(state: pl.LazyFrame) -> pl.LazyFrame:
+def _aged(state: pl.LazyFrame, lasts: Sequence[str]) -> pl.LazyFrame:
     age = pl.coalesce("told_at", "checked_at").cast(pl.Int64)
-    return state.select("record", "object", "profile_id", age=age)
+    told = pl.col("told_at").is_not_null()
+    return state.select("record", "object", "profile_id", *lasts, age=age, told=told)
 
 
 def owners(
@@ -209,22 +203,20 @@ def _worth_seeking(
     seekers: pl.DataFrame,
     config: SyncConfig,
     inputs: Inputs,
-    held: pl.LazyFrame,
     now: datetime,
 ) -> tuple[pl.DataFrame, int]:
     """Those to be sought, with `may_create`; and how many were sought in vain before.
 
     Nobody is created who has a live record of another object there, or had one that was deleted.
     """
-    mine = set(config.objects)
+    mine = list(config.objects)
     blocked = pl.concat(
         [
-            held.filter(~pl.col("object").is_in(list(mine))).select("profile_id"),
-            inputs.links.filter(pl.col("dead") & pl.col("object").is_in(list(mine))).select(
-                "profile_id"
-            ),
+            inputs.links.filter(pl.col("live") & ~pl.col("object").is_in(mine)),
+            inputs.links.filter(pl.col("dead") & pl.col("object").is_in(mine)),
         ]
-    ).unique()
+    )
+    blocked = blocked.select("profile_id").unique()
     may = pl.lit(config.creates is not None)
     seekers = (
         seekers.lazy()
@@ -258,16 +250,6 @@ def _adopted(found: Sought, source: str) -> pl.DataFrame:
         "rule": pl.String,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _remembered(
-    state: pl.LazyFrame, differing: pl.DataFrame, config: SyncConfig
-) -> Mapping[str, Mapping[str, str | None]]:
-    """record → field → what it was last told, of the rows that differ."""
-    rows = state.join(differing.lazy().select("record"), on="record", how="semi").collect()
-    names = list(config.fields)
-    columns = rows.select("record", *(last(f) for f in names)).iter_rows()
-    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in columns}
 
 
 def _unkeyed(
