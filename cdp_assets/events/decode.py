@@ -63,7 +63,7 @@ class Block:
     events: the columns of table `events`, and `row` Int64, unique in the block.
     typed: event → row and the columns of its properties.
     observations: row, field, value.
-    lines: how many lines were judged (blank ones are not).
+    lines: how many lines were judged (blank ones are not). size: bytes of the lines.
     """
 
     events: pl.DataFrame
@@ -71,6 +71,7 @@ class Block:
     observations: pl.DataFrame = field(default_factory=pl.DataFrame)
     refused: list[Refused] = field(default_factory=list)
     lines: int = 0
+    size: int = 0
 
 
 def decode_block(
@@ -113,6 +114,7 @@ def decode_block(
         observations=told,
         refused=refused,
         lines=len(lines) - blank + lines.unread,
+        size=len(lines.data),
     )
 
 

@@ -20,6 +20,7 @@ from cdp_assets.raw.files import FileNote, FoundFile, UnreadableFile, open_bytes
 from cdp_assets.raw.quarantine import Refusal
 
 CHUNK_ROWS = 250_000
+CHUNK_BYTES = 160 << 20
 T = TypeVar("T")
 
 
@@ -53,13 +54,14 @@ def chunks(
     specs: Mapping[str, TypedSpec],
     traits: TraitSpec,
     rows: int = CHUNK_ROWS,
+    size: int = CHUNK_BYTES,
 ) -> Iterator[Chunk]:
     """All events of these files (each with the SHA-256 that ids are minted from), in order, in
-    chunks of about `rows`; a file that cannot be read to its end is noted as failed, and the
-    next goes on."""
+    chunks of about `rows` or `size` bytes, whichever comes first; a file that cannot be read to
+    its end is noted as failed, and the next goes on."""
     gathered: list[tuple[str, str, Block]] = []
     finished: list[FileNote] = []
-    waiting = 0
+    waiting = weight = 0
     for spec, file, minted in files:
         progress = _Progress()
         try:
@@ -68,9 +70,10 @@ def chunks(
                 progress.days |= set(block.events["event_day"].unique().to_list())
                 gathered.append((spec.name, file.sha256, block))
                 waiting += max(block.lines, 1)
-                if waiting >= rows:
+                weight += block.size
+                if waiting >= rows or weight >= size:
                     yield as_chunk(gathered, finished)
-                    gathered, finished, waiting = [], [], 0
+                    gathered, finished, waiting, weight = [], [], 0, 0
         except UnreadableFile as error:
             finished.append(FileNote(file, "failed", progress.lines, reason=error.reason))
             continue

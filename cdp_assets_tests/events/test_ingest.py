@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp_assets.events.lines import read_lines
+from cdp_assets.events.stream import chunks
+from cdp_assets.events.typed import TraitSpec
 from cdp_assets.lake import Lake
-from cdp_assets.raw.files import open_bytes
+from cdp_assets.raw.files import find, open_bytes
 from cdp_assets.raw.tables import FILES, QUARANTINE
 from cdp_assets_tests.events.test_model import POISON
 from cdp_assets_tests.events.world import (
@@ -128,6 +130,16 @@ def test_a_line_of_a_hundred_megabytes_takes_no_memory(tmp_path: Path) -> None:
     assert [(r.position, r.reason, len(r.payload)) for r in refused] == [(2, "too_long", 4096)]
     assert sum(len(block) for block in blocks) == 3
     assert peak < 16_000_000
+
+
+def test_large_lines_make_smaller_chunks(tmp_path: Path, lake: Lake) -> None:
+    for number in range(3):
+        write(tmp_path / "in", f"{number}.jsonl", [line(event(number))])
+    spec = source(tmp_path / "in")
+    found = find(lake, "app", spec.config.path, NOW, settle=timedelta(0)).new
+    files = [(spec, file, file.sha256) for file in found]
+    assert len(list(chunks(files, {}, TraitSpec([]), size=1))) == 4  # the last ends the files
+    assert len(list(chunks(files, {}, TraitSpec([])))) == 1
 
 
 def test_lines_do_not_depend_on_blocks(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_killed_at_random_and_run_again(tmp_path: Path) -> None:
     calm, lake = Lake(tmp_path / "calm"), Lake(tmp_path / "lake")
     run(calm, source(folder))
     dice = random.Random(7)
-    command = [sys.executable, "-c", CHILD.replace("=6", "=100"), str(lake.root), str(folder)]
+    command = [sys.executable, "-c", CHILD.replace("=6)", "=100)"), str(lake.root), str(folder)]
     for _ in range(12):
         child = subprocess.Popen(command)
         time.sleep(0.8 + 2 * dice.random())
