@@ -91,8 +91,8 @@ def _full(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
 
 
 def widened(values: pl.Expr, old: pl.DataType, new: pl.DataType) -> pl.Expr:
-    """Values of one type in one that `wider` found for it. polars' own cast of a struct goes by
-    position where field counts agree, so structs are taken apart by name here."""
+    """Values of one type in one that `wider` found for it. Structs are taken apart by name: polars'
+    own strict cast refuses another number of fields, and a lax one makes nulls of what fails."""
     if old == new:
         return values
     if isinstance(old, pl.Struct) and isinstance(new, pl.Struct):

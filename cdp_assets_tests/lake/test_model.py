@@ -184,7 +184,7 @@ class Appended(RuleBasedStateMachine):
             assert sorted(feed) == sorted(row for row in self.model if row[2] > middle)
 
 
-budget = settings(max_examples=20, stateful_step_count=15, deadline=None)
+budget = settings(max_examples=12, stateful_step_count=15, deadline=None)
 TestKeyed = Keyed.TestCase
 TestKeyed.settings = budget
 TestAppended = Appended.TestCase

@@ -68,7 +68,7 @@ for start in range(0, 60, 3):
 
 def test_merges_of_the_same_keys_are_all_counted(tmp_path: Path) -> None:
     body = """
-for _ in range(20):
+for _ in range(10):
     with keyed.exclusive():
         old = keyed.scan().collect()
         n = dict(old.select("id", "n").iter_rows())
@@ -78,12 +78,12 @@ for _ in range(20):
     together(tmp_path, body, body)
     lake = Lake(tmp_path)
     live = ints(lake, "k").filter(pl.col("deleted_at").is_null())
-    assert sorted(live.select("id", "n").rows()) == [(0, 40), (1, 20), (2, 20)]
+    assert sorted(live.select("id", "n").rows()) == [(0, 20), (1, 10), (2, 10)]
 
 
 def test_no_live_file_goes_to_a_vacuum_beside_an_appender(tmp_path: Path) -> None:
     appender = """
-for i in range(40):
+for i in range(25):
     plain.append(pl.DataFrame({"id": [i], "who": [who]}))
 Path(sys.argv[1], "done").touch()
 """
@@ -93,7 +93,7 @@ while not Path(sys.argv[1], "done").exists():
     vacuum(lake, "p", keep_hours=0)
 """
     together(tmp_path, appender, cleaner)
-    assert sorted(ints(Lake(tmp_path), "p")["id"]) == list(range(40))
+    assert sorted(ints(Lake(tmp_path), "p")["id"]) == list(range(25))
 
 
 def test_a_reader_beside_writers_sees_whole_commits(tmp_path: Path) -> None:

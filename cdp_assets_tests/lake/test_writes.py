@@ -142,6 +142,17 @@ def test_replace_of_partitions_without_key(lake: Lake) -> None:
     assert ids(table, "message_id") == ["a", "c", "z"]
 
 
+def test_a_scope_of_two_partition_columns_is_no_more_than_its_rows(lake: Lake) -> None:
+    schema = {"a": pl.Int64, "b": pl.Int64, "x": pl.String}
+    table = lake.open(Table(key="t", schema=schema, partition_by=("a", "b")))
+    pairs = [(1, 1), (1, 2), (2, 1), (2, 2)]
+    table.append(pl.DataFrame([(*p, "old") for p in pairs], schema=schema, orient="row"))
+    new = pl.DataFrame([(1, 1, "new"), (2, 2, "new")], schema=schema, orient="row")
+    table.replace(new, scope=new.select("a", "b"))
+    rows = table.scan().select(*schema).collect().sort("a", "b").rows()
+    assert rows == [(1, 1, "new"), (1, 2, "old"), (2, 1, "old"), (2, 2, "new")]
+
+
 def test_rows_outside_the_scope_are_refused(lake: Lake) -> None:
     table = lake.open(PEOPLE)
     with pytest.raises(ScopeError, match="1 of 2"):
@@ -216,7 +227,7 @@ def test_a_watermark_alone_is_a_commit_without_rows_and_without_news(
     empty = pl.DataFrame(schema=dict(table.schema))
     assert write(empty).version == -1
     assert not opened.exists()
-    write(empty, watermarks={"raw/x": 3})
+    assert write(empty, watermarks={"raw/x": 3}).seq == 0
     assert (opened.watermark("raw/x"), opened.seq(), opened.scan().collect().height) == (3, 0, 0)
     version = write(empty, watermarks={"raw/x": 4}).version
     assert write(empty, watermarks={"raw/x": 4}).version == version
