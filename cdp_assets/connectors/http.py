@@ -352,7 +352,7 @@ class HttpSession:
                     )
                 self._pause(attempt, told, shared=status in _UNPROCESSED)
                 continue
-            raise self._refused(where, status, content)
+            raise self._refused(where, status, content, body)
         raise Unavailable(
             f"{self.system}: {where}: {trouble} at each of {options.attempts} attempts. "
             "Nothing was lost; the next run goes on from here. Check that the system is up and "
@@ -450,9 +450,11 @@ class HttpSession:
             "sent again; the ledger decides by looking."
         )
 
-    def _refused(self, where: str, status: int, content: bytes) -> ConnectorError:
+    def _refused(
+        self, where: str, status: int, content: bytes, sent: bytes | None
+    ) -> ConnectorError:
         codes, text = self._policy.codes(content)
-        said = "; ".join(p for p in (", ".join(codes), redact(text)) if p)
+        said = "; ".join(p for p in (", ".join(codes), redact(text, _scalars(sent))) if p)
         message = f"{self.system}: {where}: HTTP {status}: {said or 'no reason given'}."
         if status == 403:
             return NotPermitted(
@@ -460,6 +462,24 @@ class HttpSession:
                 "out of the source's `objects`."
             )
         return Refused(f"{message} Not retried.", status=status, codes=codes, body=content)
+
+
+def _scalars(sent: bytes | None) -> set[str]:
+    """The values in a JSON body that was sent: what an answer may quote and an error may not."""
+    found: set[str] = set()
+    try:
+        waiting: list[Any] = [msgspec.json.decode(sent)] if sent else []
+    except msgspec.DecodeError:
+        return found
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            found.add(str(value))
+    return found
 
 
 class _NeverSent(Exception):

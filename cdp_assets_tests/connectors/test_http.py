@@ -29,6 +29,7 @@ from cdp_assets.connectors.http import (
     StaticToken,
     retry_after,
 )
+from cdp_assets.connectors.salesforce.client import SalesforcePolicy
 from cdp_assets_tests.connectors.faulty import (
     Answer,
     Clock,
@@ -256,6 +257,18 @@ def test_a_refusal_has_status_and_body_for_the_connector_alone() -> None:
     assert caught.value.status == 400
     assert PERSON.encode() in caught.value.body
     clean(caught.value)
+
+
+def test_what_was_sent_is_not_in_the_error_however_it_is_quoted() -> None:
+    said = [
+        {"message": "Cannot deserialize instance of double from VALUE_STRING value Countess or"}
+    ]
+    body = b'{"records":[{"Orders__c":"Countess"}]}'
+    with serve(lambda seen: reply(said, 400)) as server:
+        http = session(server, Clock(), policy=SalesforcePolicy("crm", 1.0))
+        with pytest.raises(Refused, match="Cannot deserialize") as caught:
+            http.request("PATCH", "/composite", what="update of 1 Contact", body=body)
+    assert "Countess" not in str(caught.value)
 
 
 def test_no_redirect_is_followed_with_credentials() -> None:

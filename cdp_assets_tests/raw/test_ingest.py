@@ -69,6 +69,24 @@ def test_a_record_that_shows_up_behind_the_cursor_is_not_lost(lake: Lake) -> Non
     assert (again.new, again.duplicates) == (1, 0)
 
 
+def test_a_source_that_repeats_itself_within_a_pull(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
+
+    class Stuttering(MemorySource):
+        def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
+            for page in super().pull(object_name, start, end):
+                yield page
+                yield page
+            yield from super().pull(object_name, start, end)
+
+    source = Stuttering(versions=[Version(f"{i:03}", START + i * MINUTE) for i in range(10)])
+    result = live(lake, source, START + DAY)
+    assert (result.rows, result.new, result.duplicates) == (30, 10, 20)
+    assert rows(lake).height == 10
+
+
 def test_one_recent_day_by_hand_hides_no_history(lake: Lake) -> None:
     source = MemorySource(versions=[Version(f"{i:03}", START + i * DAY) for i in range(100)])
     now = START + 100 * DAY

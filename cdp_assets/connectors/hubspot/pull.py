@@ -207,14 +207,14 @@ class HubSpotPull:
         fields: Sequence[str],
         *,
         after: str | None = None,
-        limit: int = _SEARCH_PAGE,
+        limit: int | None = None,
         sort: str | None = None,
     ) -> _Answer:
         body: dict[str, Any] = {
             "filterGroups": [{"filters": list(filters)}],
             "sorts": [{"propertyName": sort or self.cursor, "direction": "ASCENDING"}],
             "properties": list(fields),
-            "limit": limit,
+            "limit": limit or _SEARCH_PAGE,
         }
         if after is not None:
             body["after"] = after
