@@ -33,23 +33,24 @@ def event_pairs(events: pl.LazyFrame) -> pl.DataFrame:
     of the earliest event, of several the smallest).
     """
     ids = ["anonymous_id", "user_id", "group_id"]
-    known = events.filter(
-        pl.col("user_id").is_not_null() | pl.col("group_id").is_not_null()
-    ).select(*ids, "timestamp", "message_id")
-    # Few (id, moment) pairs repeat, so the second pass is over what the first one left.
-    moments = known.group_by(*ids, "timestamp").agg(
-        example=pl.col("message_id").min(), count=pl.len().cast(pl.Int64)
+    known = events.filter(pl.col("user_id").is_not_null() | pl.col("group_id").is_not_null())
+    pairs = known.group_by(ids).agg(
+        first_seen=pl.col("timestamp").min(),
+        last_seen=pl.col("timestamp").max(),
+        count=pl.len().cast(pl.Int64),
     )
-    return (
-        moments.group_by(ids)
-        .agg(
-            first_seen=pl.col("timestamp").min(),
-            last_seen=pl.col("timestamp").max(),
-            count=pl.col("count").sum(),
-            example=pl.col("example").get(pl.col("timestamp").arg_min()),
+    first = (
+        known.select(*ids, "timestamp", "message_id")
+        .join(
+            pairs.select(*ids, "first_seen"),
+            left_on=[*ids, "timestamp"],
+            right_on=[*ids, "first_seen"],
+            nulls_equal=True,
         )
-        .collect()
+        .group_by(ids)
+        .agg(example=pl.col("message_id").min())
     )
+    return pairs.join(first, on=ids, how="left", nulls_equal=True).collect()
 
 
 def from_events(pairs: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
@@ -88,7 +89,7 @@ def _ends(one: str, other: str) -> list[pl.Expr]:
 
 def fold(links: pl.DataFrame) -> pl.DataFrame:
     """Rows of one (left, right, source) added up: earliest, latest, sum, the earliest's example."""
-    if not links.select(pl.struct(KEY).is_duplicated().any()).item():
+    if links.select(KEY).n_unique() == links.height:
         return links
     return (
         links.sort("first_seen", "example", nulls_last=True)
@@ -163,7 +164,7 @@ def from_records(
         count=pl.lit(1, pl.Int64),
         example=pl.col("record"),
     )
-    return fold(pl.concat([links, alone.select(SCHEMA.keys())]))
+    return pl.concat([links, alone.select(SCHEMA.keys())])
 
 
 def _unlinked(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:

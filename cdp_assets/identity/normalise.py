@@ -1,12 +1,12 @@
 """Values as identifiers: one spelling a value, and none for what identifies nobody.
 
-Row-local work on distinct values: unique → map → join, never row by row.
+Row-local work on whole columns; what needs a library is asked once a distinct value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
@@ -28,7 +28,12 @@ NULLISH = (
 )  # fmt: skip
 """Folded values that clients send for nobody. Zeros and dashes besides."""
 
-_NANP = r"^(?:\+?1[\s.\-]*)?\(?([2-9][0-8][0-9])\)?[\s.\-]*([2-9][0-9]{2})[\s.\-]*([0-9]{4})$"
+_AMERICAN = r"[\s.\-]*\(?([2-9][0-8][0-9])\)?[\s.\-]*([2-9][0-9]{2})[\s.\-]*([0-9]{4})$"
+_NANP = r"^(?:\+?1)?" + _AMERICAN
+_NANP_ABROAD = r"^\+1" + _AMERICAN
+_WORLD = r"^\+[2-9](?:[\s.\-/()]*[0-9]){6,14}$"
+_TRUNK_ZERO = r"^\+[0-9]{1,3}[\s.\-/(]*0"
+_MADE_UP = "|".join(f"{digit}{{9}}" for digit in range(10))
 _HOST = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
 _EMAIL = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@" + _HOST[1:]
 
@@ -42,20 +47,10 @@ def normalise(
         spellings of their own, of all others white space around them goes.
     block: patterns (`info@*`) and names of LISTS. region: of phone numbers without country code.
     """
-    name = values.name or "value"
-    known = pl.DataFrame({name: values.unique().drop_nulls()}, schema={name: pl.String})
-    if known.is_empty():
-        return pl.Series(name, [None] * len(values), dtype=pl.String)
-    spelt = known.with_columns(
-        spelt=_KINDS.get(kind, _text)(known[name].str.strip_chars(), region)
-    ).with_columns(
-        pl.when(_identifies(pl.col("spelt"), kind, block)).then(pl.col("spelt")).alias("spelt")
-    )
-    return (
-        values.to_frame(name)
-        .join(spelt, on=name, how="left", maintain_order="left")["spelt"]
-        .alias(name)
-    )
+    plain = values.str.strip_chars()
+    frame = pl.DataFrame({"plain": plain, "spelt": _KINDS.get(kind, _text)(plain, region)})
+    good = _names_somebody(pl.col("plain")) & _identifies(pl.col("spelt"), kind, block)
+    return frame.select(pl.when(good).then(pl.col("spelt"))).to_series().alias(values.name)
 
 
 def _text(values: pl.Series, region: str | None) -> pl.Series:
@@ -70,11 +65,15 @@ def _user_id(values: pl.Series, region: str | None) -> pl.Series:
 def _email(values: pl.Series, region: str | None) -> pl.Series:
     folded = values.str.strip_prefix("mailto:").str.to_lowercase()
     plain = folded.str.contains(_EMAIL) & ~folded.str.contains(r"\.\.|\.@|^\.")
-    odd = folded.filter(~plain & folded.str.contains("@") & folded.str.contains(r"[^\x00-\x7f]"))
-    spelt = {text: _validated(text) for text in odd.to_list()}
-    frame = pl.DataFrame({"folded": folded, "plain": plain})
-    others = frame["folded"].replace_strict(spelt, default=None, return_dtype=pl.String)
-    return frame["folded"].zip_with(frame["plain"], others)
+    odd = ~plain & folded.str.contains("@") & folded.str.contains(r"[^\x00-\x7f]")
+    return folded.zip_with(plain, _asked(folded, odd, _validated))
+
+
+def _asked(values: pl.Series, where: pl.Series, ask: Callable[[str], str | None]) -> pl.Series:
+    """What `ask` says of each value, asked once a distinct one; null elsewhere."""
+    asked = values.filter(where.fill_null(value=False)).unique()
+    answers = {text: ask(text) for text in asked.to_list()}
+    return values.replace_strict(answers, default=None, return_dtype=pl.String)
 
 
 def _validated(text: str) -> str | None:
@@ -86,12 +85,14 @@ def _validated(text: str) -> str | None:
 
 
 def _phone(values: pl.Series, region: str | None) -> pl.Series:
-    regular = values.str.contains(_NANP) if region in ("US", "CA") else values == "\0"
-    american = values.str.replace(_NANP, "+1$1$2$3")
-    rest = values.filter(~regular).to_list()
-    spelt = {text: _parsed(text, region) for text in rest}
-    others = values.replace_strict(spelt, default=None, return_dtype=pl.String)
-    return american.zip_with(regular, others)
+    american = region in ("US", "CA")
+    known = values.str.contains(_NANP) if american else values.str.contains(_NANP_ABROAD)
+    world = ~known & values.str.contains(_WORLD) & ~values.str.contains(_TRUNK_ZERO)
+    spelt = values.str.replace(_NANP, "+1$1$2$3").zip_with(
+        known, "+" + values.str.replace_all(r"[^0-9]", "")
+    )
+    rest = _asked(values, ~(known | world), lambda text: _parsed(text, region))
+    return spelt.zip_with(known | world, rest)
 
 
 def _parsed(text: str, region: str | None) -> str | None:
@@ -123,13 +124,15 @@ def _domain(values: pl.Series, region: str | None) -> pl.Series:
 _KINDS = {"email": _email, "phone": _phone, "domain": _domain, "user_id": _user_id}
 
 
+def _names_somebody(plain: pl.Expr) -> pl.Expr:
+    return ~plain.str.to_lowercase().is_in(NULLISH) & ~plain.str.contains(r"^[0\-\s_.]*$")
+
+
 def _identifies(value: pl.Expr, kind: str, block: Sequence[str]) -> pl.Expr:
     folded = value.str.to_lowercase()
-    good = (
-        ~folded.is_in(list(NULLISH))
-        & ~value.str.contains(r"^[0\-\s_.]*$")
-        & (value.str.len_bytes() <= MAX_LENGTH)
-    )
+    good = value.str.len_bytes() <= MAX_LENGTH
+    if kind == "phone":
+        good &= ~value.str.contains(_MADE_UP)
     if kind == "domain":
         good &= value.str.contains(_HOST)
     for entry in block:

@@ -49,7 +49,7 @@ def resolve_links(
     """Resolve what new links touch.
 
     fresh: links (as evidence.SCHEMA) that are now; stale: the stored ones (as STORED) that they
-        take the place of; one that is stale and not fresh is gone.
+        take the place of, all of the same keys among them; stale and not fresh is gone.
     stored: all stored links (as STORED). graph: identifier, profile_id. ids: the ledger.
     whole: resolve everything, as after a change of rules.
     """
@@ -63,19 +63,23 @@ def resolve_links(
     if not whole:
         reach = _reach(touched, fresh, graph, stored, ids, rules)
         whole = reach.height > WHOLE_SHARE * max(graph.height, 1_000)
-    taken = pl.concat([stale.select(evidence.KEY), fresh.select(evidence.KEY)]).unique()
-    near = stored.join(taken.lazy(), on=evidence.KEY, how="anti")
+    near = stored
+    if stale.height:
+        near = near.join(stale.select(evidence.KEY).lazy(), on=evidence.KEY, how="anti")
     before = graph
     if not whole:
         near = near.join(reach.lazy(), left_on="left", right_on="identifier", how="semi")
         before = graph.join(reach, on="identifier", how="semi")
-    links = pl.concat([near.select(STORED).collect(), fresh])
+    kept = near.select(STORED).collect()
+    links = pl.concat(
+        [kept.with_columns(new=pl.lit(value=False)), fresh.with_columns(new=pl.lit(value=True))]
+    )
     elsewhere = links.clear()
     if not whole:
         # A link that only counts one more event is kept as it is.
         elsewhere = links.join(reach, left_on="left", right_on="identifier", how="anti")
         links = links.join(reach, left_on="left", right_on="identifier", how="semi")
-    found = components(links, rules)
+    found = components(links.rename({"state": "was", "reason": "was_reason"}), rules)
     strong = found.nodes.filter("strong").select("identifier", "component", "rank")
     ids_of = pl.concat(
         [
@@ -94,7 +98,7 @@ def resolve_links(
     )
     members = strong.join(assigned.profiles, on="component").select(MEMBER.keys())
     return Resolution(
-        pl.concat([_ruled(links, found.links, fresh), elsewhere]),
+        pl.concat([_ruled(found.links), elsewhere.select(STORED)]),
         members,
         before.select(MEMBER.keys()),
         assigned.ledger,
@@ -112,20 +116,13 @@ def _touched(fresh: pl.DataFrame, stale: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"identifier": pl.concat(ends).unique()})
 
 
-def _ruled(links: pl.DataFrame, verdicts: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
-    """Links with their verdict: the fresh ones, and those whose verdict is another than before."""
-    known = fresh.select(*evidence.KEY, fresh=pl.lit(value=True))
-    return (
-        links.rename({"state": "was", "reason": "was_reason"})
-        .join(verdicts, on=["left", "right"])
-        .join(known, on=evidence.KEY, how="left")
-        .filter(
-            pl.col("fresh").is_not_null()
-            | pl.col("state").ne_missing(pl.col("was"))
-            | pl.col("reason").ne_missing(pl.col("was_reason"))
-        )
-        .select(STORED)
-    )
+def _ruled(links: pl.DataFrame) -> pl.DataFrame:
+    """Of judged links the new ones, and those whose verdict is another than before."""
+    return links.filter(
+        pl.col("new")
+        | pl.col("state").ne_missing(pl.col("was"))
+        | pl.col("reason").ne_missing(pl.col("was_reason"))
+    ).select(STORED)
 
 
 def _reach(
