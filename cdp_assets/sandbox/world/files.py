@@ -71,9 +71,8 @@ class EventFiles:
             f"{line.source} {line.text}".encode()
             for line in rng.sample(before, round(TWICE_NEXT_DAY * len(before)))
         ]
-        wrong = [
-            _break(line, rng) for line in rng.sample(lines, max(1, round(BROKEN * len(lines))))
-        ]
+        count = int(BROKEN * len(lines) + rng.random())
+        wrong = [_break(line, rng) for line in rng.sample(lines, count)]
         return out + again + late_again + wrong, lines
 
     def _write(self, first: int, last: int, lines: list[bytes]) -> None:

@@ -151,15 +151,14 @@ class Recorder:
         several = [group for _, group in sorted(groups.items()) if len(group) >= 2]
         self.rng.shuffle(several)
         for group in several:
-            take = min(self.rng.randrange(2, 5), len(group), wanted - len(chosen))
-            if take == 1 and len(chosen) + 1 != wanted:
+            left = wanted - len(chosen)
+            sizes = [n for n in (4, 3, 2) if n <= min(len(group), left) and left - n != 1]
+            if not sizes:
                 continue
-            if take < 1:
-                break
             account = group[0].person.account
             assert account is not None
             address = f"{self.rng.choice(pools.ROLE_NAMES)}@{account.domain}"
-            for spec in self.rng.sample(group, max(2, take)):
+            for spec in self.rng.sample(group, self.rng.choice(sizes)):
                 spec.email = address
                 chosen.add(spec.person.index)
         return chosen
