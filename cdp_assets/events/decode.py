@@ -102,7 +102,7 @@ def decode_block(
         odd.sort(key=lambda pair: pair[0])
         others = _Gathered(specs, traits)
         places = [row for row, _ in odd]
-        others.add([event for _, event in odd], places)
+        others.add([event for _, event in odd], places, odd=True)
         frame = pl.concat([frame, others.frame(lines.texts(places))]).sort("row")
         told = pl.concat([told, others.told()])
         for event, part in others.typed().items():
@@ -128,9 +128,9 @@ class _Gathered:
         self._typed: dict[str, tuple[list[int], dict[str, list[bytes]]]] = {}
         self._told: tuple[list[int], dict[str, list[bytes]]] = ([], {})
 
-    def add(self, events: Sequence[Event], rows: Sequence[int]) -> None:
-        """Take events and their places in the block."""
-        self._frames.append(_columns(events, rows))
+    def add(self, events: Sequence[Event], rows: Sequence[int], *, odd: bool = False) -> None:
+        """Take events and their places in the block; `odd` ones may carry flags."""
+        self._frames.append(_columns(events, rows, odd))
         specs = self._specs
         found: dict[str, tuple[list[int], list[Raw]]] = {}
         for row, event in zip(rows, events, strict=True) if specs else ():
@@ -238,14 +238,14 @@ def _judge_into(
     return 0
 
 
-def _columns(events: Sequence[Event], rows: Sequence[int]) -> pl.DataFrame:
+def _columns(events: Sequence[Event], rows: Sequence[int], odd: bool) -> pl.DataFrame:
     contexts = [e.context or _NO_CONTEXT for e in events]
     pages = [c.page or _NO_PAGE for c in contexts]
     for index, page in enumerate(pages):
         if page is _NO_PAGE and events[index].type in ("page", "screen"):
             pages[index] = page_of(events[index]) or _NO_PAGE
     campaigns = [c.campaign or _NO_CAMPAIGN for c in contexts]
-    flags = _flags(events)
+    flags = _flags(events) if odd else []
     return pl.DataFrame(
         [
             pl.Series("row", rows, dtype=pl.Int64),
