@@ -1,5 +1,8 @@
 """Associations of HubSpot's records. Searches do not carry them and lists stop at a hundred, so
-all pulls read them here, and a record looks alike however it came."""
+all pulls read them here, and a record looks alike however it came.
+
+An association that changes alone need not move its record's cursor: it is then seen with the
+record's next change. One that pointed at a merged record is followed by the merge itself."""
 
 from __future__ import annotations
 
