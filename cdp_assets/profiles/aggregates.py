@@ -94,12 +94,12 @@ class _Part:
         return total.cast(self.kind.narwhals).alias(self.column)
 
 
-def condition(measure: Measure, clock: Clock, *, windowed: bool = True) -> nw.Expr | None:
+def condition(measure: Measure, clock: Clock) -> nw.Expr | None:
     """Whether a row counts for this measure; None where all do."""
     tests: list[nw.Expr] = []
     if measure.where is not None:
         tests.append(measure.where.to_narwhals(clock.now))
-    if measure.within is not None and windowed:
+    if measure.within is not None:
         span = clock.window(measure.within)
         tests.append(nw.col("timestamp") >= nw.lit(span.since))
         tests.append(nw.col("timestamp") < nw.lit(span.until))
@@ -139,8 +139,8 @@ def part_kinds(measure: Measure) -> dict[str, Kind]:
     return {}
 
 
-def _parts(measure: Measure, clock: Clock, *, windowed: bool) -> list[_Part]:
-    test = condition(measure, clock, windowed=windowed)
+def _parts(measure: Measure, clock: Clock) -> list[_Part]:
+    test = condition(measure, clock)
     selection = measure.selection
     value = selection.value.to_narwhals(clock.now) if selection.value else None
     counted = test
@@ -169,26 +169,30 @@ def partials(
     key: Sequence[str],
     clock: Clock,
     *,
-    windowed: bool = True,
+    carry: Sequence[str] = (),
+    spread: Sequence[str] = (),
 ) -> nw.LazyFrame[Any]:
     """One row a `key` with the parts of `measures` (see `part_kinds`), all of which add up.
 
     rows: the columns of `key`, timestamp Datetime[us, UTC], and every column that the measures
-        read, in its kind. windowed: whether `within` is applied here; where it is not, `key`
-        has to hold the day.
+        read, in its kind. carry: columns that are one within a key and come along.
+        spread: columns whose smallest and largest value come along as `<column>__lo`, `__hi`.
     """
     adding = [m for m in measures if m.selection.function in ADDING]
-    parts = [part for m in adding for part in _parts(m, clock, windowed=windowed)]
-    masked = rows.select(*key, *(part.row.alias(part.column) for part in parts))
+    parts = [part for m in adding for part in _parts(m, clock)]
+    masked = rows.select(*key, *carry, *spread, *(part.row.alias(part.column) for part in parts))
     keys = list(key)
+    along = [nw.col(name).any_value().alias(name) for name in carry]
+    along += [nw.col(name).min().alias(f"{name}__lo") for name in spread]
+    along += [nw.col(name).max().alias(f"{name}__hi") for name in spread]
     result = (
-        masked.group_by(keys).agg(*(part.merged() for part in parts))
-        if parts
+        masked.group_by(keys).agg(*along, *(part.merged() for part in parts))
+        if parts or along
         else rows.select(*keys).unique()
     )
     for measure in measures:
         if measure.selection.function in PICKING:
-            test = condition(measure, clock, windowed=windowed)
+            test = condition(measure, clock)
             kept = rows if test is None else rows.filter(test)
             assert measure.selection.value is not None
             seen = kept.select(

@@ -28,17 +28,20 @@ from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, Origin, SqlFile
 from cdp_assets.profiles.observations import surviving
 from cdp_assets.profiles.sources import (
+    CHECK,
+    VISIT,
     VISITOR,
     RecordObject,
     columns_of,
     event_rows,
     objects_of,
+    one_each,
     owned,
     record_owners,
     record_rows,
     shared_devices,
     visitors,
-    with_moment,
+    with_visitor,
 )
 from cdp_assets.profiles.sql import run_sql
 from cdp_assets.profiles.tables import profiles_table
@@ -91,33 +94,54 @@ def _aggregated(
 ) -> list[pl.LazyFrame]:
     """One frame a kind of aggregate over `source`: profile_id and the measures' columns."""
     columns = columns_of(measures)
-    key: list[str] = [KEY]
+    adding = [m for m in measures if m.adds_up]
+    others = [m for m in measures if not m.adds_up]
     if source.kind in ("events", "event"):
         rows = event_rows(inputs, source, columns)
         if touched is not None:
             rows = visitors(inputs, model.entity, touched).filter(rows)
-        rows, key = with_moment(rows, shared_devices(inputs)), VISITOR
-    elif source.kind == "records":
+        rows = with_visitor(rows, shared_devices(inputs))
+        grouped = partials(
+            nw.from_native(rows), adding, [VISITOR], clock, carry=VISIT, spread=[CHECK]
+        )
+        by_visitor: pl.LazyFrame = nw.to_native(grouped)
+        mine = owned(inputs, one_each(by_visitor.collect(engine="streaming")).lazy(), model.entity)
+        if touched is not None:
+            mine = mine.join(touched.lazy(), on=KEY, how="semi")
+        mine = mine.collect().lazy()
+        found = [nw.to_native(combine(nw.from_native(mine), adding))] if adding else []
+        owned_rows = rows.join(mine.select(VISITOR, KEY), on=VISITOR, how="inner")
+        return found + _tallied(owned_rows, others, clock)
+    if source.kind == "records":
         rows = record_rows(inputs, objects_of(source, objects), columns).join(
             record_owners(inputs, model.entity), on="record", how="inner"
         )
     else:
         rows = profile_rows(inputs, model.entity, source.name, columns)
-
-    def owners(parts: pl.LazyFrame) -> pl.LazyFrame:
-        found = owned(inputs, parts, model.entity) if key is VISITOR else parts
-        return found if touched is None else found.join(touched.lazy(), on=KEY, how="semi")
-
-    frame = nw.from_native(rows)
-    adding = [m for m in measures if m.adds_up]
+    if touched is not None:
+        rows = rows.join(touched.lazy(), on=KEY, how="semi")
     found = []
     if adding:
-        parts = owners(nw.to_native(partials(frame, adding, key, clock)))
-        found.append(nw.to_native(combine(nw.from_native(parts), adding)))
+        parts = partials(nw.from_native(rows), adding, [KEY], clock)
+        found.append(nw.to_native(combine(parts, adding)))
+    return found + _tallied(rows, others, clock)
+
+
+def _tallied(rows: pl.LazyFrame, measures: list[Measure], clock: Clock) -> list[pl.LazyFrame]:
+    """One frame a measure that does not add up: profile_id and its column. Measures of one value
+    under one condition share a tally."""
+    tallies: dict[tuple[str, str, int | None], pl.LazyFrame] = {}
+    found = []
     for measure in measures:
-        if not measure.adds_up:
-            parts = owners(nw.to_native(tally(frame, measure, key, clock)))
-            found.append(nw.to_native(settle(nw.from_native(parts), measure)))
+        value = measure.selection.value
+        assert value is not None
+        argument = measure.selection.text.partition("(")[2].removeprefix("distinct ")
+        where = measure.where.text if measure.where else ""
+        alike = (argument.strip(" )"), where, measure.within)
+        if alike not in tallies:
+            counted: pl.LazyFrame = nw.to_native(tally(nw.from_native(rows), measure, [KEY], clock))
+            tallies[alike] = counted.collect(engine="streaming").lazy()
+        found.append(nw.to_native(settle(nw.from_native(tallies[alike]), measure)))
     return found
 
 

@@ -36,7 +36,6 @@ from cdp_assets.profiles.sources import (
     record_rows,
     visitors,
 )
-from cdp_assets.profiles.survivorship import survivors
 from cdp_assets.profiles.touched import input_keys, touched
 from cdp_assets.raw.tables import raw_table
 
@@ -220,21 +219,14 @@ class _Whys:
 
     def _survivor(self, base: TraitWhy, survivor: Survivor) -> TraitWhy:
         rows = observed(self.inputs, self.model.entity, [survivor], self.only).collect()
-        best = nw.to_native(survivors(nw.from_native(rows.lazy()))).collect()
         ordered = rows.filter(pl.col("value").is_not_null()).sort(
             "rank", "changed_at", "value", "field", "record",
             descending=[False, True, False, False, False],
         )  # fmt: skip
-        winner = best.row(0, named=True) if best.height else None
-        evidence = []
-        for row in ordered.iter_rows(named=True):
-            won = winner is not None and all(
-                row[c] == winner[c] for c in ("value", "field", "record", "changed_at")
-            )
-            evidence.append(
-                Evidence(row["value"], row["record"], row["changed_at"], row["field"], won)
-            )
-        evidence.sort(key=lambda item: not item.won)
+        evidence = [
+            Evidence(row["value"], row["record"], row["changed_at"], row["field"], won=n == 0)
+            for n, row in enumerate(ordered.iter_rows(named=True))
+        ]
         located = self._located(evidence[:SHOWN], events=[e.ref for e in evidence[:SHOWN]
                                 if is_event_field(e.source)])  # fmt: skip
         return replace(base, rows=rows.height, evidence=located)

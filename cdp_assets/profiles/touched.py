@@ -159,8 +159,8 @@ def _events(
 
 
 def _owners(inputs: Inputs, entity: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-    visits = rows.select("user_id", "anonymous_id", pl.col("timestamp").alias("at")).unique()
-    return owned(inputs, visits, entity).select(KEY)
+    seen = rows.select("user_id", "anonymous_id", pl.col("timestamp").alias("at")).unique()
+    return owned(inputs, seen, entity).select(KEY)
 
 
 def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:

@@ -62,14 +62,14 @@ def test_the_survivor_is_the_best_by_rank_time_and_value(engine: Engine, seed: i
             continue
         key = (row["profile_id"], row["trait"])
         order = (
-            row["rank"], -row["changed_at"].timestamp(), row["value"], row["field"], row["record"]
+            row["rank"], -row["changed_at"].timestamp(), row["value"]
         )  # fmt: skip
         expected[key] = min(expected.get(key, order), order)
     shuffled = pl.DataFrame(rows, schema=VALUES).sample(fraction=1, shuffle=True, seed=seed)
     found = engine.collect(survivors(engine.frame(shuffled)))
     assert {
         (row["profile_id"], row["trait"]): (
-            row["rank"], -row["changed_at"].timestamp(), row["value"], row["field"], row["record"]
+            row["rank"], -row["changed_at"].timestamp(), row["value"]
         )
         for row in found.iter_rows(named=True)
     } == expected  # fmt: skip
