@@ -96,6 +96,7 @@ LOGINS = Table(
     personal=("anonymous_id", "user_id"),
     column_docs={
         "from": "The first event under this log-in.",
+        "user_id": "Null on a device where nobody ever logged in.",
         "to": "The log-out or the next log-in; null while it lasts.",
     },
 )

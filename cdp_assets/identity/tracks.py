@@ -9,7 +9,7 @@ import polars as pl
 
 from cdp_assets.events.tables import EVENTS
 from cdp_assets.identity.rules import EntityRules, TypeRules
-from cdp_assets.identity.tables import GRAPH, GROUPS, LINKS, LOGINS
+from cdp_assets.identity.tables import GRAPH, GROUPS, LINKS, LOGINS, TS
 from cdp_assets.identity.transforms import login_intervals
 from cdp_assets.lake import Lake
 
@@ -105,6 +105,15 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
     )
     intervals = login_intervals(nw.from_native(found.lazy()), rules.logout)
     rows = nw.to_native(intervals).select(LOGINS.schema.keys()).collect()
+    # A shared device on which nobody ever logged in has a row too: readers of this table learn
+    # from it that the device's events are nobody's.
+    silent = (
+        found.join(rows, on="anonymous_id", how="anti")
+        .group_by("anonymous_id")
+        .agg(pl.col("timestamp").min().alias("from"))
+        .with_columns(user_id=pl.lit(None, pl.String), to=pl.lit(None, TS))
+    )
+    rows = pl.concat([rows, silent.select(rows.columns)])
     table.replace(rows, scope=scope, watermarks=inputs)
     return True
 
