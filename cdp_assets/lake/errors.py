@@ -11,6 +11,15 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 T = TypeVar("T")
+_BELOW = (
+    DeltaError,
+    TableNotFoundError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    ValueError,
+    OverflowError,
+)
 
 
 class LakeError(Exception):
@@ -62,13 +71,13 @@ def guarded(what: str, key: str, action: Callable[[], T]) -> T:
         return action()
     except LakeError:
         raise
-    except (DeltaError, TableNotFoundError, pl.exceptions.PolarsError, OSError) as error:
+    except _BELOW as error:
         failure = _translate(what, key, error)
     # Raised out here so that the error below is not its __context__, which event logs print too.
     raise failure
 
 
-def _translate(what: str, key: str, error: Exception) -> LakeError:
+def _translate(what: str, key: str, error: BaseException) -> LakeError:
     kind = type(error).__name__
     text = str(error)
     if isinstance(error, CommitFailedError):
@@ -86,8 +95,6 @@ def _translate(what: str, key: str, error: Exception) -> LakeError:
         f"Table {key}: {what} failed in the storage engine ({kind}; its text is left out because "
         "it may quote rows). Not retried. "
     )
-    if isinstance(error, pl.exceptions.PolarsError) and not isinstance(
-        error, pl.exceptions.ComputeError
-    ):
-        return LakeError(advice + "The rows or the declaration are of a kind not foreseen here.")
-    return Damaged(advice + "Run `cdp fsck` to see whether the table is damaged.")
+    if isinstance(error, DeltaError | TableNotFoundError | pl.exceptions.ComputeError | OSError):
+        return Damaged(advice + "Run `cdp fsck` to see whether the table is damaged.")
+    return LakeError(advice + "The rows or the declaration are of a kind not foreseen here.")

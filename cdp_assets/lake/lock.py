@@ -53,7 +53,7 @@ class FileLocks:
     """Locks by flock(2) on files in one folder of a local disk.
 
     The kernel lets go of them when a process ends, however it ends. flock promises no fairness:
-    measured with eight waiters, none starved, but the order was not that of arrival.
+    hold a lock for one write, not for a loop of them.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import polars as pl
 
 from .errors import KeyViolation, SchemaError, ScopeError
-from .schema import SEQ, TOMBSTONE, check_names, rows_to_declared
+from .schema import SEQ, TOMBSTONE, check_names, check_times, rows_to_declared
 from .table import Table
 
 INSERTED, UPDATED, UNCHANGED = "inserted", "updated", "unchanged"
@@ -24,6 +24,7 @@ def admit(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
     declared = {name: t for name, t in table.stored().items() if name in table.schema}
     extra = [name for name in rows.columns if name not in declared]
     check_names([*table.stored(), *extra], table.key)
+    check_times(rows, table.key)
     if table.evolves:
         return rows
     if extra:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -23,6 +24,10 @@ _INTEGERS: tuple[type[pl.DataType], ...] = (pl.Int8, pl.Int16, pl.Int32, pl.Int6
 _PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Binary, pl.Date)
 # Characters that Parquet readers refuse in a column's name.
 _REFUSED = set(" ,;{}()\n\t=\0")
+
+_DAY = 86_400_000_000
+_FIRST_DAY = date(1, 1, 1).toordinal() - date(1970, 1, 1).toordinal()
+_LAST_DAY = date(9999, 12, 31).toordinal() - date(1970, 1, 1).toordinal() + 1
 
 Types = Mapping[str, pl.DataType]
 
@@ -210,6 +215,29 @@ def rows_to_declared(rows: pl.DataFrame, declared: Types, key: str) -> pl.DataFr
     if not out:
         return rows
     return rows.select(*out, *others)
+
+
+def check_times(rows: pl.DataFrame, key: str) -> None:
+    """Raise SchemaError where a date or time lies beyond the years 1 to 9999: Python cannot show
+    it, polars panics at it, and nobody meant it."""
+    bounds = []
+    for name, dtype in rows.schema.items():
+        if dtype in (pl.Date, TIME):
+            unit = 1 if dtype == pl.Date else _DAY
+            within = (
+                pl.col(name)
+                .to_physical()
+                .is_between(_FIRST_DAY * unit, _LAST_DAY * unit, closed="left")
+            )
+            bounds.append((~within).any().alias(name))
+    if not bounds or rows.is_empty():
+        return
+    wrong = [name for name, bad in rows.select(bounds).row(0, named=True).items() if bad]
+    if wrong:
+        raise SchemaError(
+            f"Table {key}: {', '.join(wrong)} holds a time beyond the years 1 to 9999. Not "
+            "retried, nothing written. Judge times where the rows are made."
+        )
 
 
 def check_names(names: list[str], key: str) -> None:

@@ -250,3 +250,15 @@ def test_lists_without_a_type_take_the_declared_one(lake: Lake) -> None:
     rows = table.scan().sort("id").collect()["x"].to_list()
     assert rows == [[], None, [{"a": []}, None], [{"a": None}]]
     assert table.merge(pl.DataFrame({"id": ["a"], "x": [[]]})).unchanged == 1
+
+
+@pytest.mark.parametrize("dtype", [pl.Date(), TIME], ids=str)
+def test_times_beyond_pythons_years_are_refused(lake: Lake, dtype: pl.DataType) -> None:
+    table = lake.open(Table(key="t", schema={"x": dtype}))
+    day = 1 if dtype == pl.Date else 86_400_000_000
+    edges = [-719_162 * day, 2_932_897 * day - 1]
+    table.append(pl.DataFrame({"x": pl.Series([*edges, None]).cast(pl.Int64).cast(dtype)}))
+    assert [value.year for value in table.scan().collect()["x"].drop_nulls()] == [1, 9999]
+    for wrong in (edges[0] - 1, edges[1] + 1):
+        with pytest.raises(SchemaError, match="1 to 9999"):
+            table.append(pl.DataFrame({"x": pl.Series([wrong]).cast(dtype)}))
