@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +119,13 @@ def test_it_goes_on_where_it_was_ended(tmp_path: Path, end: signal.Signals) -> N
     with running(tmp_path, *arguments, "--port", port) as found:
         assert look(found) == before
         assert found.lines == first
+
+
+def test_the_sandbox_is_a_stranger() -> None:
+    code = (
+        "import sys, cdp_assets.sandbox.server\n"
+        "names = {n for n in sys.modules if n.startswith('cdp_assets.')}\n"
+        "print(sorted(n for n in names if not n.startswith('cdp_assets.sandbox')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
