@@ -1,6 +1,8 @@
 """Which identifiers are one person, or one company: links, limits, profiles and their ids."""
 
 from cdp_assets.identity.config import EntityIdentity, IdentifierConfig, IdentityConfig
+from cdp_assets.identity.explain import Explanation, Step, explain
+from cdp_assets.identity.past import members_as_of
 from cdp_assets.identity.read import attribute, follow, lookup, members, related
 from cdp_assets.identity.resolve import EntityResult, ResolveResult, resolve
 from cdp_assets.identity.rules import entity_rules, needed_fields
@@ -15,14 +17,18 @@ __all__ = [
     "LOGINS",
     "EntityIdentity",
     "EntityResult",
+    "Explanation",
     "IdentifierConfig",
     "IdentityConfig",
     "ResolveResult",
+    "Step",
     "attribute",
     "entity_rules",
+    "explain",
     "follow",
     "lookup",
     "members",
+    "members_as_of",
     "needed_fields",
     "related",
     "resolve",

@@ -27,7 +27,8 @@ _EVENT_IDS = ("anonymous_id", "user_id", "group_id", "timestamp", "message_id")
 
 @dataclass
 class EntityResult:
-    """What a resolve did for one entity; counts of rows after it, and of what changed."""
+    """profiles, identifiers, links, refused: how many there are after it. minted: new rows of the
+    ledger; moved: identifiers that changed profile; resolved: identifiers looked at anew."""
 
     profiles: int = 0
     identifiers: int = 0
@@ -89,7 +90,22 @@ def resolve(
             scope = pl.DataFrame({"entity": sorted(anew)})
             lake.open(RULES).replace(rows, scope=scope)
             result.changed = True
+        _count(lake, result)
     return result
+
+
+def _count(lake: Lake, result: ResolveResult) -> None:
+    """Fill in how much there is now."""
+    graph = lake.open(GRAPH).scan().group_by("entity")
+    links = lake.open(LINKS).scan().group_by("entity")
+    held = graph.agg(pl.col("profile_id").n_unique(), pl.len()).collect()
+    ruled = links.agg(pl.len(), (pl.col("state") == "refused").sum()).collect()
+    for entity, profiles, identifiers in held.iter_rows():
+        found = result.entities.setdefault(entity, EntityResult())
+        found.profiles, found.identifiers = profiles, identifiers
+    for entity, count, refused in ruled.iter_rows():
+        found = result.entities.setdefault(entity, EntityResult())
+        found.links, found.refused = count, refused
 
 
 def _rules_changed(lake: Lake, rules: EntityRules) -> bool:
@@ -311,6 +327,8 @@ class _Entity:
         stored = self.links.scan().filter(self.mine).select(STORED)
         whole = self.anew or not self.graph.exists()
         done = resolve_links(fresh, stale, stored, graph, ids, self.rules, whole=whole)
+        self.result.resolved = done.members.height
+        self.result.minted = done.ledger.join(ids, on="anchor", how="anti").height
         entity = pl.lit(self.entity).alias("entity")
         if done.ledger.height:
             self.ids.merge(done.ledger.select(entity, *LEDGER))
@@ -325,6 +343,7 @@ class _Entity:
         entity = pl.lit(self.entity).alias("entity")
         log = self.lake.open(CHANGES)
         moved = moves(done.before, done.members)
+        self.result.moved = moved.height
         if moved.height:
             at = pl.lit(self.now, TS).alias("at")
             log.append(moved.select(entity, *moved.columns, at))

@@ -90,12 +90,12 @@ class EntityRules:
     def rows(self) -> pl.DataFrame:
         """These rules as rows of identity/rules."""
         found = [
-            (self.entity, t.name, t.rank, t.limit, t.weak, t.event_column, t.region,
-             list(t.block), list(self.logout), self.digest)
+            (self.entity, t.name, t.rank, t.limit, t.weak, list(t.sources), t.event_column,
+             t.region, list(t.block), list(self.logout), self.digest)
             for t in self.types
         ]  # fmt: skip
         if not found:
-            found = [(self.entity, "record", 0, 0, False, None, None, [], [], self.digest)]
+            found = [(self.entity, "record", 0, 0, False, [], None, None, [], [], self.digest)]
         return pl.DataFrame(found, schema=dict(RULES.schema), orient="row")
 
 
@@ -160,3 +160,22 @@ def stored_rules(lake: Lake, entity: str) -> pl.DataFrame:
     """The rules that the graph of an entity was last resolved by, strongest first."""
     rows = lake.open(RULES).scan().filter(pl.col("entity") == entity)
     return rows.sort("rank").collect()
+
+
+def last_rules(lake: Lake, entity: str) -> EntityRules:
+    """The rules that the graph was last resolved by, without the objects' specifications."""
+    rows = stored_rules(lake, entity).filter(pl.col("rank") > 0)
+    types = tuple(
+        TypeRules(
+            name=row["type"],
+            rank=row["rank"],
+            limit=row["limit"],
+            weak=row["weak"],
+            sources=tuple(row["sources"]),
+            block=tuple(row["block"]),
+            region=row["region"],
+        )
+        for row in rows.iter_rows(named=True)
+    )
+    logout = tuple(rows["logout"][0]) if rows.height else ()
+    return EntityRules(entity, types, (), logout)

@@ -126,6 +126,7 @@ RULES = Table(
         "rank": pl.Int64(),
         "limit": pl.Int64(),
         "weak": pl.Boolean(),
+        "sources": pl.List(pl.String()),
         "event_column": pl.String(),
         "region": pl.String(),
         "block": pl.List(pl.String()),
@@ -135,6 +136,7 @@ RULES = Table(
     column_docs={
         "rank": "Priority, 1 is the strongest; CRM records stand ahead at 0.",
         "weak": "Whether it may join only what is not joined otherwise: a device.",
+        "sources": "Fields that hold it.",
         "event_column": "The column of events that holds it, where one does.",
         "rules": "A hash of the entity's rules: other ones resolve everything anew.",
     },

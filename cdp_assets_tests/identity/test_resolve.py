@@ -193,7 +193,10 @@ def test_nothing_new_commits_nothing(lake: Lake) -> None:
     send(lake, event(1, "dev", "42"))
     run(lake)
     before = versions(lake)
-    assert not resolve(lake, CONFIG, SPECS, at(101)).changed
+    result = resolve(lake, CONFIG, SPECS, at(101))
+    assert not result.changed
+    person = result.entities["person"]
+    assert (person.profiles, person.identifiers, person.links, person.moved) == (2, 4, 2, 0)
     assert versions(lake) == before
 
 
