@@ -95,11 +95,12 @@ def lighten_history(dagster_home: Path) -> None:
 class Runs:
     """Launches of one deployment."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, definitions: dg.Definitions | None = None) -> None:
+        """definitions: by default those of this package's own defs/."""
         self.settings = settings
         lighten_history(settings.home / "dagster")
         self.deployment: Deployment = load_deployment(find_defs(settings)).require_valid()
-        self.definitions = load()
+        self.definitions = definitions or load()
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
         graph = self.definitions.resolve_asset_graph()
         self.keys = [
@@ -118,7 +119,8 @@ class Runs:
         here = self.here
         days = [day for name in self.deployment.crms for _, day in here.cursors(name)]
         today = here.now.date()
-        return self.launch(self.keys, first=min([*days, today]), last=today)
+        first = min([*days, today]).isoformat()
+        return self.launch(self.keys, first, today.isoformat())
 
     def approve_and_apply(self) -> Outcome:
         """Approve each plan that waits, and apply it."""
@@ -131,13 +133,16 @@ class Runs:
         keys = [key for key in self.keys if key.path[0] == "syncs"]
         return self.launch(keys)
 
-    def launch(self, keys: Iterable[dg.AssetKey], first: Any = None, last: Any = None) -> Outcome:
-        """Run these assets in one launch. Raises StartError where a step failed."""
+    def launch(
+        self, keys: Iterable[dg.AssetKey], first: str | None = None, last: str | None = None
+    ) -> Outcome:
+        """Run these assets in one launch, for the days from `first` to `last` where given.
+        Raises StartError where a step failed."""
         tags = {}
-        if first is not None:
+        if first is not None and last is not None:
             tags = {
-                "dagster/asset_partition_range_start": first.isoformat(),
-                "dagster/asset_partition_range_end": last.isoformat(),
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last,
             }
         logging.getLogger("dagster").setLevel(logging.ERROR)
         with dg.DagsterInstance.get() as instance:
