@@ -162,7 +162,7 @@ def tables(args: argparse.Namespace) -> int:
 
 
 def fsck(args: argparse.Namespace) -> int:
-    findings = _platform().fsck(repair=args.repair)
+    findings = _platform().fsck(args.repair, args.drop_lost_files, args.deep)
     for finding in findings:
         print(f"{finding.key}: {finding.kind}: {finding.path}: {finding.advice}")
     if not findings:
@@ -216,7 +216,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--brief", action="store_true", help="one line")
     add("tables", tables, "List the tables of the lake with rows and size.")
     one = add("fsck", fsck, "Look for damage in the lake, and say what to do about it.")
+    one.add_argument("--deep", action="store_true", help="decode every file, not only its ends")
     one.add_argument("--repair", action="store_true", help="mend what can be mended safely")
+    one.add_argument(
+        "--drop-lost-files",
+        action="store_true",
+        help="with --repair: take lost files out of their table so that the rest can be read; "
+        "their rows are gone until they are read again, as the finding says",
+    )
     add("maintain", maintain, "Compact and vacuum tables, prune old runs of Dagster.")
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -95,6 +96,8 @@ def _evidence(row: Evidence) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return "—" if value is None else str(value)
 
 
