@@ -1,0 +1,167 @@
+"""Syncs through the real clients to the stand-in CRMs, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_assets.connectors.base import Unavailable
+from cdp_assets.syncs import dead_letters, plan
+from cdp_assets.syncs.approval import approve
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.run import ApplyResult, apply
+from cdp_assets_tests.connectors.stand_in import StandIn, quick, sandbox
+from cdp_assets_tests.syncs.world import World
+
+PEOPLE = range(9_000, 9_030)
+SALESFORCE = {
+    "from": "person",
+    "to": "salesforce.Contact",
+    "mode": "upsert",
+    "create": "salesforce.Contact",
+    "key": {"CDP_Id__c": "profile_id"},
+    "match": ["linked", {"Email": "email"}],
+    "fields": {
+        "LastName": {"trait": "title", "write": "on_create"},
+        "Revenue_90d__c": "revenue",
+        "Orders__c": "orders",
+        "Title": {"trait": "status", "write": "if_empty"},
+    },
+}
+HUBSPOT = {
+    "from": "person",
+    "to": "hubspot.contacts",
+    "mode": "upsert",
+    "create": "hubspot.contacts",
+    "key": {"customer_id": "profile_id"},
+    "match": ["linked", {"email": "email"}],
+    "fields": {
+        "lastname": {"trait": "title", "write": "on_create"},
+        "revenue_90d": "revenue",
+        "orders": "orders",
+        "jobtitle": {"trait": "status", "write": "if_empty"},
+        "lapsed": {"value": True},
+    },
+}
+WRITES = r"/composite/sobjects|/batch/(create|upsert|update)"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with sandbox(tmp_path_factory.mktemp("sandbox"), people=30) as stand_in:
+        yield stand_in
+
+
+class Sync:
+    """One sync against one stand-in; each has people of its own."""
+
+    taken = 0
+
+    def __init__(self, stand_in: StandIn, folder: Path, options: dict[str, Any]) -> None:
+        stand_in.quiet()
+        self.stand_in = stand_in
+        self.config = SyncConfig.model_validate(options)
+        client = getattr(stand_in, self.config.source)
+        self.client: Any = client(options=quick(attempts=1))
+        self.object = self.config.objects[0]
+        self.description = self.client.describe([self.object])
+        self.world = World(folder)
+        Sync.taken += 100
+        self.people = [p + Sync.taken for p in PEOPLE]
+        for p in self.people:
+            self.world.profile(
+                p, title=f"N{p}", orders=p % 7, revenue=Decimal("10.5"), status="CTO"
+            )
+
+    def apply(self) -> ApplyResult:
+        world = self.world
+        common: dict[str, Any] = {"gather": world.gather}
+        where = (world.lake, world.store, "s", self.config, self.client, self.description)
+        made = plan(*where, world.now, **common)
+        if made.waits and made.changes:
+            approve(world.store, made.hash, "tester", world.now)
+        return apply(*where, world.now, "run", url=self.stand_in.url, **common)
+
+    def records(self, *fields: str) -> dict[int, list[dict[str, Any]]]:
+        emails = {f"p{p}@example.com": p for p in self.people}
+        field = self.config.match_rule
+        assert field is not None
+        found = self.client.find(self.object, field[0], list(emails), list(fields))
+        return {p: found.get(e, []) for e, p in emails.items()}
+
+
+@pytest.fixture(params=["salesforce", "hubspot"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"salesforce": SALESFORCE, "hubspot": HUBSPOT}[request.param]
+
+
+@pytest.mark.parametrize("by", ["key", "match"])
+@pytest.mark.parametrize("action", ["commit_then_reset", "reset"])
+def test_no_answer_doubles_nobody(
+    running: StandIn, tmp_path: Path, options: dict[str, Any], by: str, action: str
+) -> None:
+    keyless = {k: v for k, v in options.items() if k != "key"}
+    sync = Sync(running, tmp_path, keyless if by == "match" else options)
+    running.faults({"match": WRITES, "action": action})
+    if by == "key":
+        # An upsert may be sent again; the client gave up after its attempts.
+        with pytest.raises(Unavailable):
+            sync.apply()
+    else:
+        first = sync.apply()
+        assert (first.written, first.unknown) == (0, len(sync.people))
+    assert sync.world.state().is_empty()
+    second = sync.apply()
+    assert second.written == (0 if action == "commit_then_reset" else len(sync.people))
+    found = sync.records()
+    assert {len(records) for records in found.values()} == {1}
+    assert dead_letters(sync.world.store).is_empty()
+    assert sync.world.state().height == len(sync.people)
+    assert sync.apply().written == 0
+
+
+def test_the_way_of_a_sync(running: StandIn, tmp_path: Path, options: dict[str, Any]) -> None:
+    sync = Sync(running, tmp_path, options)
+    assert sync.apply().created == len(sync.people)
+    assert sync.apply().written == 0
+    calls = sync.client.calls
+    assert sync.apply().written == 0
+    assert sync.client.calls == calls, "nothing new asks nothing"
+    one = sync.people[0]
+    sync.world.profile(one, title="N", orders=42, revenue=Decimal("99.999"), status="CEO")
+    result = sync.apply()
+    assert result.written == 1
+    fields = [f for f in sync.config.fields if f not in ("LastName", "lastname")]
+    shown = sync.records(*fields)[one][0]
+    told = {f: sync.client.normalise(sync.object, f, shown[f]) for f in fields}
+    wished = {"revenue_90d": Decimal("99.999"), "Revenue_90d__c": Decimal("99.999")}
+    for name in fields:
+        expected = {**wished, "orders": 42, "Orders__c": 42, "lapsed": True}.get(name, "CTO")
+        assert told[name] == sync.client.normalise(sync.object, name, expected)
+    assert sync.apply().written == 0
+
+
+def test_one_bad_row_leaves_the_others(
+    running: StandIn, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    sync = Sync(running, tmp_path, options)
+    victim = sync.people[3]
+    # An address that the CRM refuses, though nothing in its description says so.
+    sync.world.profile(victim, title="N", orders=1, email="no address")
+    mapped = {**options, "fields": {**options["fields"]}}
+    name = "Email" if sync.config.source == "salesforce" else "email"
+    mapped["fields"][name] = "email"
+    sync.config = SyncConfig.model_validate({**mapped, "match": ["linked"]})
+    result = sync.apply()
+    assert (result.created, result.failed) == (len(sync.people) - 1, 1)
+    letters = dead_letters(sync.world.store)
+    assert letters["profile_id"].to_list() == [victim]
+    assert letters["error_class"].to_list() == ["data"]
+    assert "no address" not in str(letters.to_dicts())
+    assert sync.apply().written == 0
+    sync.world.profile(victim, title="N", orders=1, email=f"p{victim}@example.com")
+    assert sync.apply().written == 1
