@@ -302,11 +302,16 @@ class Platform:
 
     # care
 
-    def fsck(self, repair: bool = False) -> list[fsck.Finding]:
-        """What is wrong with the lake; with `repair`, what is left after mending the safe part."""
-        findings = fsck.check(self.lake)
+    def fsck(
+        self, repair: bool = False, drop_lost_files: bool = False, deep: bool = False
+    ) -> list[fsck.Finding]:
+        """What is wrong with the lake; with `repair`, what is left after mending the safe part.
+
+        drop_lost_files: also take lost data files out of their tables. deep: decode every file.
+        """
+        findings = fsck.check(self.lake, deep=deep)
         if repair:
-            mended = fsck.repair(self.lake, findings)
+            mended = fsck.repair(self.lake, findings, drop_lost_files=drop_lost_files)
             findings = [finding for finding in findings if finding not in mended]
         return findings
 
