@@ -105,7 +105,6 @@ VALUES = Table(
         "current": pl.Boolean(),
     },
     personal=("record_id", "record", "value"),
-    stamps=("extracted_at",),
     column_docs={
         "field": "`source.Object.Field`.",
         "value": "Canonical text; null where the field was emptied.",

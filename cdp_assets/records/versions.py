@@ -97,6 +97,10 @@ def entity_rows(state: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
         else pl.lit(None, pl.String)
         for name in (*COMMON, *own_columns(spec))
     }
+    if "name" not in mapping.columns:
+        parts = [columns["first_name"], columns["last_name"]]
+        whole = pl.concat_str(parts, separator=" ", ignore_nulls=True)
+        columns["name"] = pl.when(whole != "").then(whole)
     created = mapping.columns.get("created_at")
     return state.select(
         source=pl.lit(spec.source),
