@@ -10,6 +10,7 @@ from cdp_assets.profiles.errors import ExpressionError, TraitError
 from cdp_assets.profiles.explain import ProfileWhy, TraitWhy, explain
 from cdp_assets.profiles.needs import Needs, needs
 from cdp_assets.profiles.read import columns, evaluated
+from cdp_assets.profiles.timeline import timeline
 
 __all__ = [
     "BuildResult",
@@ -24,4 +25,5 @@ __all__ = [
     "evaluated",
     "explain",
     "needs",
+    "timeline",
 ]

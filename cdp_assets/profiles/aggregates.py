@@ -282,14 +282,13 @@ def tally(
 def settle(
     tallies: nw.LazyFrame[Any], measure: Measure, key: str = "profile_id"
 ) -> nw.LazyFrame[Any]:
-    """`count(distinct x)` or `most_frequent(x)` per profile from rows of `tally`.
+    """`count(distinct x)` or `most_frequent(x)` per `key` from a `tally` by that key.
 
     Returns `key` and the measure's column; profiles without a value are absent. Of equally
     frequent values the smaller one wins.
     """
-    counted = tallies.group_by([key, "value"]).agg(nw.col("n").sum())
     if measure.selection.function == "count_distinct":
-        return counted.group_by([key]).agg(nw.len().cast(nw.Int64()).alias(measure.name))
-    most = counted.group_by([key]).agg(nw.col("n").max())
-    top = counted.join(most, on=[key, "n"], how="inner")
+        return tallies.group_by([key]).agg(nw.len().cast(nw.Int64()).alias(measure.name))
+    most = tallies.with_columns(nw.col("n").max().over(key).alias("most"))
+    top = most.filter(nw.col("n") == nw.col("most"))
     return top.group_by([key]).agg(nw.col("value").min().alias(measure.name))

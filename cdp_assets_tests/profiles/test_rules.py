@@ -72,7 +72,8 @@ def test_what_cannot_be_built_is_named() -> None:
         compile_traits(traits(a={"select": "count(*)", "from": "events", "type": "string"}))
     with pytest.raises(ExpressionError, match="in_audience may stand only"):
         compile_traits(traits(a={"expr": "in_audience('x')"}))
-    error = pytest.raises(ExpressionError, compile_traits, traits(a={"expr": "1 +"}))
+    with pytest.raises(ExpressionError) as error:
+        compile_traits(traits(a={"expr": "1 +"}))
     assert error.value.trait == "a"
 
 
@@ -113,7 +114,7 @@ def test_needs() -> None:
         "Trial Started": {},
     }
     assert found.unknown == [("account", "lost", "zendesk.tickets")]
-    with pytest.raises(TraitError, match="read as decimal by person.revenue and as string"):
+    with pytest.raises(TraitError, match=r"read as decimal by person\.revenue and as string"):
         needs([traits(revenue={"select": "sum(x)", "from": "E"},
                       other={"select": "count(*)", "from": "E", "where": "x = 'a'"})])  # fmt: skip
 

@@ -202,7 +202,7 @@ def test_distinct_and_most_frequent(engine: Engine) -> None:
     for row in rows:
         if row["plan"]:
             plans[row["profile_id"]][row["plan"]] += 1
-    key = ["profile_id", "visitor"]
+    key = ["profile_id"]
     kinds = measure("kinds", "count(distinct plan)")
     found = engine.collect(settle(tally(frame, kinds, key, CLOCK), kinds))
     assert dict(found.iter_rows()) == {p: len(c) for p, c in plans.items()}
