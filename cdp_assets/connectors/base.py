@@ -203,8 +203,9 @@ class Destination(Protocol):
         """Live records whose `field_name` equals each value: value → records, each with `id`."""
 
     def write(self, object_name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
-        """Send one batch (all of one op) as one call; one outcome a row, in the order given.
-        Raises where nothing is known of the whole call (`UnknownOutcome`)."""
+        """Send one batch (all of one op), as one call unless the system refuses it whole; one
+        outcome a row, in the order given. A row whose own call lost its answer has none.
+        Raises where nothing is known of any row (`UnknownOutcome`)."""
 
     def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
         """`value` in the form in which the system will show it after a write."""

@@ -126,6 +126,30 @@ def test_a_create_of_one_who_is_there_names_the_record(stand_in: StandIn) -> Non
     assert "there@" not in str(outcomes[1].message)
 
 
+@pytest.mark.parametrize(
+    ("after", "said", "made_there"),
+    [
+        (2, [(i, True, None) for i in range(4)], 8),
+        (1, [(i, False, "NOT_SENT") for i in range(4, 8)], 4),
+    ],
+)
+def test_of_a_refused_batch_s_halves_one_may_get_no_answer(
+    stand_in: StandIn, after: int, said: list[tuple[int, bool, str | None]], made_there: int
+) -> None:
+    source = stand_in.hubspot()
+    before = count(stand_in)
+    refusal = {"category": "CONFLICT", "message": "one of them is there"}
+    stand_in.faults(
+        {"match": "batch/create", "status": 409, "body": refusal},
+        {"match": "batch/create", "action": "commit_then_reset", "after": after},
+    )
+    emails = [f"half{after}{i}@push.example" for i in range(8)]
+    batch = [RowChange(i, "create", {"email": e}) for i, e in enumerate(emails)]
+    outcomes = source.write("contacts", batch)
+    assert [(o.row, o.ok, o.code) for o in outcomes] == said
+    assert count(stand_in) == before + made_there
+
+
 def test_find_says_every_hit(stand_in: StandIn) -> None:
     source = stand_in.hubspot()
     one, other = made(source, "f1@push.example", "f2@push.example", lastname="Findable; Really")

@@ -44,7 +44,7 @@ def test_some_rows_fail_and_the_others_are_written(stand_in: StandIn) -> None:
     assert [row for row, _, _ in errors(outcomes)] == [5, 7, 9]
     assert [kind for _, kind, _ in errors(outcomes)] == ["data", "mapping", "gone"]
     assert all("Lovelace" not in str(o) for o in outcomes)
-    assert len([e for e in stand_in.journal() if "composite" in e["path"]]) == 1
+    assert len([e for e in stand_in.journal() if e["path"].endswith("composite/sobjects")]) == 1
     shown = source.read("Contact", ids, ["Title"])
     assert shown[ids[0]] == {"Title": "T0"}
     assert shown[ids[5]] == {"Title": None}
@@ -116,9 +116,22 @@ def test_a_row_lock_is_tried_again_with_the_locked_rows_alone(stand_in: StandIn)
     stand_in.faults({"match": "composite/sobjects", "status": 200, "body": locked})
     batch = [RowChange(i, "update", {"Title": "x"}, record_id=r) for i, r in enumerate(ids)]
     assert all(o.ok for o in source.write("Contact", batch))
-    sizes = [e["rows"] for e in stand_in.journal() if "composite" in e["path"]][1:]
+    sizes = [e["rows"] for e in stand_in.journal() if e["path"].endswith("composite/sobjects")][1:]
     assert sum(sizes) == 3
     assert max(sizes) <= 2
+
+
+def test_a_lock_and_then_no_answer_leaves_those_rows_open(stand_in: StandIn) -> None:
+    source = stand_in.salesforce(quick(attempts=1))
+    ids = made(source, "L", "M")
+    locked = {"statusCode": "UNABLE_TO_LOCK_ROW", "message": "no"}
+    body = [{"success": True, "id": ids[0]}, {"success": False, "errors": [locked]}]
+    stand_in.faults(
+        {"match": "composite/sobjects", "status": 200, "body": body},
+        {"match": "composite/sobjects", "action": "commit_then_reset", "after": 1},
+    )
+    batch = [RowChange(i, "update", {"Title": "x"}, record_id=r) for i, r in enumerate(ids)]
+    assert [(o.row, o.ok) for o in source.write("Contact", batch)] == [(0, True)]
 
 
 def test_a_lock_that_never_opens_is_a_row_to_retry(stand_in: StandIn) -> None:

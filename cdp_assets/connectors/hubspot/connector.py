@@ -20,6 +20,8 @@ class HubSpot:
     """One HubSpot account (see `Source` and `Destination` for what each method promises)."""
 
     system = "hubspot"
+    find_lag = 10.0
+    """Seconds by which searches are behind writes."""
 
     def __init__(
         self, name: str, config: HubSpotConfig, *, options: HttpOptions | None = None

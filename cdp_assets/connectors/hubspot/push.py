@@ -13,7 +13,6 @@ import msgspec
 from cdp_assets.connectors.base import (
     ConnectorError,
     ErrorClass,
-    NotPermitted,
     Refused,
     RowChange,
     RowOutcome,
@@ -179,28 +178,43 @@ class HubSpotPush:
                 sent.append(change)
             if sent:
                 outcomes.update(self._send(name, sent))
-        return [outcomes[change.row] for change in batch]
+        return [outcomes[change.row] for change in batch if change.row in outcomes]
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
-        op = group[0].op
-        what = f"{op} of {len(group)} {name}"
-        try:
-            reply = self._client.post(
-                f"{OBJECTS}/{name}/batch/{op}",
-                {"inputs": [_input(change) for change in group]},
-                what=what,
-                decode=self._decode,
-                # A create sent twice is two records; the others name the record they write.
-                repeatable=op != "create",
-            )
-        except (Refused, NotPermitted) as refused:
-            if not isinstance(refused, Refused) or refused.status not in _SPLIT:
-                raise
-            if len(group) == 1:
-                return {group[0].row: _refused(group[0], refused)}
-            half = len(group) // 2
-            return {**self._send(name, group[:half]), **self._send(name, group[half:])}
-        return self._outcomes(what, group, reply.body)
+        outcomes: dict[int, RowOutcome] = {}
+        parts = [list(group)]
+        while parts:
+            part = parts.pop(0)
+            try:
+                outcomes.update(self._call(name, part))
+            except Refused as refused:
+                if refused.status not in _SPLIT:
+                    raise
+                if len(part) == 1:
+                    outcomes[part[0].row] = _refused(part[0], refused)
+                else:
+                    half = len(part) // 2
+                    parts[:0] = [part[:half], part[half:]]
+            except ConnectorError:
+                if len(part) == len(group):
+                    raise
+                # Of the other parts everything is known: written, refused, or never sent.
+                outcomes.update((c.row, _unsent(c)) for rest in parts for c in rest)
+                break
+        return outcomes
+
+    def _call(self, name: str, part: Sequence[RowChange]) -> dict[int, RowOutcome]:
+        op = part[0].op
+        what = f"{op} of {len(part)} {name}"
+        reply = self._client.post(
+            f"{OBJECTS}/{name}/batch/{op}",
+            {"inputs": [_input(change) for change in part]},
+            what=what,
+            decode=self._decode,
+            # A create sent twice is two records; the others name the record they write.
+            repeatable=op != "create",
+        )
+        return self._outcomes(what, part, reply.body)
 
     def _outcomes(
         self, what: str, group: Sequence[RowChange], answer: _Answer
@@ -231,6 +245,8 @@ class HubSpotPush:
                 "Read the records before writing again."
             )
         for change in left:
+            if change.op == "create":
+                continue  # it may be there: whoever called has to look
             outcomes[change.row] = RowOutcome(
                 change.row, False, change.record_id, error_class="retry", code="NO_RESULT",
                 message="the answer does not name this row; it is read before it is sent again",
@@ -322,6 +338,13 @@ def _texts(texts: Sequence[str]) -> set[str]:
     first, *more = texts
     parts = [first, *[part for text in more for part in text.split(";")]]
     return {part.strip().casefold() for part in parts}
+
+
+def _unsent(change: RowChange) -> RowOutcome:
+    return RowOutcome(
+        change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
+        message="not sent: the call before it got no answer",
+    )  # fmt: skip
 
 
 def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:

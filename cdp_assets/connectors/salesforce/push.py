@@ -118,19 +118,31 @@ class SalesforcePush:
         outcomes: dict[int, RowOutcome] = {}
         for group in _alike(batch):
             outcomes.update(self._send(name, group))
+        self._unlock(name, batch, outcomes)
+        return [outcomes[change.row] for change in batch if change.row in outcomes]
+
+    def _unlock(
+        self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> None:
+        """Send the rows that met a row lock again, by themselves, fewer each round."""
         size = max(len(batch) // 4, 1)
         for attempt in range(_LOCK_ROUNDS):
             locked = [c for c in batch if outcomes[c.row].code == _LOCK]
             if not locked:
-                break
+                return
             self._options.sleep(self._options.backoff * (attempt + 1))
-            # Children of one parent lock it: they go together, and smaller each round.
+            # Children of one parent lock it: they go together.
             locked.sort(key=lambda c: (_parents(c), c.row))
-            for group in _alike(locked):
-                for at in range(0, len(group), size):
-                    outcomes.update(self._send(name, group[at : at + size]))
+            parts = [g[at : at + size] for g in _alike(locked) for at in range(0, len(g), size)]
+            for part in parts:
+                try:
+                    outcomes.update(self._send(name, part))
+                except ConnectorError:
+                    # Nothing is known of these alone: they have no outcome, the rest keep theirs.
+                    for change in part:
+                        del outcomes[change.row]
+                    return
             size = max(size // 4, 1)
-        return [outcomes[change.row] for change in batch]
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
         sent: list[RowChange] = []
