@@ -279,6 +279,23 @@ def test_merged_and_deleted_records_leave_the_truth(tmp_path: Path) -> None:
     assert any(row.get("IsConverted") and row["ConvertedContactId"] for row in leads)
 
 
+def test_the_first_state_has_a_past(world: World) -> None:
+    """Merged and deleted records are there before the first day."""
+    contacts = world.tables["salesforce.Contact"].rows
+    merged = [row for row in contacts.values() if row.get("MasterRecordId")]
+    assert merged
+    assert all(row["IsDeleted"] and row["MasterRecordId"] in contacts for row in merged)
+    assert any(row["IsDeleted"] and not row.get("MasterRecordId") for row in contacts.values())
+    others = world.tables["hubspot.contacts"].rows
+    for key, row in others.items():
+        if row.get("_merged_into"):
+            assert others[row["_merged_into"]]["hs_merged_object_ids"] == key
+    assert any(row.get("_merged_into") for row in others.values())
+    stamps = [row["SystemModstamp"] for row in contacts.values()]
+    assert min(stamps) >= "2025-12-31"
+    assert max(stamps) < "2026-04-01"
+
+
 def test_people_keep_their_names_whatever_the_end() -> None:
     one, two = Population(50, 9), Population(50, 9)
     assert [replace(p) for p in one.people] == [replace(p) for p in two.people]

@@ -18,6 +18,7 @@ from cdp_assets.sandbox.world.people import HISTORY_DAYS, Account, Person, Popul
 from cdp_assets.sandbox.world.records import Spec
 
 REPRESENTATIVES = 12
+BYGONE = 0.015
 _STAGES = ("Prospecting", "Qualification", "Proposal/Price Quote", "Closed Won", "Closed Lost")
 _DEAL_STAGES = ("appointmentscheduled", "qualifiedtobuy", "contractsent", "closedwon", "closedlost")
 _SUBJECTS = ("Follow up", "Call back", "Send proposal", "Renewal talk", "Onboarding call")
@@ -48,6 +49,7 @@ class CrmWriter:
         for spec in specs:
             if spec.slot == "lead":
                 self.person_record(spec)
+        self._bygone(specs)
         self._pipeline()
         self._activities(specs)
 
@@ -133,6 +135,40 @@ class CrmWriter:
             "InstanceName": "SBX1", "IsSandbox": True, "TimeZoneSidKey": "America/New_York",
             "CreatedDate": stamp, "LastModifiedDate": stamp, "SystemModstamp": stamp,
         })  # fmt: skip
+
+    # ----- what happened before the first day
+
+    def _bygone(self, specs: Sequence[Spec]) -> None:
+        """Records of a second kind: merged into others, or deleted, in the ninety days before."""
+        firsts = [spec for spec in specs if spec.slot == "first"]
+        for spec in self.rng.sample(firsts, round(BYGONE * len(firsts))):
+            survivor = self.tables["world.first"].rows[f"{spec.system}:{spec.person.index}"]["id"]
+            merged = self.rng.random() < 0.6
+            if spec.system == "salesforce":
+                self._bygone_in_salesforce(spec, survivor if merged else None)
+            else:
+                self._bygone_in_hubspot(spec, survivor if merged else None)
+
+    def _bygone_in_salesforce(self, spec: Spec, survivor: str | None) -> None:
+        key = self.salesforce(spec.object, {
+            **self._salesforce_name(spec), "Email": spec.person.email,
+            "Company": "Unknown" if spec.object == "Lead" else None,
+        })  # fmt: skip
+        name = f"salesforce.{spec.object}"
+        gone = {"IsDeleted": True, "MasterRecordId": survivor}
+        self.tables.put(name, key, self.tables[name].rows[key] | gone)
+
+    def _bygone_in_hubspot(self, spec: Spec, survivor: str | None) -> None:
+        key = self.hubspot("contacts", {
+            "firstname": spec.person.first, "lastname": spec.person.last,
+        })  # fmt: skip
+        rows = self.tables["hubspot.contacts"].rows
+        gone: Row = {"_archived": True, "_archived_at": rows[key]["_updated"]}
+        if survivor is not None:
+            gone["_merged_into"] = survivor
+            kept = rows[survivor] | {"hs_merged_object_ids": key}
+            self.tables.put("hubspot.contacts", survivor, kept)
+        self.tables.put("hubspot.contacts", key, rows[key] | gone)
 
     # ----- companies
 
