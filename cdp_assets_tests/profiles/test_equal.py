@@ -154,7 +154,7 @@ def tell(operations: list[tuple[Any, ...]]) -> None:
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=4, derandomize=True, phases=[Phase.generate], **QUIET)
+@settings(max_examples=3, derandomize=True, phases=[Phase.generate], **QUIET)
 @given(st.lists(OPERATIONS, min_size=4, max_size=9))
 def test_incremental_equals_full(operations: list[tuple[Any, ...]]) -> None:
     tell(operations)
