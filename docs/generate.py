@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,23 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined or value is None or value in ({}, [], ()):
         return ""
+    if isinstance(value, timedelta):
+        return f"`{_span(value)}`"
     return f"`{value}`"
+
+
+def _span(value: timedelta) -> str:
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if value.total_seconds() % seconds == 0:
+            return f"{int(value.total_seconds() // seconds)}{unit}"
+    return f"{int(value.total_seconds())}s"
+
+
+WORDS = {
+    "str": "text", "int": "number", "float": "share or number", "bool": "yes or no",
+    "timedelta": "duration", "SecretStr": "text (secret)", "dict": "map", "Mapping": "map",
+    "tuple": "list", "Path": "folder",
+}  # fmt: skip
 
 
 def _type(annotation: Any) -> str:
@@ -75,8 +92,10 @@ def _type(annotation: Any) -> str:
         return " | ".join(f"`{a}`" for a in typing.get_args(annotation))
     if origin is not None:
         inside = [_type(a) for a in typing.get_args(annotation) if a is not Ellipsis]
-        return f"{origin.__name__} of {' → '.join(inside)}"
-    return getattr(annotation, "__name__", str(annotation))
+        name = WORDS.get(origin.__name__, origin.__name__)
+        return f"{name} of {' → '.join(inside)}"
+    name = getattr(annotation, "__name__", str(annotation))
+    return WORDS.get(name, name)
 
 
 def _nested(model: type[BaseModel], seen: set[type]) -> Iterator[type[BaseModel]]:
