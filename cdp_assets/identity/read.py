@@ -128,15 +128,13 @@ def lookup(lake: Lake, entity: str, text: str) -> list[int]:
         if value is not None:
             wanted.add(f"{kind}:{value}")
     graph = lake.open(GRAPH).scan().filter(pl.col("entity") == entity)
-    found = set(
-        graph.filter(
-            pl.col("identifier").is_in(sorted(wanted))
-            | (pl.col("type").str.contains(".", literal=True)
-               & pl.col("identifier").str.ends_with(":" + text))
-        )
-        .select("profile_id")
-        .collect()["profile_id"]
-    )  # fmt: skip
+    meant = pl.col("identifier").is_in(sorted(wanted))
+    # A record by its bare id; of Salesforce also in the short form without the checksum.
+    of_record = pl.col("type").str.contains(".", literal=True)
+    meant |= of_record & pl.col("identifier").str.ends_with(":" + text)
+    if len(text) == 15 and text.isalnum():
+        meant |= of_record & pl.col("identifier").str.contains(f":{text}[A-Z0-5]{{3}}$")
+    found = set(graph.filter(meant).select("profile_id").collect()["profile_id"])
     if text.isascii() and text.isdigit() and len(text) < 19:
         found |= follow(lake, entity, int(text))
     return sorted(found)

@@ -205,14 +205,18 @@ def test_a_person_belongs_to_one_account(lake: Lake) -> None:
 
 
 def test_lookup_takes_whatever_a_person_types(lake: Lake) -> None:
-    pull(lake, CONTACT, contact("003A", 0, Email="ada@example.com", Phone="415-555-2671"))
+    pull(
+        lake,
+        CONTACT,
+        contact("003A0000001bCdEAAI", 0, Email="ada@example.com", Phone="415-555-2671"),
+    )
     send(lake, event(0, "dev", "42"))
     run(lake)
-    ada = profile_of(lake, "salesforce.Contact:003A")
+    ada = profile_of(lake, "salesforce.Contact:003A0000001bCdEAAI")
     assert ada is not None
     for text in (
-        "ada@example.com", "ADA@example.com ", "email:ada@example.com", "003A",
-        "salesforce.Contact:003A", "(415) 555-2671", str(ada),
+        "ada@example.com", "ADA@example.com ", "email:ada@example.com", "003A0000001bCdE",
+        "salesforce.Contact:003A0000001bCdEAAI", "003A0000001bCdEAAI", "(415) 555-2671", str(ada),
     ):  # fmt: skip
         assert lookup(lake, "person", text) == [ada]
     assert lookup(lake, "person", "42") == [profile_of(lake, "user_id:42")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from cdp_assets.identity import explain, members_as_of
@@ -23,9 +21,9 @@ from cdp_assets_tests.identity.world import (
 )
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    lake = Lake(tmp_path)
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(tmp_path_factory.mktemp("lake"))
     pull(
         lake,
         CONTACT,
