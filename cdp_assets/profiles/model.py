@@ -237,7 +237,7 @@ class _Compiler:
             raise TraitError(f"trait {name}: only events have a first and a last")
         if declared not in (None, selection.kind):
             raise TraitError(
-                f"trait {name}: {trait.select} is a {selection.kind.value}, not a "
+                f"trait {name}: {trait.select} is {selection.kind.value}, not "
                 f"{declared.value if declared else ''}"
             )
         self.model.measures.setdefault(source, []).append(

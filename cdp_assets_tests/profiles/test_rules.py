@@ -68,7 +68,7 @@ def test_what_cannot_be_built_is_named() -> None:
         compile_traits(
             traits(a={"select": "count(*)", "from": "events", "where": "timestamp > now()"})
         )
-    with pytest.raises(TraitError, match="is a integer, not a string"):
+    with pytest.raises(TraitError, match="is integer, not string"):
         compile_traits(traits(a={"select": "count(*)", "from": "events", "type": "string"}))
     with pytest.raises(ExpressionError, match="in_audience may stand only"):
         compile_traits(traits(a={"expr": "in_audience('x')"}))
