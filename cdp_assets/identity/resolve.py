@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 import polars as pl
 
@@ -43,8 +44,15 @@ class EntityResult:
 class ResolveResult:
     """What a resolve did. changed: whether it committed anything."""
 
-    entities: dict[str, EntityResult] = field(default_factory=dict)
+    lake: Lake
+    done: dict[str, EntityResult] = field(default_factory=dict)
     changed: bool = False
+
+    @cached_property
+    def entities(self) -> dict[str, EntityResult]:
+        """What was done and how much there is of each entity; counted when first asked for, so
+        that a resolve without news costs nothing."""
+        return _count(self.lake, self.done)
 
     @property
     def profiles(self) -> int:
@@ -72,7 +80,7 @@ def resolve(
     everything with the same ledger of ids. Other rules resolve everything. With nothing new it
     commits nothing. Raises LakeError.
     """
-    result = ResolveResult()
+    result = ResolveResult(lake)
     rules = entity_rules(config, specs)
     with lake.step("identity"):
         lake.open(CHANGES).truncate(lake.open(GRAPH).watermark(CHANGES.key))
@@ -80,7 +88,7 @@ def resolve(
         for entity, own in rules.items():
             step = _Entity(lake, own, now, anew=entity in anew)
             result.changed |= step.run()
-            result.entities[entity] = step.result
+            result.done[entity] = step.result
         result.changed |= track_groups(lake, rules, anew=bool(anew & {"person", "account"}))
         crash_point("resolve:before-logins")
         result.changed |= track_logins(lake, rules["person"], anew="person" in anew)
@@ -90,22 +98,22 @@ def resolve(
             scope = pl.DataFrame({"entity": sorted(anew)})
             lake.open(RULES).replace(rows, scope=scope)
             result.changed = True
-        _count(lake, result)
     return result
 
 
-def _count(lake: Lake, result: ResolveResult) -> None:
-    """Fill in how much there is now."""
+def _count(lake: Lake, done: dict[str, EntityResult]) -> dict[str, EntityResult]:
+    found = {entity: replace(result) for entity, result in done.items()}
     graph = lake.open(GRAPH).scan().group_by("entity")
     links = lake.open(LINKS).scan().group_by("entity")
     held = graph.agg(pl.col("profile_id").n_unique(), pl.len()).collect()
     ruled = links.agg(pl.len(), (pl.col("state") == "refused").sum()).collect()
     for entity, profiles, identifiers in held.iter_rows():
-        found = result.entities.setdefault(entity, EntityResult())
-        found.profiles, found.identifiers = profiles, identifiers
+        own = found.setdefault(entity, EntityResult())
+        own.profiles, own.identifiers = profiles, identifiers
     for entity, count, refused in ruled.iter_rows():
-        found = result.entities.setdefault(entity, EntityResult())
-        found.links, found.refused = count, refused
+        own = found.setdefault(entity, EntityResult())
+        own.links, own.refused = count, refused
+    return found
 
 
 def _rules_changed(lake: Lake, rules: EntityRules) -> bool:
