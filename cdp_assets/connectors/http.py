@@ -6,7 +6,6 @@ a refusal, a system that stays away, and a call of which nobody knows whether it
 
 from __future__ import annotations
 
-import email.utils
 import os
 import random
 import threading
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import requests
@@ -29,10 +28,12 @@ from cdp_assets.connectors.base import (
     Unavailable,
     UnknownOutcome,
 )
+from cdp_assets.connectors.policy import PlainPolicy, Policy
+from cdp_assets.connectors.rate import RateBudget, retry_after
 from cdp_assets.connectors.redaction import redact, redact_path
+from cdp_assets.connectors.tokens import Auth
 
 T = TypeVar("T")
-_AUTH_STATUS = 401
 _LOCKED = 423
 _REPEATED = frozenset({408, 425, 429, 477, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
 _UNPROCESSED = frozenset({425, 429, 477, _LOCKED})
@@ -60,99 +61,6 @@ class HttpOptions:
     rng: random.Random = random.Random()  # noqa: RUF009 - sharing one generator is wanted
 
 
-class Auth(Protocol):
-    """Gives each request its `Authorization` value."""
-
-    def token(self) -> str:
-        """The present value of the header."""
-
-    def renew(self, stale: str) -> bool:
-        """Replace `stale`; False where there is nothing to renew it with."""
-
-
-class StaticToken:
-    """A token that somebody else renews (a HubSpot private app's)."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-
-    def token(self) -> str:
-        return self._header
-
-    def renew(self, stale: str) -> bool:
-        return False
-
-
-class RenewedToken:
-    """A token fetched when needed and shared: however many streams meet a 401, one fetches."""
-
-    def __init__(
-        self,
-        fetch: Callable[[], tuple[str, float | None]],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """fetch: returns the token and its life in seconds, None where it is not told."""
-        self._fetch = fetch
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._header = ""
-        self._until: float | None = None
-
-    def _replace(self) -> str:
-        token, life = self._fetch()
-        self._header = f"Bearer {token}"
-        # A minute's margin: side requests must not meet the expiry first.
-        self._until = None if life is None else self._monotonic() + max(life - 60.0, life / 2)
-        return self._header
-
-    def token(self) -> str:
-        with self._lock:
-            expired = self._until is not None and self._monotonic() >= self._until
-            return self._replace() if not self._header or expired else self._header
-
-    def renew(self, stale: str) -> bool:
-        with self._lock:
-            if self._header == stale:
-                self._replace()
-            return True
-
-
-class RateBudget:
-    """A token bucket: at most `rate` requests a second on average, `burst` at once; shared by all
-    threads of a session. `pause` holds all of them back (a 429 to one is a 429 to all)."""
-
-    def __init__(
-        self,
-        rate: float,
-        burst: int,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._rate, self._burst = rate, float(burst)
-        self._monotonic, self._sleep = monotonic, sleep
-        self._lock = threading.Lock()
-        self._tokens, self._at = self._burst, monotonic()
-        self._closed_until = self._at
-
-    def take(self) -> float:
-        """Wait for one request's turn; returns the seconds waited."""
-        with self._lock:
-            now = self._monotonic()
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-            self._at = now
-            # The place in the queue is taken under the lock, the waiting is done outside it.
-            self._tokens -= 1.0
-            wait = max(-self._tokens / self._rate, self._closed_until - now, 0.0)
-        if wait > 0:
-            self._sleep(wait)
-        return wait
-
-    def pause(self, seconds: float) -> None:
-        """Let nobody through for `seconds`."""
-        with self._lock:
-            self._closed_until = max(self._closed_until, self._monotonic() + seconds)
-
-
 @dataclass(frozen=True)
 class Reply(Generic[T]):
     """An answer: its status, headers (names as sent, matched without case) and decoded body."""
@@ -161,67 +69,6 @@ class Reply(Generic[T]):
     headers: Mapping[str, str]
     body: T
     raw: bytes
-
-
-class Policy(Protocol):
-    """What a system's answers mean beyond HTTP; each connector has one."""
-
-    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
-        """Seconds to wait before a repeat; None where the answer does not say."""
-
-    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        """Why asking again today is useless (a daily allowance); None where it is not."""
-
-    def expired(self, status: int, body: bytes) -> bool:
-        """Whether the token is no longer good."""
-
-    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
-        """The system's error codes and its text (not yet redacted)."""
-
-    def seen(self, headers: Mapping[str, str]) -> None:
-        """Look at an answer's headers (limits)."""
-
-    def check(self) -> None:
-        """Raise BudgetSpent where no further request may be made."""
-
-
-class PlainPolicy:
-    """Plain HTTP, for systems without habits of their own; the base of the others."""
-
-    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
-        return None
-
-    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        return None
-
-    def expired(self, status: int, body: bytes) -> bool:
-        return status == _AUTH_STATUS
-
-    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
-        return (), body[:2000].decode("utf-8", "replace")
-
-    def seen(self, headers: Mapping[str, str]) -> None:
-        return None
-
-    def check(self) -> None:
-        return None
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for, in either of its forms; None without one."""
-    text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
-    try:
-        at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return max((at - now).total_seconds(), 0.0)
 
 
 def decode_json(body: bytes) -> Any:

@@ -31,7 +31,7 @@ def redact(text: str, values: Iterable[object] = ()) -> str:
     """
     # Values go first: a rule may cut one in two and leave half of it standing.
     for value in sorted((str(v) for v in values if v is not None), key=len, reverse=True):
-        if len(value) >= 2 and value.lower() not in {"true", "false", "none"}:
+        if len(value) >= 2:
             text = re.sub(re.escape(value), "…", text, flags=re.IGNORECASE)
     text = _TAGS.sub(" ", text)
     for pattern, replacement in _RULES:

@@ -21,15 +21,10 @@ from cdp_assets.connectors.base import (
     Unavailable,
     UnknownOutcome,
 )
-from cdp_assets.connectors.http import (
-    HttpOptions,
-    HttpSession,
-    RateBudget,
-    RenewedToken,
-    StaticToken,
-    retry_after,
-)
+from cdp_assets.connectors.http import HttpOptions, HttpSession
+from cdp_assets.connectors.rate import RateBudget, retry_after
 from cdp_assets.connectors.salesforce.client import SalesforcePolicy
+from cdp_assets.connectors.tokens import RenewedToken, StaticToken
 from cdp_assets_tests.connectors.faulty import (
     Answer,
     Clock,

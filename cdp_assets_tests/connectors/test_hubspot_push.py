@@ -12,7 +12,7 @@ import pytest
 from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
 from cdp_assets.connectors.hubspot import HubSpot
 from cdp_assets.connectors.hubspot.client import Property
-from cdp_assets.connectors.hubspot.push import normalised
+from cdp_assets.connectors.hubspot.forms import normalised
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 

@@ -155,7 +155,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(changes, st.lists(st.integers(0, 12), max_size=4), st.integers(1, 4))
 def test_any_batching_gives_the_rows_of_one_pull(
     tmp_path_factory: pytest.TempPathFactory,
@@ -179,7 +179,7 @@ def test_any_batching_gives_the_rows_of_one_pull(
     assert len(told(lake)) == len(set(told(lake))) == len(expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=6), max_size=5))
 def test_without_a_cursor_a_row_is_kept_where_it_differs_from_the_latest(
     tmp_path_factory: pytest.TempPathFactory, pulls: list[list[tuple[int, int]]]
@@ -240,24 +240,30 @@ KILLED = """
 """
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run_pull(folder) == 0
+    return folder
+
+
+def run_pull(folder: Path) -> int:
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
+    return subprocess.run(command, check=False).returncode
+
+
 @pytest.mark.parametrize("point", ["pull:after-chunk", "pull:after-data"])
 def test_killed_and_run_again_it_is_as_if_nothing_had_happened(
-    point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    point: str, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(folder: str) -> int:
-        command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / folder)]
-        return subprocess.run(command, check=False).returncode
-
-    assert run("undisturbed") == 0
     monkeypatch.setenv("CDP_CRASH_AT", point)
-    assert run("killed") == 137
-    assert Lake(tmp_path / "killed").open(raw_table("crm", "Contact")).seq() > 0
+    assert run_pull(tmp_path) == 137
+    assert Lake(tmp_path).open(raw_table("crm", "Contact")).seq() > 0
     monkeypatch.delenv("CDP_CRASH_AT")
-    assert run("killed") == 0
+    assert run_pull(tmp_path) == 0
     for table in (raw_table("crm", "Contact"), WINDOWS):
         frames = [
-            Lake(tmp_path / name).open(table).scan().drop("_seq").collect()
-            for name in ("undisturbed", "killed")
+            Lake(root).open(table).scan().drop("_seq").collect() for root in (undisturbed, tmp_path)
         ]
         columns = frames[0].columns
         assert frames[0].sort(columns).equals(frames[1].sort(columns))

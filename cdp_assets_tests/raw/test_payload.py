@@ -76,7 +76,7 @@ def text(value: str, rng: random.Random) -> str:
     return json.dumps(value, ensure_ascii=rng.random() < 0.5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(records, st.integers(0, 1 << 30))
 def test_spelling_makes_no_difference(record: dict[str, Any], seed: int) -> None:
     rng = random.Random(seed)
@@ -84,7 +84,7 @@ def test_spelling_makes_no_difference(record: dict[str, Any], seed: int) -> None
     assert one == other
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(records, min_size=2, max_size=8))
 def test_equal_hash_means_equal_values(several: list[dict[str, Any]]) -> None:
     found = hashes(*[json.dumps(r) for r in several])

@@ -11,16 +11,11 @@ import msgspec
 
 from cdp_assets.connectors.base import FieldInfo, FieldType, ObjectInfo, Refused, WrongObject
 from cdp_assets.connectors.config import require_secret, require_url
-from cdp_assets.connectors.http import (
-    HttpOptions,
-    HttpSession,
-    PlainPolicy,
-    RateBudget,
-    Reply,
-    StaticToken,
-    decode_json,
-)
+from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.policy import PlainPolicy
+from cdp_assets.connectors.rate import RateBudget
+from cdp_assets.connectors.tokens import StaticToken
 
 T = TypeVar("T")
 OBJECTS = "/crm/v3/objects"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -18,7 +16,8 @@ from cdp_assets.connectors.base import (
     RowOutcome,
 )
 from cdp_assets.connectors.http import HttpOptions
-from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient, Property
+from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient
+from cdp_assets.connectors.hubspot.forms import normalised, shown
 from cdp_assets.connectors.redaction import redact
 
 BATCH = 100
@@ -256,81 +255,6 @@ class HubSpotPush:
     def normalise(self, name: str, field_name: str, value: Any) -> Any:
         """`value` as the account will show it after a write: always text, null for nothing."""
         return normalised(self._client.property(name, field_name), value)
-
-
-def normalised(found: Property, value: Any) -> str | None:
-    """`value` in the form in which HubSpot shows it.
-
-    Raises ValueError, without the value, where it cannot be of the property's type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return None
-    try:
-        return _converted(found, value)
-    except (ValueError, InvalidOperation, OverflowError):
-        kind = found.type
-        raise ValueError(f"{found.name} takes a {kind}, which the value is not") from None
-
-
-def shown(found: Property, value: Any) -> str | None:
-    """A value that the account showed, in our form; as it stands where it is not of its type."""
-    try:
-        return normalised(found, value)
-    except ValueError:
-        return str(value)
-
-
-def _converted(found: Property, value: Any) -> str | None:
-    if found.type == "bool" or found.field_type == "booleancheckbox":
-        text = str(value).lower()
-        if text not in {"true", "false", "1", "0", "yes", "no"}:
-            raise ValueError
-        return "true" if text in {"true", "1", "yes"} else "false"
-    if found.type == "number":
-        number = Decimal(str(int(value) if isinstance(value, bool) else value))
-        if not number.is_finite():
-            raise ValueError
-        # `normalize` writes 1E+3, and -0 for a negative zero.
-        return format(number.normalize(), "f") if number else "0"
-    if found.type == "date":
-        day = _day(value)
-        return day.isoformat()
-    if found.type == "datetime":
-        return _moment(value)
-    if found.type == "enumeration" and (
-        found.field_type == "checkbox" or isinstance(value, list | tuple | set)
-    ):
-        parts = value if isinstance(value, list | tuple | set) else str(value).split(";")
-        order = {o.value: place for place, o in enumerate(found.options)}
-        kept = sorted({str(p).strip() for p in parts} - {""}, key=lambda p: (order.get(p, 0), p))
-        return ";".join(kept) or None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return _moment(value)
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f") if value else "0"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value)
-    return text.lower() if found.name == "email" else text
-
-
-def _day(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).date() if value.tzinfo else value.date()
-    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
-
-
-def _moment(value: Any) -> str:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 def _texts(texts: Sequence[str]) -> set[str]:

@@ -19,16 +19,11 @@ from cdp_assets.connectors.base import (
     WrongObject,
 )
 from cdp_assets.connectors.config import require_secret, require_url
-from cdp_assets.connectors.http import (
-    HttpOptions,
-    HttpSession,
-    PlainPolicy,
-    RenewedToken,
-    Reply,
-    decode_json,
-)
+from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
+from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject, object_info
+from cdp_assets.connectors.tokens import RenewedToken
 
 T = TypeVar("T")
 LONGEST_URL = 12_000
