@@ -109,6 +109,13 @@ def begun(store: Store, sync: str, plan: str) -> bool:
         return connection.execute(statement).first() is not None
 
 
+def finished(store: Store, sync: str) -> str | None:
+    """The hash of the plan that the sync applied last, to its end."""
+    statement = select(SyncStateRow.applied).where(SyncStateRow.sync == sync)
+    with store.read() as connection:
+        return connection.execute(statement).scalar()
+
+
 def applied(store: Store, sync: str, plan: str, now: datetime) -> None:
     """Note that a plan was applied to its end."""
     with store.write() as connection:

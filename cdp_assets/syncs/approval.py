@@ -69,29 +69,29 @@ def waits(store: Store, name: str, config: SyncConfig, digest: str) -> bool:
 
 
 def resumes(store: Store, name: str, plan: Plan, kept: pl.DataFrame) -> str | None:
-    """The hash of the approved plan of which `plan` is the rest, if it is one.
+    """The hash of the current plan, where it was begun and `plan` is the rest of it.
 
     kept: the rows of `syncs/<name>/plan`. A run that was killed, or stopped half way, leaves the
-    rest of its plan: every row of it stands in the approved plan with the same old and new
-    value, and every row that is missing was sent under it. Then the yes still holds.
+    rest of its plan: every row of it stands in that plan with the same old and new value, and
+    every row that is missing was sent under it. Then plan, hash and approval stand.
     """
     head = plans.current(store, name)
     if head is None or head.hash == plan.hash or head.config != plan.config:
         return None
-    if all(a.plan != head.hash for a in plans.approvals(store, name)):
+    if plans.finished(store, name) == head.hash:
         return None
     sent = ledger.entries(store, name, plan=head.hash)
     if not sent or kept.is_empty() or (kept["plan"] != head.hash).any():
         return None
     columns = ["profile_id", "record", "op", "field", "old", "new"]
     writes = pl.col("op").is_in(["update", "upsert", "create"])
-    approved = set(kept.filter(writes).select(columns).iter_rows())
+    begun = set(kept.filter(writes).select(columns).iter_rows())
     rest = set(plan.rows.filter(writes).select(columns).iter_rows())
-    if not rest or not rest <= approved:
+    if not rest <= begun:
         return None
     done = {
         (e.profile_id, f"{e.source}.{e.object}:{e.record_id if e.op == 'update' else NEW}")
         for e in sent
     }
-    missing = {(row[0], row[1]) for row in approved - rest}
+    missing = {(row[0], row[1]) for row in begun - rest}
     return head.hash if missing <= done else None

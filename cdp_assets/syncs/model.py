@@ -89,6 +89,7 @@ class Plan:
 
     hash: of the content, what an approval names. rows: as `syncs/<name>/plan` keeps them.
     stopped: why it may not be applied, empty if nothing stands against it.
+    waits: for somebody's yes. resumed: it is the rest of a plan that was begun before.
     """
 
     sync: str
@@ -105,6 +106,7 @@ class Plan:
     checked: pl.DataFrame = field(default_factory=pl.DataFrame)
     sought: pl.DataFrame = field(default_factory=pl.DataFrame)
     waits: bool = False
+    resumed: bool = False
 
     @property
     def creates(self) -> int:

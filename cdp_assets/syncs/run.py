@@ -58,8 +58,8 @@ def plan(
 
     entity: of the profiles where `from` names an audience; by default person.
 
-    Writes nothing to the destination. The rest of an approved plan that a run left half applied
-    keeps its hash, and with it the yes.
+    Writes nothing to the destination. The rest of a plan that a run left half applied keeps its
+    hash, and with it the yes.
     """
     with lake.step(f"syncs/{name}"):
         read = _reader(lake, store, name, config, entity, now, gather)
@@ -108,6 +108,8 @@ def apply(
             )
 
         if not made.changes:
+            if made.resumed:
+                plans.applied(store, name, made.hash, now)
             return result()
         if not guard.may_write(env, url):
             return result(guard.refusal(env, config.source))
@@ -120,7 +122,7 @@ def apply(
         crash_point("apply:after-fold")
         if sent.error is not None:
             raise sent.error
-        if not sent.message:
+        if not sent.message and not sent.unknown:
             plans.applied(store, name, made.hash, now)
         return result(sent.message, sent)
 
@@ -147,7 +149,8 @@ def _plan(
     crash_point("plan:before-table")
     rest_of = approval.resumes(store, name, made, kept)
     if rest_of is not None:
-        made = replace(made, hash=rest_of, rows=made.rows.with_columns(plan=pl.lit(rest_of)))
+        rows = made.rows.with_columns(plan=pl.lit(rest_of))
+        made = replace(made, hash=rest_of, rows=rows, resumed=True)
     else:
         keys = pl.concat([kept.select("profile_id"), made.rows.select("profile_id")]).unique()
         if keys.height:

@@ -16,6 +16,7 @@ SYNCS = {"key": BY_KEY, "match": BY_MATCH}
 
 
 def _world(folder: Path) -> World:
+    folder.mkdir(exist_ok=True)
     world = World(folder, crm=Crm(file=folder / "crm.json"))
     for person in range(7):
         world.profile(person, orders=person, title="CTO")
@@ -38,6 +39,11 @@ def _all(which: str, point: str, folder: Path) -> None:
     assert _killed(folder, which, point) == 137, "the point was reached"
     world = _world(folder)
     world.apply(SYNCS[which])
+    whole = _world(folder / "undisturbed")
+    whole.apply(SYNCS[which])
+    assert world.state().equals(whole.state())
+    assert world.rows().equals(whole.rows())
+    assert world.crm.records == whole.crm.records
     assert world.apply(SYNCS[which]).written == 0
     records = world.crm.records["Contact"]
     assert len(records) == world.crm.created == 7

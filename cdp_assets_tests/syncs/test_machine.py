@@ -92,7 +92,8 @@ def pull(world: World) -> None:
             world.link(record, int(whose))
 
 
-def run_once(world: World, sync: SyncConfig, fault: Any, patch: pytest.MonkeyPatch) -> None:
+def run_once(world: World, sync: SyncConfig, fault: Any, patch: pytest.MonkeyPatch) -> bool:
+    """Whether the run came to its end."""
     with patch.context() as m:
         if fault and fault[0] == "kill":
             reached = kill_at(fault[1], fault[2])
@@ -106,9 +107,10 @@ def run_once(world: World, sync: SyncConfig, fault: Any, patch: pytest.MonkeyPat
         try:
             world.apply(sync)
         except (Killed, ConnectorError):
-            pass
+            return False
         finally:
             world.crm.cut = world.crm.faults = None
+    return True
 
 
 def check(world: World, sync: SyncConfig, patch: pytest.MonkeyPatch, deleted: set[int]) -> None:
@@ -197,6 +199,22 @@ def test_many_scripts(sync: SyncConfig, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("sync", [BY_KEY, BY_MATCH], ids=["key", "match"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_each_point(
-    sync: SyncConfig, point: str, monkeypatch: pytest.MonkeyPatch
+    sync: SyncConfig, point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(sync, [("run", ("kill", point, 1)), ("run", ("kill", point, 2))], monkeypatch)
+    worlds = [World(tmp_path / "killed"), World(tmp_path / "undisturbed")]
+    for world in worlds:
+        for person in PEOPLE:
+            world.profile(person, orders=person, title="CTO")
+    killed, whole = worlds
+    for times in (2, 1, 0):
+        ended = run_once(killed, sync, ("kill", point, times), monkeypatch)
+        killed.now = whole.now
+        if ended:
+            break
+    whole.apply(sync)
+    assert killed.state().equals(whole.state())
+    assert killed.rows().equals(whole.rows())
+    assert killed.crm.records == whole.crm.records
+    assert killed.apply(sync).written == 0
+    assert whole.apply(sync).written == 0
+    assert killed.rows().height == whole.rows().height == 0

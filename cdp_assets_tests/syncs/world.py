@@ -26,7 +26,7 @@ from cdp_assets.syncs.approval import approve
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
 from cdp_assets.syncs.run import ApplyResult, apply, plan
-from cdp_assets.syncs.tables import sought_table, state_table
+from cdp_assets.syncs.tables import plan_table, sought_table, state_table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = ("CDP_Id__c",)
@@ -210,6 +210,7 @@ class World:
     now: datetime = NOW
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.lake = Lake(self.folder / "lake", clock=lambda: self.now)
         self.store = Store(f"sqlite:///{self.folder}/store.db")
         self.store.migrate()
@@ -285,6 +286,11 @@ class World:
     def state(self) -> pl.DataFrame:
         frame = self.lake.open(state_table("s")).scan().drop("_seq").collect()
         return frame.sort("record")
+
+    def rows(self) -> pl.DataFrame:
+        """The rows of the current plan as the lake keeps them."""
+        frame = self.lake.open(plan_table("s")).scan().drop("_seq").collect()
+        return frame.sort("profile_id", "record", "field")
 
 
 def config(**options: Any) -> SyncConfig:
