@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -16,6 +17,7 @@ from cdp_assets.settings import Settings
 from . import commit as log
 from .commit import Commit
 from .errors import Damaged, FeedRewound, guarded
+from .files import local
 from .lock import FileLocks, Locks
 from .schema import SEQ, TIME, TOMBSTONE, widened, wider
 from .table import Table
@@ -84,7 +86,7 @@ class Lake:
         if not log.exists(root):
             self._handles.pop(root, None)
             return None
-        opened = guarded("opening", key, lambda: DeltaTable(root))
+        opened = guarded("opening", key, lambda: LocalTable(root))
         for version in (opened.version(), opened.version() + 1):
             entry = log.log_entry(root, version)
             if entry.exists() and entry.stat().st_size == 0:
@@ -97,6 +99,17 @@ class Lake:
         if mark is not None:
             self._handles[root] = (mark, opened)
         return opened
+
+
+class LocalTable(DeltaTable):
+    """A handle that names its files as the disk does.
+
+    deltalake percent-encodes the folder's own path in `file_uris()`, and polars, which reads what
+    that names, does not decode it: under `/home/Ada Müller` nothing could be read.
+    """
+
+    def file_uris(self, *arguments: Any, **options: Any) -> list[str]:
+        return [local(path) for path in super().file_uris(*arguments, **options)]
 
 
 def _clock() -> datetime:
