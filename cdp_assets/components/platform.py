@@ -108,27 +108,18 @@ class Platform:
         end: datetime | None,
         run_id: str,
     ) -> ingest.PullResult:
-        """Pull one object: the window [start, end) as asked for, else from its cursor to now.
-
-        A range that holds the cursor and reaches now is a live pull: it begins where the unbroken
-        coverage ends, with its overlap.
-        """
+        """Pull one object: the range [start, end) of days as one window, else from its cursor to
+        now. A range that reaches now is live (see `raw.ingest.pull_range`)."""
         client = self.connector(name)
         first = self.start(name)
-        reached = windows.cursor(self.lake, name, object_name, first)
-        live = start is None or end is None or (start <= reached and end >= self.now)
         common: dict[str, Any] = {
             "now": self.now,
             "run_id": run_id,
             "descriptions": self.settings.descriptions,
         }
-        if live:
+        if start is None or end is None:
             return ingest.pull_live(self.lake, client, object_name, first, **common)
-        assert start is not None
-        assert end is not None
-        return ingest.pull_window(
-            self.lake, client, object_name, start, end, kind="backfill", **common
-        )
+        return ingest.pull_range(self.lake, client, object_name, first, start, end, **common)
 
     def cursors(self, name: str) -> list[tuple[str, date]]:
         """Each object of a system with the day its live cursor stands on."""
