@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cdp_assets.store import ledger
 
@@ -57,7 +57,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that only reads, at one moment's state. Waits for no writer."""
-        with self.engine.connect() as connection:
+        with self._guarded(), self.engine.connect() as connection:
             reading = connection.execution_options(cdp_reading=True)
             with reading.begin():
                 yield reading
@@ -65,14 +65,14 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection in a transaction that writes; committed at the end, rolled back on error."""
-        with self.engine.begin() as connection:
+        with self._guarded(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write_ledger(self) -> Iterator[Connection]:
         """As `write`, one at a time: ledger ids become visible in their order, so a reader that
         remembers the last one misses none."""
-        with self.engine.begin() as connection:
+        with self._guarded(), self.engine.begin() as connection:
             self._lock(connection, _LEDGER_LOCK)
             yield connection
 
@@ -85,17 +85,10 @@ class Store:
         self._make_file()
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        try:
-            with self.engine.begin() as connection:
-                self._lock(connection, _MIGRATION_LOCK)
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except OperationalError as error:
-            reason = type(error.orig).__name__ if error.orig else type(error).__name__
-            raise StoreError(
-                f"The operational database {self.shown} cannot be used ({reason}). A later run "
-                "tries again. Check CDP_STORE_URL, that the server runs, and the disk."
-            ) from None
+        with self._guarded(), self.engine.begin() as connection:
+            self._lock(connection, _MIGRATION_LOCK)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     def frame(self, connection: Connection, statement: Any, schema: dict[str, Any]) -> pl.DataFrame:
         """The rows of a select as a frame with these columns, in this order."""
@@ -114,6 +107,24 @@ class Store:
         # SQLite's BEGIN IMMEDIATE has locked the whole database already.
         if not self.sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Errors of the database without its own texts, which quote rows."""
+        try:
+            yield
+        except DBAPIError as error:
+            reason = type(error.orig).__name__ if error.orig else type(error).__name__
+            again = isinstance(error, OperationalError)
+            raise StoreError(
+                f"The operational database {self.shown} did not do as asked ({reason}). "
+                + (
+                    "A later run tries again. Check CDP_STORE_URL, that the server runs, and the "
+                    "disk."
+                    if again
+                    else "Not retried, and nothing of it was kept: a mistake of this program."
+                )
+            ) from None
 
     def _make_file(self) -> None:
         if self._file is None or str(self._file) == ":memory:":

@@ -1,0 +1,176 @@
+"""What a plan reads from the lake: tables as the rooms to the left write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cdp_assets.audiences.read import audience_table
+from cdp_assets.identity import GRAPH, IDS
+from cdp_assets.lake import Lake, Table
+from cdp_assets.profiles import ExpressionError, TraitError, TraitsConfig
+from cdp_assets.profiles.catalogue import save_traits
+from cdp_assets.profiles.model import compile_traits
+from cdp_assets.profiles.tables import profiles_table
+from cdp_assets.records.tables import RULES, entity_table
+from cdp_assets.store import Store
+from cdp_assets.syncs import SyncError
+from cdp_assets.syncs.inputs import followed, gather
+from cdp_assets.syncs.model import Inputs
+from cdp_assets_tests.syncs.world import NOW, config
+
+TRAITS = TraitsConfig.model_validate(
+    {
+        "entity": "person",
+        "traits": {
+            "email": {"latest": ["crm.Contact.Email"]},
+            "orders": {"select": "count(*)", "from": "Order Completed"},
+            "seen": {"select": "max(timestamp)", "from": "events"},
+            "fresh": {"expr": "seen > now() - interval '30 days'"},
+        },
+    }
+)
+
+
+def rows(table: Table, *found: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{n: r.get(n) for n in table.schema} for r in found], schema=table.schema)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    model = compile_traits(TRAITS, {"person": TRAITS})
+    save_traits(lake, model, TRAITS)
+    profiles = profiles_table("person", model.stored)
+    days = {1: 1, 2: 90, 3: 1}
+    lake.open(profiles).merge(
+        rows(
+            profiles,
+            *(
+                {"profile_id": p, "email": f"p{p}@x.org", "orders": p, "seen": NOW - timedelta(d)}
+                for p, d in days.items()
+            ),
+        )
+    )
+    graph = [
+        ("crm.Contact:a", 1), ("crm.Lead:l", 1), ("crm.Contact:gone", 2), ("crm.Contact:lost", 2),
+        ("other.Contact:x", 3), ("user_id:u1", 1), ("user_id:u2", 2), ("user_id:u3", 2),
+    ]  # fmt: skip
+    lake.open(GRAPH).merge(
+        rows(
+            GRAPH,
+            *(
+                {"entity": "person", "identifier": i, "profile_id": p, "type": i.split(":")[0]}
+                for i, p in graph
+            ),
+        )
+    )
+    people = entity_table("person")
+    made = datetime(2020, 1, 1, tzinfo=UTC)
+    records = [
+        ("crm", "Contact", "a", {"created_at": made, "deleted": False}),
+        ("crm", "Lead", "l", {"deleted": False, "merged_into": "crm.Contact:a"}),
+        ("crm", "Contact", "gone", {"deleted": True}),
+        ("crm", "Contact", "lost", {"deleted": True, "merged_into": "crm.Contact:a"}),
+        ("other", "Contact", "x", {"deleted": False}),
+    ]
+    lake.open(people).merge(
+        rows(
+            people,
+            *(
+                {"source": s, "object": o, "record_id": i, "record": f"{s}.{o}:{i}", **more}
+                for s, o, i, more in records
+            ),
+        )
+    )
+    lake.open(RULES).merge(rows(RULES, {"source": "crm", "object": "Contact", "rules": 1}))
+    audience = audience_table("good")
+    lake.open(audience).merge(
+        rows(
+            audience,
+            {"profile_id": 1, "entered_at": NOW},
+            {"profile_id": 3, "entered_at": NOW, "left_at": NOW},
+        )
+    )
+    return lake
+
+
+def read(lake: Lake, tmp_path: Path, **options: Any) -> Inputs:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    return gather(lake, store, "s", config(**{"fields": {"A": "orders"}, **options}), "person", NOW)
+
+
+def profiles(found: Inputs) -> list[dict[str, Any]]:
+    return found.profiles.collect().sort("profile_id").to_dicts()
+
+
+def test_profiles_with_what_the_sync_names(lake: Lake, tmp_path: Path) -> None:
+    found = read(
+        lake,
+        tmp_path,
+        fields={"A": "orders", "B": "fresh", "C": "audiences.good", "D": "user_id"},
+        match=["linked", {"Email": "email"}],
+    )
+    names = ("profile_id", "orders", "fresh", "audiences.good", "user_id", "email")
+    expected = [
+        (1, 1, True, True, "u1", "p1@x.org"),
+        (2, 2, False, False, None, "p2@x.org"),
+        (3, 3, True, False, None, "p3@x.org"),
+    ]
+    assert (
+        profiles(found)
+        == [{n: v for n, v in sorted(zip(names, row, strict=True))} for row in expected]
+        or [tuple(r[n] for n in names) for r in profiles(found)] == expected
+    )
+
+
+def test_where_and_from_an_audience(lake: Lake, tmp_path: Path) -> None:
+    def ids(**options: Any) -> list[int]:
+        return [row["profile_id"] for row in profiles(read(lake, tmp_path, **options))]
+
+    assert ids(where="orders >= 2") == [2, 3]
+    assert ids(where="fresh and not in_audience('good')") == [3]
+    assert ids(**{"from": "audiences.good"}) == [1]
+
+
+def test_records_live_moved_and_dead(lake: Lake, tmp_path: Path) -> None:
+    links = read(lake, tmp_path).links.collect().sort("record")
+    assert links.select("record", "object", "profile_id", "live", "dead").rows() == [
+        ("crm.Contact:a", "Contact", 1, True, False),
+        ("crm.Contact:gone", "Contact", 2, False, True),
+        ("crm.Contact:lost", "Contact", 2, False, False),
+        ("crm.Lead:l", "Lead", 1, False, False),
+    ]
+    ages = dict(links.select("record", "age").rows())
+    assert ages["crm.Contact:a"] == int(datetime(2020, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    assert ages["crm.Lead:l"] > ages["crm.Contact:a"], "unknown counts as youngest"
+
+
+def test_what_is_wrong_is_named(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(SyncError, match="person has no trait `order`; did you mean orders?"):
+        read(lake, tmp_path, fields={"A": "order"})
+    with pytest.raises(ExpressionError, match="ordres"):
+        read(lake, tmp_path, where="ordres > 1")
+    with pytest.raises(SyncError, match="audiences/lapsed was never built"):
+        read(lake, tmp_path, **{"from": "audiences.lapsed"})
+    with pytest.raises(TraitError, match="never built"):
+        read(lake, tmp_path, fields={"A": "audiences.lapsed"})
+
+
+def test_retired_ids_lead_to_the_living(lake: Lake, tmp_path: Path) -> None:
+    chain = [(i, i - 1) for i in range(9, 1, -1)] + [(20, None)]
+    schema = {"old": pl.Int64, "new": pl.Int64}
+    found = followed(pl.DataFrame(chain, schema=schema, orient="row")).collect()
+    assert dict(found.rows()) == dict.fromkeys(range(9, 1, -1), 1)
+    ids = [
+        {"entity": "person", "anchor": f"user_id:{i}", "profile_id": i, "redirect_to": to}
+        for i, to in ((5, 4), (4, 1), (1, None))
+    ]
+    lake.open(IDS).merge(rows(IDS, *ids))
+    redirects = read(lake, tmp_path).redirects.collect()
+    assert dict(redirects.rows()) == {5: 1, 4: 1}
