@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -57,6 +58,17 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path is not None else None
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _readable(cls, path: Path) -> Path:
+        # polars takes NAME=VALUE in any folder for a partition; deltalake decodes paths twice.
+        if re.search(r"=|\\|[\x00-\x1f]|%[0-9A-Fa-f]{2}", str(path)):
+            raise ValueError(
+                "no folder of its path may hold `=`, a backslash, a line break or `%` before two "
+                "hexadecimal digits: tables there cannot be read. Choose another folder"
+            )
+        return path
 
     @field_validator("now", mode="after")
     @classmethod
