@@ -31,6 +31,10 @@ LEAVES = st.sampled_from(
         ("Last_Seen__c >= 2026-03-31T00:00:00Z", lambda t, n, d: d <= 1),
         ("Last_Seen__c = TODAY", lambda t, n, d: d == 0),
         ("Last_Seen__c = LAST_N_DAYS:1", lambda t, n, d: d <= 1),
+        ("Last_Seen__c < TODAY", lambda t, n, d: d > 0),
+        ("Last_Seen__c <= YESTERDAY", lambda t, n, d: d >= 1),
+        ("Last_Seen__c > YESTERDAY", lambda t, n, d: d == 0),
+        ("Last_Seen__c != YESTERDAY", lambda t, n, d: d != 1),
     ]
 )
 

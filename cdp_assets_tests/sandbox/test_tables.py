@@ -81,3 +81,19 @@ def test_counters_go_on_after_a_restart(tmp_path: Path) -> None:
     again = Tables(tmp_path)
     again.load()
     assert again.next_number("x", 5) == 8
+
+
+def test_a_torn_last_line_spoils_nothing_written_after_it(tmp_path: Path) -> None:
+    tables = Tables(tmp_path)
+    tables.snapshot()
+    tables.put("t", "a", {"n": 1})
+    tables.commit()
+    with next(tmp_path.glob("log-*")).open("ab") as log:
+        log.write(b'{"rows":[["t","b",')
+    again = Tables(tmp_path)
+    again.load()
+    again.put("t", "c", {"n": 3})
+    again.commit()
+    third = Tables(tmp_path)
+    third.load()
+    assert third["t"].rows == {"a": {"n": 1}, "c": {"n": 3}}

@@ -260,6 +260,22 @@ def test_a_day_that_is_not_over_has_no_events_of_its_future(tmp_path: Path) -> N
     assert max(event["receivedAt"] for event in new) < "2026-04-01T12:01"
 
 
+def test_what_a_new_day_repeats_is_repeated_to_the_byte(tmp_path: Path) -> None:
+    world = make_world(tmp_path, people=800)
+    known = {line for _, line in file_lines(world.files.folder)}
+    world.next_day()
+    repeated = [
+        line
+        for name, line in file_lines(world.files.folder)
+        if name.startswith("2026-04-01")
+        and (event := good(line)) is not None
+        and event["receivedAt"] < "2026-04-01"
+    ]
+    assert len(world.population.people) > 800
+    assert repeated
+    assert set(repeated) <= known
+
+
 def test_another_world_is_not_overwritten(tmp_path: Path) -> None:
     make_world(tmp_path)
     with pytest.raises(ValueError, match="300 people with seed 1"):
