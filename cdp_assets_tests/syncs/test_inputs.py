@@ -122,11 +122,7 @@ def test_profiles_with_what_the_sync_names(lake: Lake, tmp_path: Path) -> None:
         (2, 2, False, False, None, "p2@x.org"),
         (3, 3, True, False, None, "p3@x.org"),
     ]
-    assert (
-        profiles(found)
-        == [{n: v for n, v in sorted(zip(names, row, strict=True))} for row in expected]
-        or [tuple(r[n] for n in names) for r in profiles(found)] == expected
-    )
+    assert [tuple(row[name] for name in names) for row in profiles(found)] == expected
 
 
 def test_where_and_from_an_audience(lake: Lake, tmp_path: Path) -> None:
@@ -152,7 +148,7 @@ def test_records_live_moved_and_dead(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_named(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(SyncError, match="person has no trait `order`; did you mean orders?"):
+    with pytest.raises(SyncError, match=r"person has no trait `order`; did you mean orders\?"):
         read(lake, tmp_path, fields={"A": "order"})
     with pytest.raises(ExpressionError, match="ordres"):
         read(lake, tmp_path, where="ordres > 1")
