@@ -309,7 +309,7 @@ class _Session(_Writer):
             yield self.page("/pricing")
             plan = rng.choice(("team", "enterprise"))
             yield self.track("Pricing Viewed", f'"plan":"{plan}"')
-        if rng.random() < person.buyer:
+        if self.arrives is None and rng.random() < person.buyer:  # nobody orders offline
             yield from self._order()
         if rng.random() < 0.03:
             topic = rng.choice(("billing", "import", "bug", "how-to"))
