@@ -20,13 +20,19 @@ import requests
 from cdp_assets.settings import Settings
 from cdp_assets.up import (
     StartError,
+    free_port,
     prepare_home,
     process_group,
     read_announcements,
     sandbox_command,
 )
 
-MARK = "demo.json"
+MARK = ".demo"
+FIGURES = "demo.json"
+CONTENTS = (
+    "lake", "store.db", "store.db-wal", "store.db-shm", "dagster", "descriptions", "sandbox",
+    "sandbox.json", "env", FIGURES,
+)  # fmt: skip
 HISTORY_DAYS = 100
 
 
@@ -78,21 +84,26 @@ def run(settings: Settings, people: int, seed: int) -> int:
 
 
 def _fresh_home(settings: Settings) -> None:
+    """Empty the home of an earlier demo, whole or killed half way; refuse any other."""
     home = settings.home
-    if not home.exists() or not any(home.iterdir()):
-        return
-    if not (home / MARK).is_file() and not (home / "sandbox.json").is_file():
-        raise StartError(
-            f"{home} is in use and not by a demo, so the demo will not empty it. "
-            "Set CDP_HOME to another folder."
-        )
-    for name in ("lake", "store.db", "store.db-wal", "store.db-shm", "dagster", "descriptions",
-                 "sandbox", "sandbox.json", "env", MARK):  # fmt: skip
-        path = home / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    mark = home / MARK
+    if home.exists() and any(home.iterdir()):
+        if not mark.is_file():
+            raise StartError(
+                f"{home} is in use and not by a demo, so the demo will not empty it. "
+                "Set CDP_HOME to another folder."
+            )
+        world = home / "sandbox.json"
+        if world.is_file() and not free_port(json.loads(world.read_text("utf-8"))["port"]):
+            raise StartError(f"`cdp up` or a demo is running on {home}: end it first.")
+        for name in CONTENTS:
+            path = home / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.touch()
 
 
 def _keep_environment(
@@ -154,7 +165,7 @@ def _finish(demo: Demo) -> None:
     look = figures.pop("worth_a_look")
     second, third = figures.pop("second_run"), figures.pop("third_run")
     figures["stage_seconds"] = demo.stage_seconds
-    (demo.settings.home / MARK).write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    (demo.settings.home / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     _say("")
     _say(
         f"{figures['crm_records']:,} CRM records and {figures['events_stored']:,} events became "
@@ -171,14 +182,16 @@ def _finish(demo: Demo) -> None:
     )
     _say(
         f"Syncs: {figures['sync_rows_written']:,} records written in "
-        f"{figures['sync_api_calls']:,} calls; the next day {second}; without news {third}."
+        f"{figures['sync_api_calls']:,} calls."
     )
+    _say(f"A day later: {second}.")
+    _say(f"Without news: {third}.")
     _say("")
     _say("Three people worth a look:")
     for line in look:
         _say(f"  {line}")
     _say("")
-    _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / MARK}")
+    _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / FIGURES}")
     _say("Open the UI on it: make dev, then http://127.0.0.1:3000")
 
 

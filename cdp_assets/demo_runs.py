@@ -69,9 +69,9 @@ class Outcome:
     def summary(self) -> str:
         """The run in a few words."""
         return (
-            f"{self.total('new', 'raw/'):,} new record versions and "
-            f"{self.total('stored', 'events'):,} events in, {self.rows_written():,} records "
-            "written out"
+            f"{self.total('new', 'raw/'):,} new record versions (our own writes coming back among "
+            f"them) and {self.total('stored', 'events'):,} new events read, "
+            f"{self.rows_written():,} records written"
         )
 
 
