@@ -67,6 +67,8 @@ class Sync:
         self.config = SyncConfig.model_validate(options)
         client = getattr(stand_in, self.config.source)
         self.client: Any = client(options=quick(attempts=1))
+        # The stand-in is told not to lag, so the tests need not wait.
+        self.client.find_lag = 0.0
         self.object = self.config.objects[0]
         self.description = self.client.describe([self.object])
         self.world = World(folder)
