@@ -9,6 +9,7 @@ from cdp_assets.profiles.errors import ExpressionError, TraitError
 from cdp_assets.raw.files import UnreadableFile
 from cdp_assets.store import StoreError
 from cdp_assets.syncs.approval import ApprovalError
+from cdp_assets.syncs.check import SyncError
 from cdp_assets.up import StartError
 
 SAFE_ERRORS: tuple[type[Exception], ...] = (
@@ -18,6 +19,7 @@ SAFE_ERRORS: tuple[type[Exception], ...] = (
     ConfigurationError,
     StartError,
     ApprovalError,
+    SyncError,
     ExpressionError,
     TraitError,
     UnreadableFile,

@@ -240,8 +240,20 @@ class Platform:
         config = self._sync(name)
         client = self.connector(config.source)
         return syncs.plan(
-            self.lake, self.store, name, config, client, self._described(config.source), self.now
+            self.lake,
+            self.store,
+            name,
+            config,
+            client,
+            self._described(config.source),
+            self.now,
+            entity=self._entity(config),
         )
+
+    def _entity(self, config: SyncConfig) -> str:
+        """The entity whose profiles a sync writes."""
+        audience = self.deployment.audiences.get(config.audience or "")
+        return audience.entity if audience else config.from_
 
     def _described(self, source: str) -> Description:
         return self.description(source) or self.describe(source)
@@ -289,6 +301,7 @@ class Platform:
             run_id,
             env=self.settings.env,
             url=self.deployment.crms[config.source].url,
+            entity=self._entity(config),
         )
 
     # care
