@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from cdp_assets.components.base import valid_deployment
 from cdp_assets.settings import Settings, load_home_env
 
 
@@ -57,9 +58,12 @@ def shared(defs: dg.Definitions) -> dg.Definitions:
 
 
 def load() -> dg.Definitions:
-    """The definitions of this package's own defs/."""
+    """The definitions of this package's own defs/. Raises ConfigurationError with every mistake
+    in them, before Dagster's tree of components would stop at the first."""
     load_home_env(Settings().home)
-    return shared(dg.load_from_defs_folder(path_within_project=Path(__file__).parent))
+    here = Path(__file__).parent
+    valid_deployment(here / "defs")
+    return shared(dg.load_from_defs_folder(path_within_project=here))
 
 
 @dg.definitions

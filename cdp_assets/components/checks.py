@@ -27,21 +27,43 @@ from cdp_assets.profiles.sources import as_objects
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.config import SyncConfig
 
-Found = Iterator[tuple[KeyPath, str]]
+Found = Iterator[tuple[KeyPath, str | ExpressionError]]
 
 
 def check_deployment(deployment: Deployment, settings: Settings) -> list[Problem]:
-    """Every mistake in the names of a deployment."""
-    problems = list(deployment.problems)
-    for declared in deployment.declared.values():
-        problems += check_declared(deployment, declared, settings)
-    return problems
+    """Every mistake of a deployment. While a file cannot be read, names are not checked: what it
+    declares would be reported as missing wherever it is used."""
+    if deployment.problems:
+        return list(deployment.problems)
+    return [
+        problem
+        for declared in deployment.declared.values()
+        for problem in check_declared(deployment, declared, settings)
+    ]
 
 
 def check_declared(deployment: Deployment, declared: Declared, settings: Settings) -> list[Problem]:
     """Every mistake in the names of one declaration."""
-    check = _Check(deployment, declared, settings)
-    return [declared.problem(path, message) for path, message in check.run()]
+    problems = []
+    for path, found in _Check(deployment, declared, settings).run():
+        if isinstance(found, ExpressionError):
+            problems.append(_in_expression(declared, path, found))
+        else:
+            problems.append(declared.problem(path, found))
+    return problems
+
+
+def _in_expression(declared: Declared, path: KeyPath, error: ExpressionError) -> Problem:
+    """A mistake inside an expression: the caret goes to its own place where the text is written
+    plainly in one line, else the message shows the expression."""
+    whole = declared.problem(path, "")
+    lines = declared.source.file.read_text("utf-8").splitlines()
+    begin = lines[whole.line - 1][whole.column - 1 :] if whole.line <= len(lines) else ""
+    quoted = begin[:1] in ("'", '"')
+    name = ".".join(str(part) for part in path)
+    if error.line == 1 and begin[quoted:].startswith(error.text.splitlines()[0]):
+        return declared.problem(path, f"{name}: {error.reason}", into=error.column - 1 + quoted)
+    return declared.problem(path, f"{name}: {error}")
 
 
 class _Check:
@@ -84,8 +106,8 @@ class _Check:
         for entity, own in config.entities.items():
             for kind, identifier in own.identifiers.items():
                 path: KeyPath = (entity, "identifiers", kind, "from")
-                for ref in identifier.from_ or ():
-                    yield from self._field(path, ref)
+                for i, ref in enumerate(identifier.from_ or ()):
+                    yield from self._field((*path, i), ref)
 
     def _field(self, path: KeyPath, ref: str) -> Found:
         """Whether `source.Object.Field` or `events.…` names something."""
@@ -121,7 +143,7 @@ class _Check:
                 refs = trait.prefer if isinstance(trait, PreferTrait) else trait.latest
                 for i, ref in enumerate(refs):
                     yield from self._field((*path, form, i), ref)
-            if isinstance(trait, SelectTrait) and "." in trait.from_ and " " not in trait.from_:
+            if isinstance(trait, SelectTrait) and _is_object(trait.from_):
                 yield from self._object((*path, "from"), trait.from_)
             if isinstance(trait, SqlTrait):
                 file = self.declared.source.file.parent / trait.sql
@@ -143,17 +165,30 @@ class _Check:
         try:
             wanted = needs(list(self.deployment.traits.values()), specs)
         except (ExpressionError, TraitError) as error:
-            trait = str(getattr(error, "trait", "") or "")
-            name = trait.rpartition(".")[2]
-            named = name in config.traits or any(f" {n}" in str(error) for n in config.traits)
-            entity = trait.rpartition(".")[0]
-            if entity in ("", config.entity) and (named or not trait):
-                yield ("traits", name) if name in config.traits else ("traits",), str(error)
+            yield from self._not_compiled(config, error)
             return
         for entity, name, origin in wanted.unknown:
-            if entity == config.entity:
+            if entity == config.entity and not _is_object(origin):
                 yield ("traits", name, "from"), f"nothing is pulled as `{origin}`"
         yield from self._event_names(config)
+
+    def _not_compiled(self, config: TraitsConfig, error: ExpressionError | TraitError) -> Found:
+        """The traits of all entities compile together; a mistake is told where its trait is."""
+        entity, _, name = str(getattr(error, "trait", None) or _trait_named(error)).rpartition(".")
+        if entity not in ("", config.entity):
+            return
+        trait = config.traits.get(name)
+        if trait is None:
+            if not any(name in other.traits for other in self.deployment.traits.values()):
+                yield ("traits",), str(error)
+            return
+        path: KeyPath = ("traits", name)
+        if isinstance(error, ExpressionError):
+            texts = {key: getattr(trait, key, None) for key in ("expr", "select", "where")}
+            key = next((key for key, text in texts.items() if text == error.text), None)
+            yield (*path, key) if key else path, error
+        else:
+            yield path, str(error)
 
     def _event_names(self, config: TraitsConfig) -> Found:
         """Events are known once some were ingested; a name that was never seen but resembles one
@@ -173,11 +208,11 @@ class _Check:
                 yield ("traits", name, "from"), f"no event `{trait.from_}` was ever seen{near}"
 
     def _columns(self, entity: str) -> dict[str, Kind] | None:
-        """What a condition over an entity may name; None where its traits do not compile (said
-        at their own place)."""
+        """What a condition over an entity may name; None where its traits are missing or do not
+        compile (said at their own place)."""
         traits = self.deployment.traits
         if entity not in traits:
-            return {"profile_id": Kind.INTEGER}
+            return None
         objects = {item.entity: item for item in as_objects(bare_specs(self.deployment))}
         try:
             found = {
@@ -204,7 +239,7 @@ class _Check:
         try:
             parse(text, Context(columns, audiences=frozenset(audiences)), want=Kind.BOOLEAN)
         except ExpressionError as error:
-            yield path, str(error)
+            yield path, error
 
     def _audience(self, config: AudienceConfig) -> Found:
         yield from self._entity(("entity",), config.entity)
@@ -289,6 +324,17 @@ class _Check:
             for field in rule if isinstance(rule, Mapping) else ():
                 if field not in info.fields:
                     yield ("match", i, field), where(field)
+
+
+def _is_object(origin: str) -> bool:
+    """Whether a `from` is written like an object of a source (`salesforce.Opportunity`)."""
+    return "." in origin and " " not in origin
+
+
+def _trait_named(error: Exception) -> str:
+    """The trait that a message begins with (`trait NAME: …`), empty where it names none."""
+    first, _, rest = str(error).partition(" ")
+    return rest.partition(":")[0] if first == "trait" and ":" in rest else ""
 
 
 def _events_seen(settings: Settings) -> frozenset[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,6 +31,7 @@ from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.events.config import EventFilesConfig, FilesConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.config import SyncConfig
 
@@ -46,6 +47,9 @@ KINDS: Mapping[str, type[BaseModel]] = {
 }
 """Component class → the model of its `attributes`."""
 
+DAGSTER_KEYS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
+"""What Dagster lets stand at the top of a defs.yaml."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -59,9 +63,9 @@ class Declared:
     source: YamlSource
     unset: frozenset[str] = frozenset()
 
-    def problem(self, path: KeyPath, message: str) -> Problem:
-        """A mistake at `path` below this folder's `attributes`."""
-        return self.source.problem(("attributes", *path), message)
+    def problem(self, path: KeyPath, message: str, into: int = 0) -> Problem:
+        """A mistake at `path` below this folder's `attributes`, `into` characters into it."""
+        return self.source.problem(("attributes", *path), message, into=into)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,32 +213,66 @@ def declare(file: Path) -> Declared | list[Problem]:
     if library.split(".")[0] != "cdp_assets":
         return []
     if kind not in KINDS:
-        return [source.problem(("type",), f"no component `{kind}`; there are {', '.join(KINDS)}")]
+        message = (
+            f"no component `{kind}`{nearest(kind, KINDS) or '; there are ' + ', '.join(KINDS)}"
+        )
+        return [source.problem(("type",), message)]
+    if extra := [key for key in source.value if key not in DAGSTER_KEYS]:
+        return [
+            source.problem(
+                (key,), f"{key}: no such key beside `type`{nearest(key, DAGSTER_KEYS)}", key=True
+            )
+            for key in extra
+        ]
     attributes = source.value.get("attributes") or {}
     problems = [
         source.problem(("attributes", *path), "only `{{ env.NAME }}` is filled in here")
         for path, _ in stray_templates(attributes)
     ]
+    if problems:
+        return problems
     missing: set[str] = set()
     try:
         config = KINDS[kind].model_validate(fill_env(attributes, missing))
     except ValidationError as error:
-        return [*problems, *(_pydantic_problem(source, kind, e) for e in error.errors())]
-    if problems:
-        return problems
+        return [_pydantic_problem(source, kind, item) for item in error.errors()]
     return Declared(file.parent.name, kind, config, source, frozenset(missing))
 
 
 def _pydantic_problem(source: YamlSource, kind: str, error: Any) -> Problem:
-    path: KeyPath = ("attributes", *(part for part in error["loc"]))
-    known = path
-    while known and known not in source.lines:
-        known = known[:-1]
+    path = source.nearest(("attributes", *error["loc"]))
     name = ".".join(str(part) for part in path[1:]) or kind
     text = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        text = "no such option"
-    return source.problem(known, f"{name}: {text}")
+        near = nearest(str(path[-1]), _options(KINDS[kind], error["loc"][:-1]))
+        return source.problem(path, f"{name}: no such option{near}", key=True)
+    if error["type"] == "missing":
+        text = f"`{error['loc'][-1]}` is missing"
+    if error["type"] == "union_tag_not_found":
+        text = "expected a map such as {prefer: […]}, {select: …, from: …} or {expr: …}"
+    return source.problem(path, f"{name}: {text}")
+
+
+def _options(model: type[BaseModel], loc: tuple[Any, ...]) -> set[str]:
+    """What may be written in the model that `loc` leads to. Names of a map lead nowhere, and the
+    tag of a union leads to its member."""
+    found = [model]
+    for part in loc:
+        below = [
+            inner
+            for one in found
+            for name, info in one.model_fields.items()
+            if part in (name, info.alias)
+            for inner in _models_in(info.annotation)
+        ]
+        found = below or [one for one in found if part in one.model_fields] or found
+    return {info.alias or name for one in found for name, info in one.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def _doubled(declared: Mapping[str, Declared]) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,53 @@ from typing import Any
 import yaml
 
 KeyPath = tuple[str | int, ...]
+Place = tuple[int, int]
 
 _ENV = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A mistake in the configuration, at the place where a person can mend it."""
+    """A mistake in the configuration, at the place where a person can mend it.
+
+    line and column count from 1; a column of 0 marks the line as a whole.
+    """
 
     file: Path
     line: int
     message: str
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        return f"{_shown(self.file)}:{self.line}: {self.message}{self.snippet()}"
+
+    def snippet(self) -> str:
+        """The line with the one before it, and a caret below the place."""
+        try:
+            lines = self.file.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        if not 0 < self.line <= len(lines):
+            return ""
+        shown = [
+            f"  {number:>4} | {lines[number - 1]}"
+            for number in range(max(1, self.line - 1), self.line + 1)
+        ]
+        if self.column:
+            shown.append(" " * (8 + self.column) + "^")
+        return "\n" + "\n".join(shown)
+
+
+def _shown(file: Path) -> Path:
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 class ConfigurationError(ValueError):
     """The configuration cannot be used; the text lists each mistake with file and line."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
 
     @classmethod
@@ -47,24 +73,33 @@ class ConfigurationError(ValueError):
 class YamlSource:
     """One parsed defs.yaml.
 
-    value: the document as plain values; lines: key path → line (from 1).
+    value: the document as plain values; keys and values: key path → (line, column) of the key
+    (of the item, in a list) and of its value, from 1.
     """
 
     file: Path
     value: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
+    keys: dict[KeyPath, Place] = field(default_factory=dict)
+    values: dict[KeyPath, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def line(self, path: KeyPath) -> int:
-        """The line of the value at `path`, or of its nearest known ancestor."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.lines:
-                return self.lines[path[:length]]
-        return 1
+    def nearest(self, path: KeyPath) -> KeyPath:
+        """The part of `path` that stands in the file: as much as can be followed, its last part
+        before all. What a model puts between (the form of a trait, say) is passed over."""
+        found: set[KeyPath] = {()}
+        for part in path:
+            found |= {(*known, part) for known in found if (*known, part) in self.values}
+        return max(found, key=lambda known: (known[-1:] == path[-1:], len(known)))
 
-    def problem(self, path: KeyPath, message: str) -> Problem:
-        """A mistake at the value at `path`."""
-        return Problem(self.file, self.line(path), message)
+    def problem(self, path: KeyPath, message: str, *, key: bool = False, into: int = 0) -> Problem:
+        """A mistake in the value at `path`, or in the key itself.
+
+        into: how many characters into the value's text it lies.
+        """
+        found = self.nearest(path)
+        at_key, at_value = self.keys.get(found, (1, 1)), self.values.get(found, (1, 1))
+        line, column = at_key if key or at_key[0] != at_value[0] else at_value
+        return Problem(self.file, line, message, column + into)
 
 
 def read_yaml(file: Path) -> YamlSource:
@@ -81,18 +116,32 @@ def read_yaml(file: Path) -> YamlSource:
         return source
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        source.problems.append(Problem(file, line, f"not YAML: {error.problem or error.context}"))
+        column = error.problem_mark.column + 1 if error.problem_mark else 0
+        message = f"not YAML: {error.problem or error.context}"
+        source.problems.append(Problem(file, line, message, column))
         return source
-    if len(documents) != 1 or documents[0] is None:
-        message = "one document a file: the folder's name is the thing's name"
-        source.problems.append(Problem(file, 1, message))
+    if not documents or documents[0] is None:
+        source.problems.append(Problem(file, 1, "empty: expected `type:` and `attributes:`"))
+        return source
+    if len(documents) > 1:
+        line = documents[1].start_mark.line + 1
+        message = (
+            "a second document: the folder's name is the thing's name, so each thing has a "
+            "folder of its own"
+        )
+        source.problems.append(Problem(file, line, message))
         return source
     source.value = _value(documents[0], (), source)
     return source
 
 
+def _place(node: yaml.Node) -> Place:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
 def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
-    source.lines.setdefault(path, node.start_mark.line + 1)
+    source.values[path] = _place(node)
+    source.keys.setdefault(path, _place(node))
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, source)
     if isinstance(node, yaml.SequenceNode):
@@ -106,7 +155,7 @@ def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
     try:
         return constructor.construct_object(node)
     except (yaml.MarkedYAMLError, ValueError):
-        source.problems.append(source.problem(path, f"unknown YAML tag {node.tag}"))
+        source.problems.append(source.problem(path, f"cannot be read as {node.tag}"))
         return None
 
 
@@ -115,10 +164,11 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, source: YamlSource) -> dict[
     for key_node, value_node in node.value:
         key = str(key_node.value)
         here = (*path, key)
-        source.lines[here] = key_node.start_mark.line + 1
+        line, column = _place(key_node)
         if key in result:
-            line = key_node.start_mark.line + 1
-            source.problems.append(Problem(source.file, line, f"`{key}` stands here twice"))
+            message = f"`{key}` stands here twice; the first is in line {source.keys[here][0]}"
+            source.problems.append(Problem(source.file, line, message, column))
+        source.keys[here] = (line, column)
         result[key] = _value(value_node, here, source)
     return result
 

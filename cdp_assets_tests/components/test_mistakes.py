@@ -1,0 +1,249 @@
+"""A mistake in defs/ is named with its file, its line, a caret, and the nearest right name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cdp_assets import cli
+from cdp_assets.components.yaml_source import ConfigurationError
+from cdp_assets.connectors.base import FieldInfo
+from cdp_assets.settings import Settings
+from cdp_assets_tests.components.projects import Project, describe
+
+MISTAKES = {
+    "wrong key": (
+        "ready_for_sales", "  label: Ready", "  labl: Ready",
+        4, "labl: no such option; did you mean label?", "labl",
+    ),
+    "wrong key at the top": (
+        "ready_for_sales", "attributes:", "atributes:",
+        2, "atributes: no such key beside `type`; did you mean attributes?", "atributes",
+    ),
+    "wrong key of a trait": (
+        "person", "within: 90d", "witin: 90d",
+        11, "witin: no such option; did you mean within?", "witin",
+    ),
+    "wrong key of a field": (
+        "people_to_hubspot", "{trait: title, write: if_empty}", "{trait: title, wrte: if_empty}",
+        11, "wrte: no such option; did you mean write?", "wrte",
+    ),
+    "wrong component": (
+        "app", "cdp_assets.EventFiles", "cdp_assets.EventFile",
+        2, "no component `EventFile`; did you mean EventFiles?", "cdp_assets.EventFile",
+    ),
+    "wrong object": (
+        "person", "latest: [salesforce.Contact.Title", "latest: [salesforce.Contct.Title",
+        8, "salesforce does not pull `Contct`; did you mean Contact?", "salesforce.Contct",
+    ),
+    "wrong object to select from": (
+        "account", "from: salesforce.Opportunity", "from: salesforce.Oportunity",
+        8, "salesforce does not pull `Oportunity`; did you mean Opportunity?", "salesforce.Opo",
+    ),
+    "wrong source": (
+        "person", "hubspot.contacts.email", "hubspt.contacts.email",
+        5, "no source `hubspt` in defs/; did you mean hubspot?", "hubspt.contacts",
+    ),
+    "wrong field": (
+        "person", "salesforce.Contact.Email", "salesforce.Contact.Emial",
+        5, "salesforce.Contact has no field Emial; did you mean Email?", "salesforce.Contact.Emial",
+    ),
+    "wrong field of identity": (
+        "identity", "salesforce.Account.Website", "salesforce.Account.Webite",
+        14, "salesforce.Account has no field Webite; did you mean Website?", "salesforce.Acc",
+    ),
+    "wrong trait in an audience": (
+        "good_customers", "where: orders >= 3", "where: ordrs >= 3",
+        5, "did you mean orders?", "ordrs",
+    ),
+    "wrong trait in the middle": (
+        "good_customers", "revenue >= 300", "revnue >= 300",
+        5, "did you mean revenue?", "revnue",
+    ),
+    "no condition": (
+        "good_customers", "where: orders >= 3 and revenue >= 300", "where: orders",
+        5, "where: ", "orders",
+    ),
+    "wrong trait in an expression": (
+        "person", "events_30d > 0", "event_30d > 0",
+        18, "did you mean events_30d?", "event_30d",
+    ),
+    "wrong trait in a sync": (
+        "people_to_hubspot", "orders: orders", "orders: ordrs",
+        10, "person has no trait `ordrs`; did you mean orders?", "ordrs",
+    ),
+    "wrong field in a sync": (
+        "people_to_salesforce", "Orders__c: orders", "Ordrs__c: orders",
+        12, "salesforce.Contact has no field Ordrs__c; did you mean Orders__c?", "orders",
+    ),
+    "wrong system in a sync": (
+        "people_to_hubspot", "to: hubspot.contacts", "to: hubspt.contacts",
+        5, "no system `hubspt` in defs/; did you mean hubspot?", "hubspt",
+    ),
+    "wrong entity": (
+        "ready_for_sales", "entity: person", "entity: persn",
+        3, "no traits of `persn` are declared; did you mean person?", "persn",
+    ),
+    "wrong duration": (
+        "salesforce", "every: 15m", "every: 15 minutes",
+        17, "every: expected a duration such as 30s, 15m, 2h or 1d", "15 minutes",
+    ),
+    "wrong share": (
+        "people_to_hubspot", "changed: 20%", "changed: 120%",
+        15, "stop_if.changed: a limit is a share such as 20%", "120%",
+    ),
+    "missing option": (
+        "ready_for_sales", "  where: pricing_views_30d >= 2 and orders = 0 and active\n", "",
+        2, "`where` is missing", "attributes",
+    ),
+    "a key that stands twice": (
+        "people_to_hubspot", "  mode: update\n", "  mode: update\n  mode: insert\n",
+        7, "`mode` stands here twice; the first is in line 6", "mode: insert",
+    ),
+    "a trait that stands twice": (
+        "person", "    orders: {", "    email: {expr: title}\n    orders: {",
+        9, "`email` stands here twice; the first is in line 5", "email: {expr",
+    ),
+    "two documents": (
+        "ready_for_sales", " and active\n", " and active\n---\na: 1\n",
+        7, "a second document: the folder's name is the thing's name", None,
+    ),
+    "a country that is false": (
+        "identity", '["info@*", "sales@*", "support@*", "office@*", "team@*"]', "[NO, SE]",
+        7, "`NO` in a list is a boolean in YAML: put it in quotes", "NO",
+    ),
+    "a template that would vanish": (
+        "people_to_hubspot", "revenue_90d: revenue_90d", 'revenue_90d: "{{ trait }}"',
+        9, "only `{{ env.NAME }}` is filled in here", '"{{ trait }}"',
+    ),
+    "not YAML": (
+        "ready_for_sales", "  label: Ready for sales", "  label: [Ready",
+        5, "not YAML", None,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def described(settings: Settings) -> None:
+    """Systems that were described once, with a few of their fields."""
+    text = {"type": "string"}
+    describe(
+        settings,
+        "salesforce",
+        Contact=[
+            FieldInfo(name=name, **text)  # type: ignore[arg-type]
+            for name in ("Email", "FirstName", "LastName", "Title", "Revenue_90d__c", "Orders__c",
+                         "App_User_Id__c")
+        ]
+        + [FieldInfo(name="CDP_Id__c", type="string", external_id=True)],
+        Account=[FieldInfo(name=name, **text)  # type: ignore[arg-type]
+                 for name in ("Name", "Industry", "Website", "Workspace_Id__c")],
+    )  # fmt: skip
+
+
+def _line_and_caret(text: str) -> tuple[int, str]:
+    """The line that a message names, and what its caret points at."""
+    found = re.search(r"defs\.yaml:(\d+): ", text)
+    assert found, text
+    lines = text.splitlines()
+    if lines[-1].strip() != "^":
+        return int(found[1]), ""
+    column = lines[-1].index("^")
+    return int(found[1]), lines[-2][column:]
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+@pytest.mark.usefixtures("described")
+def test_a_mistake_is_named_at_its_place(case: str, company: Project, settings: Settings) -> None:
+    name, old, new, line, message, pointed = MISTAKES[case]
+    assert company.mistakes(settings) == []
+    company.change(name, old, new)
+    (found,) = company.mistakes(settings)
+    assert message in found
+    assert f"{name}/defs.yaml:{line}: " in found
+    at, rest = _line_and_caret(found)
+    assert at == line
+    assert rest.startswith(pointed) if pointed is not None else True
+
+
+def test_every_mistake_is_told_at_once(company: Project, settings: Settings) -> None:
+    company.change("good_customers", "where: orders >= 3", "where: ordrs >= 3")
+    company.change("people_to_hubspot", "orders: orders", "orders: order")
+    company.change("people_to_salesforce", "Orders__c: orders", "Orders__c: order")
+    assert len(company.mistakes(settings)) == 3
+
+
+def test_a_file_that_cannot_be_read_is_told_alone(company: Project, settings: Settings) -> None:
+    """Its traits are missing everywhere; that is no second mistake."""
+    company.change("person", "  entity: person", "  entty: person")
+    assert len({text.split(":")[0] for text in company.mistakes(settings)}) == 1
+
+
+def test_an_undescribed_system_is_not_guessed_at(company: Project, settings: Settings) -> None:
+    company.change("person", "salesforce.Contact.Email", "salesforce.Contact.Emial")
+    assert company.mistakes(settings) == []
+
+
+def test_dagster_tells_the_same_as_cdp_check(
+    company: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(company.root / "src"))
+    monkeypatch.chdir(company.root)
+    company.change("good_customers", "where: orders >= 3", "where: ordrs >= 3")
+    company.change("people_to_hubspot", "  mode: update\n", "  mode: update\n  mode: insert\n")
+    (said,) = company.mistakes(settings)
+    with pytest.raises(Exception, match="Error while building") as caught:
+        dg.load_from_defs_folder(path_within_project=company.defs.parent)
+    chain: list[str] = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        chain.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    assert any(text == f"{ConfigurationError.__name__}: {said}" for text in chain), chain
+
+
+def test_cdp_check_prints_one_message(
+    company: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(company.root)
+    company.change("good_customers", "where: orders >= 3", "where: ordrs >= 3")
+    assert cli.main(["check"]) == 2
+    told = capsys.readouterr()
+    assert told.out.count("mistakes") == 0
+    assert told.err.startswith(f"src/{company.defs.parent.name}/defs/good_customers/defs.yaml:5: ")
+    assert "Traceback" not in told.err
+
+
+def test_an_unset_variable_is_named_and_loads(
+    company: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(company.root / "src"))
+    monkeypatch.chdir(company.root)
+    defs = dg.load_from_defs_folder(path_within_project=company.defs.parent)
+    assert defs.resolve_asset_graph().get_all_asset_keys()
+    assert cli.main(["check"]) == 0
+    assert "salesforce: the environment variable SALESFORCE_URL is not set" in (
+        capsys.readouterr().out
+    )
+
+
+def test_what_needs_an_unset_variable_says_so(
+    company: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(company.root)
+    assert cli.main(["describe", "salesforce"]) == 2
+    told = capsys.readouterr().err
+    for name in ("SALESFORCE_URL", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"):
+        assert name in told
+    assert "salesforce/defs.yaml:" in told
+
+
+def test_the_same_folder_name_twice(company: Project, settings: Settings, tmp_path: Path) -> None:
+    inner = company.defs / "more" / "app"
+    inner.mkdir(parents=True)
+    inner.joinpath("defs.yaml").write_text(company.file("app").read_text())
+    (found,) = company.mistakes(settings)
+    assert "`app` is declared in" in found
