@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 from msgspec import Raw
 
@@ -29,7 +30,9 @@ from cdp_assets.events.model import (
     decode_lines,
     judge,
     page_of,
+    skip_lines,
 )
+from cdp_assets.events.spans import ENVELOPE, PROPERTIES, TIMES, Fields, Spans
 from cdp_assets.events.tables import EVENTS, TS
 from cdp_assets.events.times import correct
 from cdp_assets.events.typed import TraitSpec, TypedSpec
@@ -81,16 +84,15 @@ def decode_block(
     refused = list(lines.refused)
     odd: list[tuple[int, Event]] = []
     blank = 0
-    gathered = _at_once(lines, specs, traits)
-    if gathered is not None:
-        frame = gathered.frame(lines.column())
-    else:
+    read = _at_once(lines, specs, traits)
+    if read is None:
         gathered = _Gathered(specs, traits)
         events, rows, odd, blank = _one_by_one(lines, refused)
         gathered.add(events, rows)
         frame = gathered.frame(lines.texts(rows))
-    typed, told = gathered.typed(), gathered.told()
-    suspects = frame["row"].filter(_suspect(frame)).to_list()
+        read = frame, gathered.typed(), gathered.told(), _suspect(frame)
+    frame, typed, told, suspect = read
+    suspects = frame["row"].filter(suspect).to_list()
     if suspects:
         texts = lines.lines()
         for row in suspects:
@@ -103,7 +105,7 @@ def decode_block(
         others = _Gathered(specs, traits)
         places = [row for row, _ in odd]
         others.add([event for _, event in odd], places, odd=True)
-        frame = pl.concat([frame, others.frame(lines.texts(places))]).sort("row")
+        frame = pl.concat([frame, others.frame(lines.texts(places))], how="diagonal").sort("row")
         told = pl.concat([told, others.told()])
         for event, part in others.typed().items():
             typed[event] = pl.concat([typed[event], part]) if event in typed else part
@@ -152,6 +154,8 @@ class _Gathered:
 
     def frame(self, payload: pl.Series) -> pl.DataFrame:
         """The events' columns, with their lines."""
+        if not self._frames:
+            self.add([], [])
         return pl.concat(self._frames, rechunk=True).with_columns(payload.alias("payload"))
 
     def typed(self) -> dict[str, pl.DataFrame]:
@@ -173,26 +177,126 @@ def _extend(
         at[1].setdefault(name, []).extend(found)
 
 
-def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) -> _Gathered | None:
-    """The events of a block in which every line is one object as the typed decoder likes it;
-    None where a line has to be looked at alone."""
+_Read = tuple[pl.DataFrame, dict[str, pl.DataFrame], pl.DataFrame, pl.Series]
+"""Events' columns with their lines, event → properties, traits told, which rows are suspect."""
+
+
+def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) -> _Read | None:
+    """A block in which every line is one object as the typed decoder likes it; None where a line
+    has to be looked at alone."""
     if not lines.even:
         return None
+    names = [name for spec in specs.values() for name in spec.columns]
+    told = [name for name, _ in traits.members]
+    if any("." in name for name in (*names, *told)):
+        gathered = _Gathered(specs, traits)
+        if not _decoded(lines, gathered):
+            return None
+        frame = gathered.frame(lines.column())
+        return frame, gathered.typed(), gathered.told(), _suspect(frame)
+    if not _sound(lines):
+        return None
+    spans = Spans(lines, Fields(names, told))
+    slow = spans.slow()
     gathered = _Gathered(specs, traits)
+    events = []
+    for row in slow.tolist():
+        line = lines.data[lines.starts[row] : lines.ends[row]]
+        try:
+            events.append(decode_event(line))
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            # `judge` will read it; until then it is here as an event without anything
+            events.append(Event())
+    gathered.add(events, slow.tolist())
+    return _spanned(lines, spans, slow, gathered, specs, traits)
+
+
+def _sound(lines: Lines) -> bool:
+    """Whether every line of an even block is one JSON object."""
     data = memoryview(lines.data)
     for first in range(0, len(lines), SOME):
         last = min(first + SOME, len(lines))
         part = data[lines.starts[first] : lines.ends[last - 1] + 1]
         try:
-            events = decode_lines(part)
+            found = skip_lines(part)
         except (msgspec.DecodeError, RecursionError, UnicodeError):
-            return None
+            return False
         # every line begins with { and ends with }, so no object runs over a line's end, and with
         # as many objects as lines no line holds two
-        if len(events) != last - first:
-            return None
+        if len(found) != last - first:
+            return False
+    return True
+
+
+def _decoded(lines: Lines, gathered: _Gathered) -> bool:
+    """Let the typed decoder read the whole block; False where it does not like a line."""
+    if not _sound(lines):
+        return False
+    data = memoryview(lines.data)
+    for first in range(0, len(lines), SOME):
+        last = min(first + SOME, len(lines))
+        try:
+            events = decode_lines(data[lines.starts[first] : lines.ends[last - 1] + 1])
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return False
         gathered.add(events, range(first, last))
-    return gathered
+    return True
+
+
+def _spanned(
+    lines: Lines,
+    spans: Spans,
+    slow: np.ndarray[Any, np.dtype[Any]],
+    gathered: _Gathered,
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
+) -> _Read:
+    """Columns over the lines' own bytes; the rows that are `slow` from what was gathered."""
+    payload = lines.column()
+    frame = pl.DataFrame(
+        [
+            pl.int_range(len(lines), dtype=pl.Int64, eager=True).alias("row"),
+            *map(spans.envelope, ENVELOPE),
+            *(spans.moment(name).alias(f"{name}_read") for name in TIMES),
+            pl.repeat([], len(lines), dtype=pl.List(pl.String), eager=True).alias("flags"),
+            payload.alias("payload"),
+            pl.Series("marked", spans.marked()),
+        ]
+    )
+    if len(slow):
+        frame = frame.filter(~pl.col("row").is_in(slow))
+    typed: dict[str, pl.DataFrame] = {}
+    tracks = frame["type"] == "track"
+    for event, spec in specs.items():
+        rows = frame["row"].filter((tracks & (frame["event"] == event)).fill_null(False)).to_numpy()
+        if len(rows):
+            texts = {name: spans.plain(PROPERTIES, name, rows) for name in spec.columns}
+            typed[event] = spec.columns_of(pl.Series("row", rows, dtype=pl.Int64), texts)
+    identifies = frame["row"].filter((frame["type"] == "identify").fill_null(False)).to_numpy()
+    told = traits.rows_of(
+        {field: spans.told(name, identifies) for name, field in traits.members}
+        if len(identifies)
+        else {}
+    )
+    suspect = _unlikely(frame) | frame["marked"]
+    if suspect.any():
+        some = frame.filter(suspect)
+        suspect = frame["row"].is_in(some["row"].filter(_suspect(some)).implode())
+    frame = frame.drop("marked")
+    if len(slow):
+        others = gathered.frame(payload.gather(slow))
+        suspect = pl.concat([suspect, _suspect(others)])
+        frame = (
+            pl.concat([frame, others], how="diagonal")
+            .with_columns(suspect.alias("suspect"))
+            .sort("row")
+        )
+        suspect = frame["suspect"]
+        frame = frame.drop("suspect")
+        told = pl.concat([told, gathered.told()])
+        for event, part in gathered.typed().items():
+            typed[event] = pl.concat([typed[event], part]) if event in typed else part
+    return frame, typed, told, suspect
 
 
 def _one_by_one(
@@ -289,6 +393,20 @@ def _text(name: str, values: list[Any]) -> pl.Series:
     except TypeError:
         texts = [v if v is None or v.__class__ is str else str(v) for v in values]
         return pl.Series(name, texts, dtype=pl.String)
+
+
+def _unlikely(frame: pl.DataFrame) -> pl.Series:
+    """Rows without what every event must have; see `_suspect` for those that have too much."""
+    absent = [pl.col(c).is_null() | (pl.col(c) == "") for c in ("anonymous_id", "user_id")]
+    nameless = pl.col("event").is_null() | (pl.col("event") == "")
+    found = frame.select(
+        (
+            ~pl.col("type").is_in(sorted(TYPES))
+            | (absent[0] & absent[1])
+            | ((pl.col("type") == "track") & nameless)
+        ).alias("suspect")
+    )
+    return found["suspect"].fill_null(True)
 
 
 def _suspect(frame: pl.DataFrame) -> pl.Series:

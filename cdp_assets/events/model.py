@@ -79,6 +79,10 @@ class OddEvent(Event, gc=False):
     flags: tuple[str, ...] = ()
 
 
+class Nothing(msgspec.Struct, gc=False):
+    """Any object, of which nothing is kept."""
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """Why a line is no event. `detail` never holds a value of the line."""
 
@@ -98,6 +102,8 @@ _any: Final = msgspec.json.Decoder(Any)
 _page: Final = msgspec.json.Decoder(Page)
 decode_event: Final = _typed.decode
 decode_lines: Final = _typed.decode_lines
+skip_lines: Final = msgspec.json.Decoder(Nothing).decode_lines
+"""Reads lines of objects for no more than whether they are JSON."""
 
 _BIG_EXPONENT: Final = re.compile(r"[:,\[\s]-?[0-9]+(\.[0-9]+)?[eE]\+?[0-9]{3}")
 BIG_EXPONENT_PATTERN: Final = _BIG_EXPONENT.pattern

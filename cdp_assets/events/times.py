@@ -131,11 +131,24 @@ def read_times(texts: pl.Series, date_format: str | None = None) -> pl.Series:
     return times.zip_with(~missing, filled).alias(texts.name)
 
 
+def _read_again(frame: pl.DataFrame, text: str, date_format: str | None = None) -> pl.Series:
+    """The times of a column of texts, of which a column `text`_read may hold some already."""
+    texts = frame[text]
+    if f"{text}_read" not in frame.columns or date_format is not None:
+        return read_times(texts, date_format)
+    known = frame[f"{text}_read"]
+    left = texts.is_not_null() & known.is_null()
+    if not left.any():
+        return known
+    return known.zip_with(~left, read_times(texts.set(~left, None)))
+
+
 def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame:
     """Replace the four times as sent by the four times of the table.
 
     frame: original_text, timestamp_text, sent_text, received_text String; first_seen
-        Datetime[us, UTC]; flags List(String).
+        Datetime[us, UTC]; flags List(String). original_text_read … (Datetime[us, UTC], may be
+        absent): those of the texts that have been read already.
     date_format: how `timestamp` is written (strptime), where the file's owner declared it.
 
     Adds original_at, sent_at (null where the sender gave none that can be read), received_at
@@ -152,10 +165,10 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
     ahead = pl.col("corrected") > pl.col("received_at") + FUTURE_BOUND
     skewed = (pl.col("received_own") - pl.col("sent_at")).abs() > SKEW_BOUND
     timed = frame.with_columns(
-        read_times(frame["original_text"]).alias("original_own"),
-        read_times(frame["timestamp_text"], date_format).alias("timestamp_own"),
-        read_times(frame["sent_text"]).alias("sent_at"),
-        read_times(frame["received_text"]).alias("received_own"),
+        _read_again(frame, "original_text").alias("original_own"),
+        _read_again(frame, "timestamp_text", date_format).alias("timestamp_own"),
+        _read_again(frame, "sent_text").alias("sent_at"),
+        _read_again(frame, "received_text").alias("received_own"),
     ).with_columns(
         pl.coalesce("original_own", "timestamp_own").alias("original_at"),
         pl.coalesce("received_own", "first_seen").alias("received_at"),
@@ -181,4 +194,7 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
     return done.drop(
         "original_text", "timestamp_text", "sent_text", "received_text", "first_seen",
         "original_own", "timestamp_own", "received_own", "corrected",
+    ).drop(
+        "original_text_read", "timestamp_text_read", "sent_text_read", "received_text_read",
+        strict=False,
     )  # fmt: skip

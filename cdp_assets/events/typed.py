@@ -211,10 +211,15 @@ class TypedSpec:
 
     def frame(self, rows: Sequence[int], texts: Mapping[str, Sequence[bytes]]) -> pl.DataFrame:
         """As `decode`, of what the plucker took out."""
-        columns = [pl.Series("row", rows, dtype=pl.Int64)]
+        found = {name: plain(texts[name]) for name in self.columns}
+        return self.columns_of(pl.Series("row", rows, dtype=pl.Int64), found)
+
+    def columns_of(self, row: pl.Series, texts: Mapping[str, pl.Series]) -> pl.DataFrame:
+        """As `decode`, of each property as text."""
+        columns = [row]
         for name, column in self.columns.items():
             dtype = self.properties[name]
-            value, kept = to_column(plain(texts[name]), dtype)
+            value, kept = to_column(texts[name], dtype)
             columns.append(value.alias(column))
             if dtype != pl.String:
                 columns.append(kept.alias(f"{column}__str"))
@@ -251,6 +256,7 @@ class TraitSpec:
                     f"{TRAITS_PREFIX}NAME"
                 )
         self._names = [field.removeprefix(TRAITS_PREFIX) for field in self.fields]
+        self.members = tuple(zip(self._names, self.fields, strict=True))
         self._plucker = Plucker(self._names)
         self.digest = hashlib.sha256("\n".join(self.fields).encode()).hexdigest()
 
@@ -272,15 +278,22 @@ class TraitSpec:
 
     def frame(self, rows: Sequence[int], texts: Mapping[str, Sequence[bytes]]) -> pl.DataFrame:
         """As `decode`, of what `pluck` took out."""
-        parts = [pl.DataFrame(schema={"row": pl.Int64, "field": pl.String, "value": pl.String})]
+        found = {}
         for field in self.fields if rows else ():
             told = [(row, text) for row, text in zip(rows, texts[field], strict=True) if text]
+            found[field] = [row for row, _ in told], plain([text for _, text in told])
+        return self.rows_of(found)
+
+    def rows_of(self, told: Mapping[str, tuple[Any, pl.Series]]) -> pl.DataFrame:
+        """As `decode`, of each field's rows and their values as text."""
+        parts = [pl.DataFrame(schema={"row": pl.Int64, "field": pl.String, "value": pl.String})]
+        for field, (rows, values) in told.items():
             parts.append(
                 pl.DataFrame(
                     [
-                        pl.Series("row", [row for row, _ in told], dtype=pl.Int64),
-                        pl.repeat(field, len(told), dtype=pl.String, eager=True).alias("field"),
-                        plain([text for _, text in told], "value"),
+                        pl.Series("row", rows, dtype=pl.Int64),
+                        pl.repeat(field, len(rows), dtype=pl.String, eager=True).alias("field"),
+                        values.alias("value"),
                     ]
                 )
             )
