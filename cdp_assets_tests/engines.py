@@ -115,7 +115,7 @@ def sail_server() -> Iterator[str]:
         finally:
             server.terminate()
             try:
-                server.wait(10)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

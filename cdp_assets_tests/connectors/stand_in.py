@@ -91,4 +91,4 @@ def sandbox(home: Path, people: int = 120, *args: str) -> Iterator[StandIn]:
         yield StandIn(systems["salesforce"]["url"], systems)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -44,7 +44,7 @@ class Running:
                 "client_id": mine["client_id"],
                 "client_secret": mine["client_secret"],
             },
-            timeout=10,
+            timeout=60,
         )
         return str(reply.json()["access_token"])
 
@@ -82,6 +82,6 @@ def running(home: Path, *arguments: str) -> Iterator[Running]:
             yield Running(lines[0]["url"], home, lines, session, process)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()

@@ -113,7 +113,7 @@ def test_it_goes_on_where_it_was_ended(tmp_path: Path, end: signal.Signals) -> N
         before = look(found)
         first = found.lines
         found.process.send_signal(end)
-        code = found.process.wait(20)
+        code = found.process.wait(60)
         assert code == (0 if end == signal.SIGTERM else -signal.SIGKILL)
     port = first[0]["url"].rpartition(":")[2]
     with running(tmp_path, *arguments, "--port", port) as found:
