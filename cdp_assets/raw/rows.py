@@ -200,7 +200,7 @@ def _header(path: str, reader: Iterator[list[str]], delimiter: str) -> list[str]
         raise UnreadableFile(
             path,
             f"its header is one column when split by {delimiter!r}; is it separated by {shown}? "
-            "Set `delimiter`",
+            "Set `separator`",
         )
     if "" in names:
         raise UnreadableFile(path, f"column {names.index('') + 1} has no name in the header")

@@ -58,7 +58,7 @@ def decode(
             field, [v if v.__class__ is str else _text(v) for v in values], dtype=pl.String
         )
         columns[absent(field)] = pl.Series(absent(field), missing, dtype=pl.Boolean)
-    frame = pl.DataFrame(columns, height=len(texts))
+    frame = pl.DataFrame(columns or None, height=len(texts))
     blank = pl.col([field for field, _ in readers])
     if readers:
         frame = frame.with_columns(pl.when(blank.str.strip_chars() != "").then(blank).name.keep())

@@ -92,8 +92,8 @@ def test_blanks_as_delimiter(lake: Lake, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"id;name\n1;x\n", "Set `delimiter`"),
-        (b"id|name\n1|x\n", "Set `delimiter`"),
+        (b"id;name\n1;x\n", "Set `separator`"),
+        (b"id|name\n1|x\n", "Set `separator`"),
         (b"\n", "no header"),
         (b"id,,x\n1,2,3\n", "column 2 has no name"),
         (b"id,id\n1,2\n", "names `id` twice"),
