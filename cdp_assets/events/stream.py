@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TypeVar
@@ -21,6 +23,8 @@ from cdp_assets.raw.quarantine import Refusal
 
 CHUNK_ROWS = 250_000
 CHUNK_BYTES = 160 << 20
+DECODERS = 2
+"""Threads that decode blocks of one file; the writer's own work fills the cores beside them."""
 T = TypeVar("T")
 
 
@@ -59,13 +63,26 @@ def chunks(
     """All events of these files (each with the SHA-256 that ids are minted from), in order, in
     chunks of about `rows` or `size` bytes, whichever comes first; a file that cannot be read to
     its end is noted as failed, and the next goes on."""
+    # most of a block is decoded without the interpreter's lock
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="events-decoder") as pool:
+        yield from _chunks(files, specs, traits, rows, size, pool)
+
+
+def _chunks(
+    files: Sequence[tuple[EventFilesSpec, FoundFile, str]],
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
+    rows: int,
+    size: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[Chunk]:
     gathered: list[tuple[str, str, Block]] = []
     finished: list[FileNote] = []
     waiting = weight = 0
     for spec, file, minted in files:
         progress = _Progress()
         try:
-            for block in _blocks(spec, file, minted, specs, traits):
+            for block in _blocks(spec, file, minted, specs, traits, pool):
                 progress.lines += block.lines
                 progress.days |= set(block.events["event_day"].unique().to_list())
                 gathered.append((spec.name, file.sha256, block))
@@ -91,11 +108,30 @@ def _blocks(
     minted: str,
     specs: Mapping[str, TypedSpec],
     traits: TraitSpec,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[Block]:
+    """The blocks of a file in its order, some of them decoded at once. Raises UnreadableFile
+    after those that could be read."""
     rows = spec.config if isinstance(spec.config, FilesConfig) else None
     origin = origin_of(spec, file.sha256, file.first_seen, minted)
-    for lines in _lines(file, rows):
-        yield decode_block(lines, origin, specs, traits)
+    ahead: deque[Future[Block]] = deque()
+    trouble: UnreadableFile | None = None
+    read = _lines(file, rows)
+    while True:
+        try:
+            lines = next(read)
+        except StopIteration:
+            break
+        except UnreadableFile as error:
+            trouble = error
+            break
+        ahead.append(pool.submit(decode_block, lines, origin, specs, traits))
+        if len(ahead) > DECODERS:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+    if trouble is not None:
+        raise trouble
 
 
 def origin_of(
