@@ -236,8 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # the server raises the signal again when it has stopped; the snapshot comes after that
-        signal.signal(number, lambda *_: None)
+        # A signal may come before the server listens for it, and the server raises it again when
+        # it has stopped: neither may end the process before the snapshot.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run(sockets=[listener])
     world.tables.snapshot()
     return 0
