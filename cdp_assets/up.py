@@ -19,6 +19,12 @@ from cdp_assets.settings import Settings
 INSTANCE = Path(__file__).parent / "components" / "instance.yaml"
 
 
+WORKSPACE = """\
+load_from:
+  - python_module: {module_name: cdp_assets.definitions, location_name: cdp}
+"""
+
+
 class StartError(RuntimeError):
     """A process that should serve did not start; the text says why and what to do."""
 
@@ -108,10 +114,14 @@ def serve(settings: Settings, port: int) -> int:
     """Serve until Ctrl-C or SIGTERM; then end every process that was started here."""
     if not free_port(port):
         raise StartError(f"127.0.0.1:{port} is taken: end what listens there, or give --port")
-    signal.signal(signal.SIGTERM, _interrupt)
-    environment = prepare_home(settings)
+    # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, _interrupt)
+    environment = {**prepare_home(settings), "PYTHONWARNINGS": "ignore::FutureWarning"}
+    workspace = settings.home / "dagster" / "workspace.yaml"
+    workspace.write_text(WORKSPACE, "utf-8")
     command = [
-        sys.executable, "-m", "dagster", "dev", "-m", "cdp_assets.definitions",
+        sys.executable, "-m", "dagster", "dev", "-w", str(workspace),
         "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
     world = settings.home / "sandbox.json"
@@ -134,12 +144,16 @@ def serve(settings: Settings, port: int) -> int:
 
 
 def _dagster(command: list[str], environment: dict[str, str], port: int) -> int:
-    with process_group(command, env=environment) as dagster:
+    home = environment["DAGSTER_HOME"]
+    with process_group(command, env=environment, cwd=home) as dagster:
         _say(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends all of it)")
         return dagster.wait()
 
 
 def _interrupt(*_: object) -> None:
+    # A second Ctrl-C must not keep what was started from being ended.
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -16,6 +16,7 @@ from cdp_assets.components.dagster_assets import (
     SINGLE_FILE,
     asset_spec,
     counts,
+    rules_version,
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
@@ -59,6 +60,8 @@ class Audience(CdpComponent):
             deps=audience_inputs(deployment, name),
             owners=[self.config.owner] if self.config.owner else (),
             automation=AFTER_UPSTREAM,
+            column_deps={"profile_id": [(f"profiles/{self.config.entity}", "profile_id")]},
+            code_version=rules_version(self.config),
         )
 
         @dg.multi_asset(name=f"build_audience_{name}", specs=[spec], pool=SINGLE_FILE)

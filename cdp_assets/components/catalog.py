@@ -207,6 +207,25 @@ def sync_inputs(deployment: Deployment, name: str) -> list[str]:
     return sorted(set(found))
 
 
+def sync_columns(deployment: Deployment, name: str) -> list[tuple[str, str]]:
+    """The (asset, column) pairs whose values a sync tells."""
+    config = deployment.syncs[name]
+    audience = deployment.audiences.get(config.from_.partition(".")[2])
+    entity = audience.entity if audience else config.from_
+    traits = deployment.traits
+    found = set()
+    for used in config.columns:
+        owner, _, trait = used.rpartition(".")
+        owner = owner or entity
+        if owner in traits and (trait in traits[owner].traits or trait == "profile_id"):
+            found.add((f"profiles/{owner}", trait))
+        elif owner == "audiences":
+            found.add((f"audiences/{trait}", "profile_id"))
+        else:
+            found.add(("identity/graph", "identifier"))
+    return sorted(found)
+
+
 __all__ = [
     "Catalog",
     "Connector",
@@ -218,6 +237,7 @@ __all__ = [
     "profile_table",
     "raw_key",
     "raw_keys",
+    "sync_columns",
     "sync_inputs",
     "trait_columns",
     "trait_inputs",

@@ -42,6 +42,7 @@ class _Crm(CdpComponent):
             description=f"Every version of every {object_name} record of `{name}`, verbatim, "
             "with deletions and merges. A day holds what last changed that day, as known now.",
             table=object_table(name, object_name),
+            deps=[f"crm/{name}"],
             kinds=("delta", self.system),
             partitions_def=days_partitions(Settings(), deployment_start(deployment)),
         )
@@ -50,8 +51,15 @@ class _Crm(CdpComponent):
         name = declared.name
         objects = list(self.config.object_configs)
         assets = [self._pull(deployment, name, item) for item in objects]
+        system = asset_spec(
+            f"crm/{name}",
+            group="sources",
+            description=f"The {type(self).__name__} account itself, read by `raw/{name}/…` and "
+            "written to by the syncs that name it.",
+            kinds=(self.system,),
+        )
         return dg.Definitions(
-            assets=assets,
+            assets=[system, *assets],
             sensors=[_changes_sensor(deployment, name, self.config.every, assets)],
             schedules=[_daily_schedule(deployment, name, assets)],
         )

@@ -4,6 +4,7 @@ keep in Dagster's databases and logs."""
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
 from cdp_assets.components.errors import SAFE_ERRORS
 from cdp_assets.lake import Table
@@ -21,10 +23,13 @@ from cdp_assets.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
-AFTER_UPSTREAM = dg.AutomationCondition.any_deps_updated().with_label("after upstream")
+AFTER_UPSTREAM = (
+    dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed()
+).with_label("after upstream, or a change of its rules")
 """Plain on purpose: `eager()` never fires below a partitioned asset with a missing partition, and
 `.since(newly_requested)` loses an update that lands between a request and the next tick. Runs that
-find nothing new are no-ops by our own watermarks."""
+find nothing new are no-ops by our own watermarks. The code version is a hash of what defs/ says of
+the step, so that a changed trait is built without waiting for news."""
 
 SINGLE_FILE = "cdp_step"
 """Pool of the steps that automation starts: with a limit of 1, updates queue and none is lost."""
@@ -159,6 +164,14 @@ def asset_spec(
         metadata=details,
         code_version=code_version,
     )
+
+
+def rules_version(*said: Any) -> str:
+    """A code version that changes with what defs/ says of an asset."""
+    text = "\n".join(
+        item.model_dump_json() if isinstance(item, BaseModel) else str(item) for item in said
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def days_partitions(settings: Settings, start: str) -> dg.DailyPartitionsDefinition:

@@ -69,9 +69,8 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             table=table,
             deps=["events"],
             column_deps={
-                column: [("events", "payload")]
+                column: [("events", column if column in EVENTS.schema else "payload")]
                 for column in table.schema
-                if column not in EVENTS.schema
             },
         )
         for event, table in tables.items()

@@ -9,12 +9,13 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import catalog, raw_keys
+from cdp_assets.components.catalog import catalog, identity_of, raw_keys
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
     asset_spec,
     counts,
+    rules_version,
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
@@ -54,6 +55,9 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             table=record_tables.RELATION,
             deps=every_raw,
             automation=AFTER_UPSTREAM,
+            column_deps={
+                column: [(key, "payload") for key in every_raw] for column in ("from", "to")
+            },
         ),
         asset_spec(
             "records/values",
@@ -90,6 +94,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
 
 
 def _identity(deployment: Deployment) -> dg.AssetsDefinition:
+    version = rules_version(identity_of(deployment))
     deps = ["records/values", "records/relation"]
     if deployment.event_files:
         deps.append("events")
@@ -107,6 +112,11 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
             "Each move of an identifier from one profile to another, with its cause.",
         ),
     }
+    sides = [("records/values", "record"), ("records/values", "value")]
+    sides += [("records/relation", "from"), ("records/relation", "to")]
+    if deployment.event_files:
+        sides += [("events", "anonymous_id"), ("events", "user_id"), ("events", "payload")]
+    ends = [("identity/links", "left"), ("identity/links", "right")]
     specs = [
         asset_spec(
             key,
@@ -115,6 +125,10 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
             table=table,
             deps=deps if key == "identity/links" else ["identity/links"],
             automation=AFTER_UPSTREAM if key == "identity/links" else None,
+            column_deps={"left": sides, "right": sides}
+            if key == "identity/links"
+            else {"identifier": ends},
+            code_version=version,
         )
         for key, (table, text) in described.items()
     ]

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import sync_inputs
+from cdp_assets.components.catalog import sync_columns, sync_inputs
 from cdp_assets.components.crm import RETRY
 from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
@@ -80,6 +80,8 @@ class Sync(CdpComponent):
             f"({fields}), with old value, new value and why. Nothing is written here.",
             table=PLAN,
             deps=sync_inputs(deployment, name),
+            column_deps={"new": sync_columns(deployment, name)},
+            code_version=config.fingerprint[:12],
             owners=[config.owner] if config.owner else (),
         )
         sync_spec = asset_spec(
@@ -89,6 +91,12 @@ class Sync(CdpComponent):
             "keeps what each record was last told. Without approval it writes nothing.",
             table=state_table(name),
             deps=[f"syncs/{name}/plan"],
+            column_deps={
+                column: [(f"syncs/{name}/plan", column)]
+                for column in state_table(name).schema
+                if column in PLAN.schema
+            },
+            code_version=config.fingerprint[:12],
             kinds=("delta", system),
             owners=[config.owner] if config.owner else (),
         )

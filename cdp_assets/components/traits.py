@@ -15,6 +15,7 @@ from cdp_assets.components.dagster_assets import (
     SINGLE_FILE,
     asset_spec,
     counts,
+    rules_version,
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
@@ -54,16 +55,23 @@ class Traits(CdpComponent):
     def get_asset_spec(self, declared: Declared, deployment: Deployment) -> dg.AssetSpec:
         """The spec of profiles/<entity>; override to change groups, owners or tags."""
         entity = self.config.entity
+        table = profile_table(deployment, entity)
+        stored = {
+            trait: columns
+            for trait, columns in trait_columns(deployment, entity).items()
+            if table is None or trait in table.schema
+        }
         return asset_spec(
             f"profiles/{entity}",
             group="profiles",
             description=f"One row for each {entity}: the unified profile. "
             "`cdp explain` shows where each value comes from.",
-            table=profile_table(deployment, entity),
+            table=table,
             deps=trait_inputs(deployment, entity),
             automation=AFTER_UPSTREAM,
             owners=sorted({t.owner for t in self.config.traits.values() if t.owner}),
-            column_deps=trait_columns(deployment, entity),
+            column_deps=stored,
+            code_version=rules_version(self.config),
         )
 
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
