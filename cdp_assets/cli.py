@@ -171,7 +171,17 @@ def fsck(args: argparse.Namespace) -> int:
 
 
 def maintain(args: argparse.Namespace) -> int:
-    for name, value in _platform().maintain().items():
+    import dagster as dg
+
+    here = _platform()
+    home = here.settings.home / "dagster"
+    if (home / "dagster.yaml").is_file():
+        os.environ["DAGSTER_HOME"] = str(home)
+        with dg.DagsterInstance.get() as instance:
+            done = here.maintain(instance=instance)
+    else:
+        done = here.maintain()
+    for name, value in done.items():
         print(f"{name.replace('_', ' ')}: {value}")
     return 0
 

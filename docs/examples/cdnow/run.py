@@ -3,7 +3,6 @@ created in the stand-in HubSpot. Prints what is read back from the profiles."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NOW = "1998-06-30T23:59:59Z"
 FILE = "CDNOW_master.txt"
+MARK = ".example-cdnow"
 
 
 def purchases(home: Path) -> Path:
@@ -49,9 +49,13 @@ def step(text: str) -> Iterator[None]:
 def main() -> None:
     from cdp_assets.settings import Settings
 
-    home = Settings().home / "example-cdnow"
+    base = Settings().home
+    home = base.with_name(f"{base.name}-example-cdnow")
+    if home.exists() and not (home / MARK).is_file():
+        sys.exit(f"{home} is in use and not by this example: set CDP_HOME to another folder")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, mode=0o700)
+    (home / MARK).touch()
     os.environ.update(
         CDP_HOME=str(home), CDP_NOW=NOW, DAGSTER_HOME=str(home / "dagster"),
         CDP_DEFS=str(HERE / "cdnow" / "defs"), CDNOW=str(purchases(home)),
@@ -98,7 +102,7 @@ def run() -> None:
     print(f"{lapsed:,} lapsed good customers")
     counts = applied.counts["syncs/customers_to_hubspot"]
     print(f"{counts['created']:,} contacts created in {counts['api_calls']:,} calls")
-    print(json.dumps({"home": os.environ["CDP_HOME"]}))
+    print(f"Everything is in {os.environ['CDP_HOME']}")
 
 
 if __name__ == "__main__":
