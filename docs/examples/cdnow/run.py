@@ -1,5 +1,5 @@
-"""`make example-cdnow`: real purchases backfilled by day, profiles built as of 1998-06-30, customers
-created in the stand-in HubSpot. Prints what is read back from the profiles."""
+"""`make example-cdnow`: real purchases backfilled by day, profiles built as of 1998-06-30, the
+customers created in the stand-in HubSpot. Prints what is read back from the profiles."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def run() -> None:
     import dagster as dg
     import polars as pl
     from cdnow.definitions import defs
+
     from cdp_assets.audiences import members
     from cdp_assets.demo_runs import Runs
     from cdp_assets.profiles import evaluated

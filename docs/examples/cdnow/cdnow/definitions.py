@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+
 from cdp_assets.definitions import shared
 
 
