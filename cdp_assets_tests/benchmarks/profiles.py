@@ -1,22 +1,13 @@
-"""How fast profiles are built, beside hand-written DuckDB SQL over the same columns and graph.
-
-    python -m cdp_assets_tests.profiles.bench [PERSONS] [EVENTS]
-
-Prints one JSON line: seconds of a full build, of DuckDB, of a build after a new day of 0.5 % of
-the events, their ratios (of time, and of processor time, which other work disturbs less), and
-peak memory. The marks: full ≤ DuckDB, new day ≤ 10 % of full.
-"""
+"""Profiles beside hand-written DuckDB SQL over the same typed columns and the same graph, and a
+new day of 0.5 % of the events beside the full build."""
 
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -26,9 +17,11 @@ from cdp_assets.events.tables import CATALOGUE, DECIMAL, VALUES, typed_columns, 
 from cdp_assets.identity.tables import CHANGES, GRAPH, RULES
 from cdp_assets.lake import Lake, Table
 from cdp_assets.profiles import TraitsConfig, build
+from cdp_assets_tests.benchmarks.base import Clock, Verdict, alone
 
 NOW = datetime(2026, 7, 20, 12, tzinfo=UTC)
 DAYS = 200
+PERSONS = 1_000_000
 PROPERTIES: dict[str, pl.DataType] = {"revenue": DECIMAL, "category": pl.String()}
 TABLE = typed_table("Order Completed", "events/order_completed", PROPERTIES)
 TRAITS = TraitsConfig.model_validate(
@@ -178,18 +171,28 @@ def by_duckdb(lake: Lake) -> tuple[float, duckdb.DuckDBPyConnection]:
     return time.perf_counter() - begun, connection
 
 
-def measure(persons: int, count: int, folder: Path) -> dict[str, Any]:
-    """Full build, DuckDB, and a new day of 0.5 % of the events."""
-    lake = Lake(folder)
-    fill(lake, persons, count)
-    begun, busy = time.perf_counter(), time.process_time()
-    build(lake, TRAITS, now=NOW)
-    full, full_cpu = time.perf_counter() - begun, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    busy = time.process_time()
-    sql, connection = by_duckdb(lake)
-    sql_cpu = time.process_time() - busy
+def prepare(clock: Clock, folder: str, persons: int, count: int) -> None:
+    """Fill the lake."""
+    fill(Lake(Path(folder)), persons, count)
+
+
+def full(clock: Clock, folder: str) -> None:
+    """The full build."""
+    with clock:
+        build(Lake(Path(folder)), TRAITS, now=NOW)
+
+
+def duckdb_sql(clock: Clock, folder: str) -> tuple[float, ...]:
+    """The hand-written SQL: sums of its table."""
+    with clock:
+        _, connection = by_duckdb(Lake(Path(folder)))
     wanted = connection.execute("select sum(orders), sum(revenue_90d), sum(kinds) from profile")
+    return tuple(float(x) for x in wanted.fetchall()[0])
+
+
+def new_day(clock: Clock, folder: str, persons: int, count: int) -> tuple[int, tuple[float, ...]]:
+    """A day of 0.5 % of the events: profiles touched, and the sums of the table before it."""
+    lake = Lake(Path(folder))
     table = Table(
         key="profiles/person",
         schema={
@@ -198,34 +201,37 @@ def measure(persons: int, count: int, folder: Path) -> dict[str, Any]:
         },
         primary_key=("profile_id",),
     )  # fmt: skip
-    ours = lake.open(table).scan().select(pl.col("orders", "revenue_90d", "kinds").sum()).collect()
-    same = [float(x) for x in ours.row(0)] == [float(x) for x in wanted.fetchall()[0]]
+    sums = lake.open(table).scan().select(pl.col("orders", "revenue_90d", "kinds").sum()).collect()
     lake.open(TABLE).append(events(persons, count // 200, DAYS + 1, 99))
-    begun, busy = time.perf_counter(), time.process_time()
-    done = build(lake, TRAITS, now=NOW + timedelta(days=1))
-    new_day, new_day_cpu = time.perf_counter() - begun, time.process_time() - busy
-    return {
-        "persons": persons,
-        "events": count,
-        "same_sums": same,
-        "full_s": round(full, 2),
-        "duckdb_s": round(sql, 2),
-        "full_by_duckdb": round(full / sql, 2),
-        "new_day_s": round(new_day, 2),
-        "new_day_by_full": round(new_day / full, 3),
-        "full_by_duckdb_cpu": round(full_cpu / sql_cpu, 2),
-        "new_day_by_full_cpu": round(new_day_cpu / full_cpu, 3),
-        "new_day_touched": done.touched,
-        "peak_gb": round(peak, 2),
-    }
+    with clock:
+        done = build(lake, TRAITS, now=NOW + timedelta(days=1))
+    return done.touched, tuple(float(x) for x in sums.row(0))
 
 
-def main() -> None:
-    persons = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else persons * 20
+def run(size: float = 1.0) -> list[Verdict]:
+    """One million persons and 20 million events, or that part of it."""
+    persons = int(PERSONS * size)
+    count = persons * 20
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(persons, count, Path(folder))))
-
-
-if __name__ == "__main__":
-    main()
+        alone(prepare, folder, persons, count)
+        built, sql = alone(full, folder), alone(duckdb_sql, folder)
+        day = alone(new_day, folder, persons, count)
+    touched, sums = day.value
+    assert sums == sql.value, "both ways must find the same"
+    return [
+        Verdict(
+            f"profiles of {persons:,} persons from {count:,} events",
+            "no slower than DuckDB",
+            f"{built.seconds:.2f} s (peak {built.peak_mb / 1024:.1f} GB), hand-written SQL "
+            f"{sql.seconds:.2f} s (peak {sql.peak_mb / 1024:.1f} GB): "
+            f"{built.seconds / sql.seconds:.2f} times its time",
+            built.seconds <= sql.seconds,
+        ),
+        Verdict(
+            "a new day of 0.5 % of the events",
+            "10 % of the full build",
+            f"{day.seconds:.2f} s, {day.seconds / built.seconds:.1%} ({touched:,} profiles "
+            f"touched, peak {day.peak_mb / 1024:.1f} GB)",
+            day.seconds <= built.seconds / 10,
+        ),
+    ]

@@ -1,23 +1,22 @@
 """A CRM pull beside the least that any program must do: get, decode, write.
 
-`python -m cdp_assets_tests.raw.bench_pull [RECORDS]` prints one JSON object. Each way runs in a
-process of its own, so that peak memory is its own, against a server of pre-rendered pages.
+Each way runs in a process of its own against a server of pre-rendered pages in its own process.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import multiprocessing
-import resource
-import sys
+import os
+import subprocess
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from cdp_assets_tests.benchmarks.base import Clock, Run, Verdict, alone
 
 PAGE = 2_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -184,10 +183,18 @@ def bare_payload(url: str, folder: Path) -> int:
     )
 
 
+def dlt_rest_api(url: str, folder: Path) -> int:
+    """dlt's rest_api source to Parquet files, by the interpreter that CDP_BENCH_DLT names."""
+    command = [os.environ["CDP_BENCH_DLT"], str(Path(__file__).parent / "dlt_pull.py"), url]
+    done = subprocess.run([*command, str(folder)], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
+
+
 WAYS = {"ours": ours, "bare_payload": bare_payload, "bare_columns": bare_columns}
 
 
-def _one(name: str, url: str, records: int, out: Any) -> None:
+def pulled(clock: Clock, name: str, url: str, records: int) -> None:
+    """One way, timed."""
     # Imports and the kernel's loading are a process's cost, not a record's.
     import deltalake  # noqa: F401
     import orjson  # noqa: F401
@@ -199,43 +206,50 @@ def _one(name: str, url: str, records: int, out: Any) -> None:
         from cdp_assets.raw.payload import payload_hash
 
         payload_hash(pl.Series(["{}"]))
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        rows = WAYS[name](url, Path(folder) / "lake")
-        seconds = time.perf_counter() - started
-    assert rows == records
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    out.send({"records_per_s": round(records / seconds), "peak_mb": round(peak)})
+    with tempfile.TemporaryDirectory() as folder, clock:
+        rows = (WAYS | {"dlt": dlt_rest_api})[name](url, Path(folder) / "lake")
+    assert rows == records, (rows, records)
 
 
-def measure(records: int, ways: list[str] | None = None) -> dict[str, Any]:
-    """way → records a second and peak memory, and ours as a share of the faster bare way."""
+def measure(records: int, ways: Sequence[str]) -> dict[str, Run]:
+    """Way → its run."""
     context = multiprocessing.get_context("spawn")
     ours_end, theirs = context.Pipe()
     server = context.Process(target=serve, args=(records, theirs), daemon=True)
     server.start()
-    url = f"http://127.0.0.1:{ours_end.recv()}"
-    found: dict[str, Any] = {"records": records}
     try:
-        for name in ways or list(WAYS):
-            receive, send = context.Pipe()
-            process = context.Process(target=_one, args=(name, url, records, send))
-            process.start()
-            found[name] = receive.recv()
-            process.join()
+        url = f"http://127.0.0.1:{ours_end.recv()}"
+        return {name: alone(pulled, name, url, records) for name in ways}
     finally:
         server.terminate()
-    bare = [v["records_per_s"] for k, v in found.items() if k.startswith("bare")]
-    if bare and "ours" in found:
-        found["share_of_bare"] = round(found["ours"]["records_per_s"] / max(bare), 2)
-    return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("records", nargs="?", type=int, default=200_000)
-    sys.stdout.write(json.dumps(measure(parser.parse_args().records)) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def run(size: float = 1.0) -> list[Verdict]:
+    """200,000 records beside the bare ways; memory at 100,000 and at a million."""
+    records = int(200_000 * size)
+    ways = [*WAYS, *(["dlt"] if "CDP_BENCH_DLT" in os.environ else [])]
+    found = measure(records, ways)
+    rate = {name: records / done.seconds for name, done in found.items()}
+    bare = max(value for name, value in rate.items() if name.startswith("bare"))
+    beside = ", ".join(
+        f"{name} {rate[name]:,.0f}/s (peak {found[name].peak_mb:,.0f} MB)" for name in WAYS
+    )
+    dlt = f"{rate['dlt']:,.0f} records/s" if "dlt" in rate else "not measured (set CDP_BENCH_DLT)"
+    few, many = int(100_000 * size), int(1_000_000 * size)
+    small = measure(few, ["ours"])["ours"].peak_mb
+    large = measure(many, ["ours"])["ours"].peak_mb
+    return [
+        Verdict(
+            f"CRM pull of {records:,} records of 1.1 KB",
+            "2/3 of the faster bare way",
+            f"{rate['ours'] / bare:.2f} of it: {beside}",
+            rate["ours"] >= bare * 2 / 3,
+        ),
+        Verdict("the same by dlt's rest_api source to Parquet", "", dlt),
+        Verdict(
+            f"memory of a pull of {few:,} and of {many:,} records",
+            "flat",
+            f"{small:,.0f} MB and {large:,.0f} MB",
+            large <= small * 1.25,
+        ),
+    ]
