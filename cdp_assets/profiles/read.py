@@ -3,6 +3,7 @@ account's."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from cdp_assets.profiles.compute import with_expressions
 from cdp_assets.profiles.errors import TraitError
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, compile_traits
-from cdp_assets.profiles.tables import profiles_table
+from cdp_assets.profiles.tables import BUILDS, profiles_table
 
 KEY = "profile_id"
 
@@ -29,17 +30,21 @@ def saved_model(lake: Lake, entity: str) -> Model:
         raise TraitError(f"profiles/{entity} was never built: build it first")
     kinds = saved_kinds(lake)
     model = compile_traits(
-        configs[entity], configs, sql_kinds=_sql_kinds(kinds.get(entity, {})), records=_Any()
+        configs[entity],
+        configs,
+        sql_kinds=_sql_kinds(kinds.get(entity, {})),
+        records=_entities(lake, entity),
     )
     model.kinds = dict(kinds[entity])
     return model
 
 
-class _Any(dict[str, object]):
-    """Every name may be an entity with records: what was built has been checked before."""
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.islower() and " " not in name
+def _entities(lake: Lake, entity: str) -> dict[str, object]:
+    """Entities with records of their own, as the last build of `entity` knew them: without them
+    `from: subscription` would read as an event of that name."""
+    builds = lake.open(BUILDS).scan().filter(pl.col("entity") == entity)
+    texts = builds.sort("build").select(pl.col("objects").last()).collect()["objects"].to_list()
+    return {item["entity"]: item for text in texts if text for item in json.loads(text)}
 
 
 def _sql_kinds(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
