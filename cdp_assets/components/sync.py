@@ -14,6 +14,7 @@ from cdp_assets.components.catalog import sync_columns, sync_inputs
 from cdp_assets.components.crm import RETRY
 from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.scaffolding import around, first_sync
 from cdp_assets.syncs import PLAN, state_table
 from cdp_assets.syncs.config import SyncConfig
 
@@ -29,7 +30,7 @@ class ApplyOptions(dg.Config):
 
 
 class _SyncParams(BaseModel):
-    to: str = Field("salesforce.Contact", description="System and object to write to")
+    to: str = Field("", description="System and object to write to, such as salesforce.Contact")
 
 
 class _SyncScaffolder(dg.Scaffolder[_SyncParams]):
@@ -42,10 +43,9 @@ class _SyncScaffolder(dg.Scaffolder[_SyncParams]):
             request,
             {
                 "from": "person",
-                "to": request.params.to,
                 "mode": "update",
                 "match": ["linked"],
-                "fields": {"Title": {"trait": "title", "write": "if_empty"}},
+                **first_sync(around(request), request.params.to),
                 "every": "1h",
                 "approve": "first",
                 "stop_if": {"changed": "20%", "failed": "1%"},
@@ -166,7 +166,7 @@ class Sync(CdpComponent):
         schedule = dg.ScheduleDefinition(
             name=f"{name}_every",
             target=dg.AssetSelection.assets(plan_spec.key, sync_spec.key),
-            cron_schedule=cron(config.interval),
+            cron_schedule=cron(config.every),
             execution_timezone="UTC",
             description=f"Plans and applies {name}.",
         )

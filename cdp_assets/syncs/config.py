@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,12 +20,13 @@ from pydantic import (
     model_validator,
 )
 
+from cdp_assets.connectors.config import Duration
+
 LINKED = "linked"
 NEVER = "never"
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _COLUMN = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")
 _OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
-_EVERY = re.compile(r"^([1-9][0-9]{0,4})(m|h|d)$")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LATER = {
     "mode": "`mode: mirror` comes with a later version; there are upsert, update and insert",
@@ -34,30 +36,39 @@ _LATER = {
 }
 
 
-def _every(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    found = _EVERY.match(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("an interval is a whole number of minutes, hours or days: 15m, 1h, 1d")
-    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
+_MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
+_HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
+_EVEN = {timedelta(days=1)}
+_EVEN |= {timedelta(minutes=n) for n in _MINUTES} | {timedelta(hours=n) for n in _HOURS}
 
 
-Every = Annotated[
-    timedelta,
-    BeforeValidator(_every),
-    WithJsonSchema({"type": "string", "pattern": _EVERY.pattern}),
-]
+def _evenly(every: timedelta) -> timedelta:
+    """A cron line starts anew each hour and each day, so only their even parts come evenly."""
+    if every not in _EVEN:
+        raise ValueError(
+            f"a sync runs every {', '.join(f'{n}m' for n in _MINUTES)}, "
+            f"{', '.join(f'{n}h' for n in _HOURS)} or 1d: other durations do not part an hour or "
+            "a day evenly"
+        )
+    return every
+
+
+Every = Annotated[Duration, AfterValidator(_evenly)]
 
 
 class Limit(BaseModel):
-    """A limit of rows: a share of some whole, or a number."""
+    """A limit of rows: a share (0 to 1) of some whole, or a number."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    share: float | None = None
-    rows: int | None = None
+    share: float | None = Field(default=None, ge=0, le=1)
+    rows: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Limit:
+        if (self.share is None) == (self.rows is None):
+            raise ValueError("a limit is a share or a number of rows, one of the two")
+        return self
 
     def allows(self, count: int, whole: int) -> bool:
         """Whether `count` rows of `whole` are within the limit."""
@@ -210,7 +221,11 @@ class SyncConfig(BaseModel):
         "with {traits} in braces.",
     )
     purpose: str | None = Field(None, description="What the data is used for.")
-    every: Every = Field(timedelta(hours=1), description="How often: 15m, 1h, 1d.")
+    every: Every = Field(
+        timedelta(hours=1),
+        description="How often: minutes that divide an hour (15m), hours that divide a day (1h), "
+        "or 1d.",
+    )
     approve: Literal["first", "always", "never"] = Field(
         "first",
         description="Which plans wait for a person's yes: the first of this configuration, all, "
@@ -299,8 +314,14 @@ class SyncConfig(BaseModel):
             if len(late) == len(self.fields):
                 raise ValueError("all fields are `on_create`, and nothing is created")
         for name in self.key:
-            if name in self.fields:
+            if name.casefold() in {field.casefold() for field in self.fields}:
                 raise ValueError(f"{name} is the key already; take it out of `fields`")
+            # A field that is both would stand twice in the plan's row of a new record.
+            if self.match_rule and self.match_rule[0].casefold() == name.casefold():
+                raise ValueError(
+                    f"{name} is the key already, and records are found by it; take it out of "
+                    "`match`"
+                )
         return self
 
     @property
@@ -329,11 +350,6 @@ class SyncConfig(BaseModel):
     def audience(self) -> str | None:
         """The audience in `from`, if it names one."""
         return self.from_.partition(".")[2] or None
-
-    @property
-    def interval(self) -> timedelta:
-        """`every`."""
-        return self.every
 
     @property
     def key_rule(self) -> tuple[str, str] | None:

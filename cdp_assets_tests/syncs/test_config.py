@@ -38,7 +38,7 @@ def test_the_shapes_of_the_design() -> None:
         """)
     )
     assert (read.source, read.objects, read.creates) == ("salesforce", ("Contact", "Lead"), None)
-    assert read.interval == timedelta(hours=1)
+    assert read.every == timedelta(hours=1)
     assert read.stop_if.changed == Limit(share=0.2)
     assert read.stop_if.created == Limit(rows=200)
     assert read.columns == (
@@ -75,7 +75,21 @@ def test_the_packages_own_syncs_load() -> None:
         ({"fields": {"A": {"value": None}}}, "literal null"),
         ({"fields": {"A": {"value": 1, "write": "on_create"}}}, "nothing is created"),
         ({"key": {"A": "x"}, "fields": {"A": "y"}}, "is the key already"),
-        ({"every": "soon"}, "whole number of minutes"),
+        ({"key": {"A": "x"}, "fields": {"a": "y"}}, "is the key already"),
+        ({"key": {"A": "x"}, "match": ["linked", {"A": "x"}]}, "take it out of `match`"),
+        ({"key": {"A": "x"}, "match": [{"a": "y"}]}, "take it out of `match`"),
+        ({"every": "soon"}, "expected a duration"),
+        ({"every": "7m"}, "a sync runs every 1m, 2m, .*30m, 1h, 2h, .*12h or 1d"),
+        ({"every": "30s"}, "a sync runs every"),
+        ({"every": "90m"}, "a sync runs every"),
+        ({"every": "5h"}, "a sync runs every"),
+        ({"every": "2d"}, "a sync runs every"),
+        ({"stop_if": {"changed": {"shrae": 0.2}}}, "Extra inputs"),
+        ({"stop_if": {"changed": {}}}, "one of the two"),
+        ({"stop_if": {"changed": {"share": 0.2, "rows": 3}}}, "one of the two"),
+        ({"stop_if": {"changed": {"share": 5}}}, "less than or equal to 1"),
+        ({"stop_if": {"changed": {"share": -0.1}}}, "greater than or equal to 0"),
+        ({"stop_if": {"created": {"rows": -1}}}, "greater than or equal to 0"),
         ({"stop_if": {"changed": "a lot"}}, "a limit is a share"),
         ({"stop_if": {"changed": "120%"}}, "a limit is a share"),
         ({"nonsense": 1}, "Extra inputs"),
@@ -111,3 +125,16 @@ def test_fields_are_checked_against_the_description(
 def test_a_changed_schedule_is_no_new_configuration() -> None:
     assert config().fingerprint == config(every="5m", approve="always").fingerprint
     assert config().fingerprint != config(where="orders > 1").fingerprint
+
+
+@pytest.mark.parametrize("text", ["1m", "15m", "60m", "1h", "12h", "24h", "1d"])
+def test_an_interval_that_cron_says_evenly(text: str) -> None:
+    number, unit = int(text[:-1]), {"m": "minutes", "h": "hours", "d": "days"}[text[-1]]
+    assert config(every=text).every == timedelta(**{unit: number})
+
+
+def test_a_limit_may_be_written_out() -> None:
+    read = config(stop_if={"changed": {"share": 0.2}, "created": {"rows": 0}}).stop_if
+    assert read.changed == Limit(share=0.2)
+    assert read.created is not None
+    assert not read.created.allows(1, 100)
