@@ -3,7 +3,7 @@
 from cdp_assets.identity.config import EntityIdentity, IdentifierConfig, IdentityConfig
 from cdp_assets.identity.explain import Explanation, Step, explain
 from cdp_assets.identity.past import members_as_of
-from cdp_assets.identity.read import attribute, follow, lookup, members, related
+from cdp_assets.identity.read import attribute, follow, lookup, members, over_limits, related
 from cdp_assets.identity.resolve import EntityResult, ResolveResult, resolve
 from cdp_assets.identity.rules import entity_rules, needed_fields
 from cdp_assets.identity.tables import CHANGES, GRAPH, GROUPS, IDS, LINKS, LOGINS
@@ -30,6 +30,7 @@ __all__ = [
     "members",
     "members_as_of",
     "needed_fields",
+    "over_limits",
     "related",
     "resolve",
 ]

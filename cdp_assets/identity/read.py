@@ -7,6 +7,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
+from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.normalise import normalise
 from cdp_assets.identity.rules import stored_rules
 from cdp_assets.identity.tables import GRAPH, GROUPS, IDS, LOGINS
@@ -119,8 +120,14 @@ def related(lake: Lake, entity: str, other: str) -> pl.LazyFrame:
 
 def lookup(lake: Lake, entity: str, text: str) -> list[int]:
     """Profiles that a text may mean: an identifier (`email:ada@example.com`), any value of one,
-    a record's id, or a profile id, retired ones followed. Sorted; empty where there is none."""
+    a record's id, or a profile id, retired ones followed. Sorted; empty where there is none.
+
+    `profile:5` is the profile with the id 5 and nothing else. A bare `5` is that profile too, and
+    every other one that has a record or an identifier of this value.
+    """
     text = text.strip()
+    if (exact := _profile_id(text.removeprefix("profile:"))) is not None and ":" in text:
+        return sorted(follow(lake, entity, exact))
     rules = stored_rules(lake, entity)
     wanted = {text}
     for kind, region, given in _readings(rules, text):
@@ -135,9 +142,14 @@ def lookup(lake: Lake, entity: str, text: str) -> list[int]:
     if len(text) == 15 and text.isalnum():
         meant |= of_record & pl.col("identifier").str.contains(f":{text}[A-Z0-5]{{3}}$")
     found = set(graph.filter(meant).select("profile_id").collect()["profile_id"])
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        found |= follow(lake, entity, int(text))
+    if (exact := _profile_id(text)) is not None:
+        found |= follow(lake, entity, exact)
     return sorted(found)
+
+
+def _profile_id(text: str) -> int | None:
+    """The number that a text may be of a profile; 19 digits and more are none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _readings(rules: pl.DataFrame, text: str) -> list[tuple[str, str | None, str]]:
@@ -146,6 +158,22 @@ def _readings(rules: pl.DataFrame, text: str) -> list[tuple[str, str | None, str
     named, _, rest = text.partition(":")
     exact = [(kind, region, rest) for kind, region in kinds if kind == named and rest]
     return exact or [(kind, region, text) for kind, region in kinds]
+
+
+def over_limits(lake: Lake, config: IdentityConfig) -> int:
+    """How many times a profile holds more identifiers of a type than `limit` of that type allows,
+    counted over all entities; 0 if all is well."""
+    limits = [
+        (entity, kind, identifier.limit)
+        for entity, own in config.entities.items()
+        for kind, identifier in own.identifiers.items()
+        if identifier.limit is not None
+    ]
+    schema = {"entity": pl.String, "type": pl.String, "limit": pl.Int64}
+    limited = pl.LazyFrame(limits, schema=schema, orient="row")
+    held = lake.open(GRAPH).scan().group_by("entity", "profile_id", "type").len()
+    over = held.join(limited, on=["entity", "type"]).filter(pl.col("len") > pl.col("limit"))
+    return int(over.select(pl.len()).collect().item())
 
 
 def follow(lake: Lake, entity: str, profile_id: int) -> set[int]:

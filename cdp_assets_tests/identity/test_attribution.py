@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdp_assets.identity import LOGINS, attribute, follow, lookup, related
+from cdp_assets.identity import (
+    GRAPH,
+    LOGINS,
+    IdentityConfig,
+    attribute,
+    follow,
+    lookup,
+    over_limits,
+    related,
+)
 from cdp_assets.identity.transforms import attribution, login_intervals, primary
 from cdp_assets.lake import Lake
 from cdp_assets_tests.engines import Engine
@@ -222,6 +231,46 @@ def test_lookup_takes_whatever_a_person_types(lake: Lake) -> None:
     assert lookup(lake, "person", "42") == [profile_of(lake, "user_id:42")]
     assert lookup(lake, "person", "nobody@example.com") == []
     assert follow(lake, "person", 999) == set()
+
+
+def test_profile_and_a_number_is_that_profile_and_nothing_else(lake: Lake) -> None:
+    pull(lake, CONTACT, contact("2", 0, Email="a@example.com"), contact("77", 0, Email="b@x.org"))
+    run(lake)
+    first, second = (profile_of(lake, f"salesforce.Contact:{n}") for n in ("2", "77"))
+    assert (first, second) == (1, 2)
+    # The record 2 is profile 1, so a bare 2 is either.
+    assert lookup(lake, "person", "2") == [1, 2]
+    assert lookup(lake, "person", "profile:2") == [2]
+    assert lookup(lake, "person", " profile:1 ") == [1]
+    assert lookup(lake, "person", "77") == [2]
+    assert lookup(lake, "person", "1") == [1]
+    assert lookup(lake, "person", "profile:77") == []
+    assert lookup(lake, "account", "profile:2") == []
+    assert lookup(lake, "person", "user_id:2") == []
+
+
+def test_profiles_over_their_limits_are_counted(lake: Lake) -> None:
+    limits = {
+        "person": {"identifiers": {"email": {"limit": 2}, "phone": {"limit": 1}, "user_id": None}},
+        "account": {"identifiers": {"domain": {"limit": 1}}},
+    }
+    config = IdentityConfig.model_validate(limits)
+    assert over_limits(lake, config) == 0
+    held = [
+        ("person", 1, "email", 3),
+        ("person", 2, "email", 2),
+        ("person", 1, "phone", 2),
+        ("person", 3, "user_id", 9),
+        ("account", 1, "domain", 1),
+        ("account", 2, "email", 5),
+    ]
+    rows = [
+        {"entity": entity, "identifier": f"{kind}:{owner}-{n}", "profile_id": owner, "type": kind}
+        for entity, owner, kind, count in held
+        for n in range(count)
+    ]
+    lake.open(GRAPH).merge(pl.DataFrame(rows, schema=dict(GRAPH.schema)))
+    assert over_limits(lake, config) == 2
 
 
 def test_nothing_is_known_before_the_first_resolve(lake: Lake) -> None:
