@@ -70,9 +70,12 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def up(args: argparse.Namespace) -> int:
+    from cdp_assets.components.deployment import find_project
     from cdp_assets.up import serve
 
-    return serve(Settings(), port=args.port)
+    settings = Settings()
+    project = find_project(settings)
+    return serve(settings, args.port, project.module, project.folder)
 
 
 def check(args: argparse.Namespace) -> int:

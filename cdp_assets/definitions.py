@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,20 @@ FRESHNESS = dg.FreshnessPolicy.time_window(
 """A schedule pulls once a day, so a window shorter than 25 h would warn each night."""
 
 
+NOT_FOLLOWED = ("sources", "maintenance")
+"""Groups that nobody materialises to keep them fresh."""
+
+
 def shared(defs: dg.Definitions) -> dg.Definitions:
     """`defs` with what every deployment needs: executor, IO manager, automation, freshness."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         fresh = defs.map_asset_specs(
-            func=lambda spec: dg.apply_freshness_policy(spec, FRESHNESS, overwrite_existing=False)
+            func=lambda spec: (
+                spec
+                if spec.group_name in NOT_FOLLOWED
+                else dg.apply_freshness_policy(spec, FRESHNESS, overwrite_existing=False)
+            )
         )
     return dg.Definitions.merge(
         fresh,
@@ -57,13 +66,21 @@ def shared(defs: dg.Definitions) -> dg.Definitions:
     )
 
 
-def load() -> dg.Definitions:
-    """The definitions of this package's own defs/. Raises ConfigurationError with every mistake
-    in them, before Dagster's tree of components would stop at the first."""
+def load(project: Path | None = None) -> dg.Definitions:
+    """The definitions of the dg project that `project` lies in, by default this package's own,
+    with what every deployment shares and the variables of `$CDP_HOME/env`.
+
+    A project of one's own has in its definitions.py: `defs = load(Path(__file__).parent)`.
+    Raises ConfigurationError with every mistake, before Dagster would stop at the first.
+    """
     load_home_env(Settings().home)
-    here = Path(__file__).parent
-    valid_deployment(here / "defs")
-    return shared(dg.load_from_defs_folder(path_within_project=here))
+    if project is None:
+        own = import_module("cdp_assets.defs")
+        tree = dg.ComponentTree.from_module(own, Path(__file__).parent.parent)
+    else:
+        tree = dg.ComponentTree.for_project(project)
+    valid_deployment(tree.defs_module_path)
+    return shared(tree.build_defs())
 
 
 @dg.definitions

@@ -128,6 +128,7 @@ def _keep_environment(
     (settings.home / "sandbox.json").write_text(json.dumps(state), "utf-8")
     os.environ.update(values)
     os.environ["CDP_HOME"] = str(settings.home)
+    os.environ["CDP_DEFS"] = str(Path(__file__).parent / "defs")
     os.environ["DAGSTER_HOME"] = str(settings.home / "dagster")
 
 

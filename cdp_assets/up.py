@@ -21,7 +21,7 @@ INSTANCE = Path(__file__).parent / "components" / "instance.yaml"
 
 WORKSPACE = """\
 load_from:
-  - python_module: {module_name: cdp_assets.definitions, location_name: cdp}
+  - python_module: {{module_name: {module}, location_name: cdp, working_directory: "{folder}"}}
 """
 
 
@@ -110,8 +110,11 @@ def read_announcements(process: subprocess.Popen[str], count: int) -> dict[str, 
     return found
 
 
-def serve(settings: Settings, port: int) -> int:
-    """Serve until Ctrl-C or SIGTERM; then end every process that was started here."""
+def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
+    """Serve until Ctrl-C or SIGTERM; then end every process that was started here.
+
+    module, folder: the code location, and from where it is imported.
+    """
     if not free_port(port):
         raise StartError(f"127.0.0.1:{port} is taken: end what listens there, or give --port")
     # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
@@ -119,7 +122,7 @@ def serve(settings: Settings, port: int) -> int:
         signal.signal(sign, _interrupt)
     environment = {**prepare_home(settings), "PYTHONWARNINGS": "ignore::FutureWarning"}
     workspace = settings.home / "dagster" / "workspace.yaml"
-    workspace.write_text(WORKSPACE, "utf-8")
+    workspace.write_text(WORKSPACE.format(module=module, folder=folder), "utf-8")
     command = [
         sys.executable, "-m", "dagster", "dev", "-w", str(workspace),
         "-h", "127.0.0.1", "-p", str(port),

@@ -143,21 +143,39 @@ class Deployment:
         return self
 
 
-def find_defs(settings: Settings) -> Path:
-    """The folder of the deployment's definitions: CDP_DEFS, else the `defs` of the dg project
-    around the working directory, else the package's own."""
-    if settings.defs is not None:
-        return settings.defs
-    here = Path.cwd()
+@dataclass(frozen=True)
+class Project:
+    """Where a deployment lies: its defs folder, and what Dagster loads.
+
+    module: the code location's module. folder: from where it is imported.
+    """
+
+    defs: Path
+    module: str
+    folder: Path
+
+
+def find_project(settings: Settings) -> Project:
+    """The deployment to work on: the dg project around CDP_DEFS or the working directory, else
+    the package's own."""
+    package = Path(__file__).resolve().parent.parent
+    here = settings.defs or Path.cwd()
     for folder in (here, *here.parents):
         config = _project_config(folder)
-        if config:
-            module = str(config.get("defs_module") or f"{config.get('root_module', '')}.defs")
-            for base in (folder, folder / "src"):
-                defs = base / Path(*module.split("."))
-                if defs.is_dir():
-                    return defs
-    return Path(__file__).resolve().parent.parent / "defs"
+        root = config.get("root_module")
+        for base in (folder, folder / "src") if root else ():
+            module = str(config.get("defs_module") or f"{root}.defs")
+            defs = settings.defs or base / Path(*module.split("."))
+            if (base / str(root)).is_dir() and defs.is_dir():
+                target = str(config.get("code_location_target_module") or f"{root}.definitions")
+                return Project(defs, target, base)
+    defs = settings.defs or package / "defs"
+    return Project(defs, "cdp_assets.definitions", package.parent)
+
+
+def find_defs(settings: Settings) -> Path:
+    """The folder of the deployment's definitions (see `find_project`)."""
+    return find_project(settings).defs
 
 
 def _project_config(folder: Path) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from cdp_assets.definitions import shared
+from cdp_assets.definitions import load
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return shared(dg.load_from_defs_folder(path_within_project=Path(__file__).parent))
+    return load(Path(__file__).parent)
