@@ -20,10 +20,12 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.scaffolding import around, first_condition
 
 
 class _AudienceParams(BaseModel):
-    where: str = Field("active", description="Condition over the profile's traits")
+    entity: str = Field("person", description="Whose traits the condition is over")
+    where: str = Field("", description="Condition over the profile's traits, in SQL")
 
 
 class _AudienceScaffolder(dg.Scaffolder[_AudienceParams]):
@@ -35,9 +37,10 @@ class _AudienceScaffolder(dg.Scaffolder[_AudienceParams]):
         scaffold_attributes(
             request,
             {
-                "entity": "person",
+                "entity": request.params.entity,
                 "label": request.target_path.name.replace("_", " ").capitalize(),
-                "where": request.params.where,
+                "where": request.params.where
+                or first_condition(around(request), request.params.entity),
             },
         )
 

@@ -74,7 +74,9 @@ def _guard() -> Iterator[None]:
         raise
     except SAFE_ERRORS as error:
         raise dg.Failure(description=str(error), allow_retries=_retryable(error)) from None
-    except Exception as error:  # noqa: BLE001 - the boundary that keeps values out of the logs
+    except Exception as error:
+        if Settings().debug:
+            raise
         raise dg.Failure(description=_anonymous(error), allow_retries=False) from None
 
 
@@ -90,7 +92,8 @@ def _anonymous(error: Exception) -> str:
     return (
         f"{type(error).__name__} in {place.name} ({name.parent.name}/{name.name}:{place.lineno}). "
         "Its text is withheld here since it may quote a person's data; it is not retried. "
-        "Run the same step by `cdp` on a machine where you may see the data to read it in full."
+        "To read it in full, run the step with CDP_DEBUG=1 where you may see the data, and report "
+        "it: an error that reaches this point is a defect."
     )
 
 

@@ -123,7 +123,8 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             check_results=[
                 dg.AssetCheckResult(
                     check_name=ACCOUNTING,
-                    passed=result.read == result.stored + result.duplicates + result.quarantined,
+                    passed=result.read == result.stored + result.duplicates + result.quarantined
+                    and not result.failed,
                     metadata=counts(read=result.read, stored=result.stored),
                 )
             ],

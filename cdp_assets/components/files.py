@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.catalog import object_table
+from cdp_assets.components.crm import ACCOUNTING
 from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.event_files import events_definitions, files_sensor, source_spec
@@ -71,13 +72,46 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
         deps=[f"files/{declared.name}"],
     )
 
-    @dg.multi_asset(name=f"pull_{declared.name}", specs=[spec], pool=declared.name)
+    @dg.multi_asset(
+        name=f"pull_{declared.name}",
+        specs=[spec],
+        check_specs=[
+            dg.AssetCheckSpec(
+                ACCOUNTING,
+                asset=spec.key,
+                description="Every row read is stored, known already, or in quarantine, and every "
+                "file could be read.",
+            )
+        ],
+        pool=declared.name,
+    )
     @safe_errors
     def pull(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         result = platform(deployment).ingest_record_files(declared.name, run_id=context.run.run_id)
+        whole = result.rows == result.new + result.duplicates + result.quarantined
         return dg.MaterializeResult(
             asset_key=spec.key,
-            metadata=counts(read=result.rows, new=result.new, quarantined=result.quarantined),
+            metadata=counts(
+                read=result.rows,
+                new=result.new,
+                already_stored=result.duplicates,
+                quarantined=result.quarantined,
+                files=result.files,
+                files_skipped=result.skipped,
+                files_failed=result.failed,
+                files_still_growing=result.growing,
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=ACCOUNTING,
+                    passed=whole and not result.failed,
+                    metadata=counts(
+                        read=result.rows,
+                        files_failed=result.failed,
+                        reasons="; ".join(result.reasons) or None,
+                    ),
+                )
+            ],
         )
 
     return pull

@@ -179,7 +179,7 @@ def _maintenance(deployment: Deployment) -> dg.Definitions:
     spec = asset_spec(
         "lake/maintenance",
         group="maintenance",
-        description="Small files joined, old ones removed, tables checked, old runs pruned. "
+        description="Small files joined, files of past versions removed, old runs pruned. "
         "The same as `cdp maintain`.",
         kinds=("delta",),
         personal=False,

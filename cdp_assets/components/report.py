@@ -14,6 +14,7 @@ from cdp_assets.components.platform import Platform
 from cdp_assets.components.yaml_source import ConfigurationError
 from cdp_assets.lake import maintenance
 from cdp_assets.profiles.explain import Evidence, ProfileWhy, TraitWhy, explain
+from cdp_assets.raw import quarantine
 
 
 def plan_lines(here: Platform, name: str, plan: syncs.Plan, limit: int) -> Iterator[str]:
@@ -145,6 +146,30 @@ def people_to_show(here: Platform, count: int) -> list[int]:
         if other.height and other["profile_id"][0] not in rich:
             rich[-1] = other["profile_id"][0]
     return rich
+
+
+def letter_lines(here: Platform) -> Iterator[str]:
+    """Rows that destinations refused and lines in quarantine, counted by reason."""
+    refused = (
+        syncs.dead_letters(here.store)
+        .group_by("sync", "state", "error_class", "code")
+        .agg(rows=pl.len(), example=pl.col("message").first())
+        .sort("sync", "rows", descending=[False, True])
+    )
+    waiting = quarantine.open_counts(here.lake)
+    if not refused.height and not waiting.height:
+        yield "nothing was put aside"
+        return
+    if refused.height:
+        columns = ["sync", "state", "error_class", "code", "rows", "example"]
+        rows = [[_cell(row[c]) for c in columns] for row in refused.iter_rows(named=True)]
+        yield from aligned([["sync", "state", "class", "code", "rows", "what was said"], *rows])
+        yield "To try them again after a fix: cdp replay SYNC"
+    if waiting.height:
+        if refused.height:
+            yield ""
+        yield from aligned([waiting.columns, *([_cell(c) for c in r] for r in waiting.iter_rows())])
+        yield "To judge them again after a fix: cdp replay events"
 
 
 def table_lines(here: Platform) -> Iterator[str]:

@@ -19,6 +19,7 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.components.scaffolding import around, first_traits
 from cdp_assets.profiles.config import TraitsConfig
 
 
@@ -36,11 +37,7 @@ class _TraitsScaffolder(dg.Scaffolder[_TraitsParams]):
             request,
             {
                 "entity": request.params.entity,
-                "traits": {
-                    "last_seen": {"select": "max(timestamp)", "from": "events"},
-                    "events_30d": {"select": "count(*)", "from": "events", "within": "30d"},
-                    "active": {"expr": "events_30d > 0"},
-                },
+                "traits": first_traits(around(request), request.params.entity),
             },
         )
 
