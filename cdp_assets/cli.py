@@ -144,6 +144,14 @@ def replay(args: argparse.Namespace) -> int:
     return 0
 
 
+def letters(args: argparse.Namespace) -> int:
+    from cdp_assets.components import report
+
+    for line in report.letter_lines(_platform()):
+        print(line)
+    return 0
+
+
 def explain(args: argparse.Namespace) -> int:
     from cdp_assets.components import report
 
@@ -222,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--quiet", action="store_true", help="say nothing where it is approved")
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
     one.add_argument("what", help="`events`, or the name of a sync")
+    add("letters", letters, "What was put aside: refused rows of syncs, lines in quarantine.")
     one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")
     one.add_argument("who", help="an e-mail, a user id, a record id or a profile id")
     one.add_argument("--entity", default="person", help="person, account or another entity")

@@ -54,6 +54,12 @@ class Settings(BaseSettings):
         description="Folder of the deployment's definitions; by default the package's own `defs/`.",
     )
 
+    debug: bool = Field(
+        default=False,
+        description="Let the text of an unexpected error reach Dagster's logs. It may quote a "
+        "person's data, so by default only its kind and place do.",
+    )
+
     @field_validator("home", "defs", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
