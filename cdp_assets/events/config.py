@@ -66,17 +66,19 @@ class FilesConfig(_Model):
     date_format: str | None = Field(
         default=None,
         description="How `timestamp` is written, as in strptime (`%d.%m.%Y`); by default ISO "
-        "8601, eight digits or an epoch number. No zone is UTC.",
+        "8601, eight digits or an epoch number. No zone is UTC. With `event` only.",
     )
     encoding: str | None = Field(
         default=None, description="The text's encoding, where it is not UTF-8 (`latin-1`)."
     )
     purpose: str | None = Field(
-        default=None, description="What these events may be used for; kept with each event."
+        default=None,
+        description="What these events may be used for; kept with each event. With `event` only.",
     )
     start: date | None = Field(
         default=None,
-        description="First day that backfills offer; by default the deployment's start.",
+        description="First day that backfills offer; by default the deployment's start. With "
+        "`event` only.",
     )
 
     @field_validator("as_")
@@ -122,6 +124,15 @@ class FilesConfig(_Model):
                 raise ValueError("`key` belongs to `as`; the id of an event is `fields: messageId`")
             if not {"userId", "anonymousId"} & set(self.fields):
                 raise ValueError("`fields` names no column for userId or anonymousId")
+        else:
+            given = {"date_format": self.date_format, "purpose": self.purpose, "start": self.start}
+            if useless := [f"`{name}`" for name, value in given.items() if value is not None]:
+                names = ", ".join(useless)
+                raise ValueError(
+                    f"{names} of rows that are records (`as`) would do nothing: records keep their "
+                    "values as written, and are read once, not by days. Leave it out, or give "
+                    "`event`"
+                )
         return self
 
 

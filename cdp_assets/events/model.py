@@ -224,7 +224,9 @@ def _whole(text: str) -> Refusal | None:
 
 def _safe(error: Exception) -> str:
     # msgspec names what is wrong and the byte, never the text around it
-    return str(error).removeprefix("JSON is malformed: ") if error.args else type(error).__name__
+    if not isinstance(error, msgspec.DecodeError):
+        return type(error).__name__
+    return str(error).removeprefix("JSON is malformed: ")
 
 
 def _careful(text: str) -> Event | Refusal:

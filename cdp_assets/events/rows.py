@@ -9,11 +9,9 @@ from msgspec import Raw
 
 from cdp_assets.events.config import ENVELOPE_FIELDS, FilesConfig
 from cdp_assets.events.lines import Lines
-from cdp_assets.raw.files import UnreadableFile, open_bytes
-from cdp_assets.raw.rows import file_format, read_rows
+from cdp_assets.raw.files import UnreadableFile
+from cdp_assets.raw.rows import file_format, read_rows, separator_of
 
-_SEPARATORS = ("\t", ";", "|", ",")
-_HEADER_BYTES = 1 << 16
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -27,7 +25,7 @@ def event_lines(path: str, config: FilesConfig) -> Iterator[Lines]:
     Raises UnreadableFile for a file that is not what its name says, has no column that `fields`
     names, or is cut off.
     """
-    separator = config.separator or _separator(path, config.encoding)
+    separator = config.separator or separator_of(path, encoding=config.encoding)
     for _ in read_rows(path, delimiter=separator, encoding=config.encoding):
         pass
     make = _maker(config)
@@ -59,21 +57,6 @@ def _maker(config: FilesConfig) -> Callable[[Mapping[str, Raw]], bytes]:
         return _encode(event).replace(b"\n", b" ") + b"\n"
 
     return make
-
-
-def _separator(path: str, encoding: str | None) -> str | None:
-    """What separates the columns of a CSV file, by its header; a blank where it has nothing else
-    between its words. None for other files."""
-    if file_format(path) != "csv":
-        return None
-    with open_bytes(path, encoding=encoding) as stream:
-        header = stream.read(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n", 1)[0]
-    text = header.decode(errors="replace")
-    counts = {separator: text.count(separator) for separator in _SEPARATORS}
-    best = max(counts, key=lambda separator: counts[separator])
-    if counts[best]:
-        return best
-    return " " if " " in text.strip() else ","
 
 
 def _check_columns(

@@ -52,7 +52,8 @@ def records_from_files(
     """Rows of new files into raw/<source>/<entity>.
 
     The record_id is the text of column `key`, else `<SHA-256 of the file>:<row number>`. Rows have
-    no cursor: one equal to its record's latest is a duplicate. A file that cannot be read to its
+    no cursor: one equal to its record's latest is a duplicate. delimiter, encoding: see
+    `raw.rows.read_rows`. A file that cannot be read to its
     end is noted as failed and nothing of it is taken (without a key, its corrected copy would bring
     the same rows under other ids); the others go on.
     """
@@ -147,8 +148,12 @@ def _keys(path: str, rows: pl.DataFrame, key: str) -> pl.Series:
     raws = [bytes(decode(payload).key) for payload in rows["payload"]]  # type: ignore[attr-defined]
     if not any(raws):
         first = msgspec.json.decode(rows["payload"][0], type=dict[str, msgspec.Raw])
-        names = ", ".join(sorted(first)[:20])
-        raise files.UnreadableFile(path, f"has no column `{key[:80]}`; it has {names[:400]}")
+        # the file's own names are left out: without a header they are a customer's values
+        raise files.UnreadableFile(
+            path,
+            f"has no column `{key[:80]}` among its {len(first)}. Correct `key` or `separator`, or "
+            "give the file a header",
+        )
     return pl.Series("record_id", [_plain(raw) for raw in raws], dtype=pl.String)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ Format = Literal["json", "csv", "parquet"]
 BATCH = 20_000
 LONGEST_ROW = 16 * 1024 * 1024
 _KEPT = 4_096
-_SEPARATORS = {"\t": "a tab", ";": ";", "|": "|", " ": "a space"}
+_HEADER_BYTES = 1 << 16
+_SEPARATORS = {"\t": "a tab", ";": ";", "|": "|", ",": "a comma"}
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ def read_rows(
 ) -> Iterator[RowBatch]:
     """The rows of a file.
 
-    delimiter: of a CSV file; by default a tab for .tsv, else a comma. A single space stands for
-    any run of blanks. encoding: where it is not UTF-8 or UTF-16 with its mark. An empty cell of a
-    CSV file is null. Raises UnreadableFile for a file that is not what its name says, cut off,
-    or whose header shows another delimiter.
+    delimiter: of a CSV file; by default found from the header (`separator_of`). A single space
+    stands for any run of blanks. encoding: where it is not UTF-8 or UTF-16 with its mark. An empty
+    cell of a CSV file is null. Raises UnreadableFile for a file that is not what its name says,
+    cut off, or whose header shows another delimiter than the one given.
     """
     kind = file_format(path)
     if kind == "parquet":
@@ -89,8 +92,26 @@ def read_rows(
         if kind == "json":
             yield from _json_rows(stream)
         else:
-            sep = delimiter or ("\t" if ".tsv" in path.lower() else ",")
-            yield from _csv_rows(path, stream, sep)
+            found = delimiter or separator_of(path, encoding=encoding) or ","
+            yield from _csv_rows(path, stream, found)
+
+
+def separator_of(path: str, *, encoding: str | None = None) -> str | None:
+    """What separates the columns of a CSV file, by its header: the most frequent of tab, semicolon,
+    bar and comma outside quotes (a tab, if there is one, where the file's name ends in .tsv); a
+    blank where only blanks stand between its words. None for files that are not CSV."""
+    if file_format(path) != "csv":
+        return None
+    with open_bytes(path, encoding=encoding) as stream:
+        start = stream.read(_HEADER_BYTES).lstrip(b"\r\n")
+    header = re.split(rb"[\r\n]", start, maxsplit=1)[0]
+    text = _QUOTED.sub("", header.decode(errors="replace"))
+    if "\t" in text and path.lower().removesuffix(".gz").endswith(".tsv"):
+        return "\t"
+    best = max(_SEPARATORS, key=text.count)
+    if best in text:
+        return best
+    return " " if " " in text.strip() else ","
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
@@ -161,7 +182,7 @@ def _csv_rows(path: str, stream: BinaryIO, delimiter: str) -> Iterator[RowBatch]
             raise UnreadableFile(
                 path,
                 f"row {number + 1} is no CSV ({_csv_trouble(error)}): a quote that is never "
-                f"closed, or a delimiter other than {delimiter!r}. Nothing of the file was taken",
+                f"closed, or a separator other than {delimiter!r}. Nothing of the file was taken",
             ) from None
         if cells is None:
             break
@@ -195,18 +216,23 @@ def _header(path: str, reader: Iterator[list[str]], delimiter: str) -> list[str]
     names = [cell.strip() for cell in cells]
     if delimiter == " ":
         names = [name for name in names if name]
-    if len(names) == 1 and (seen := [s for s in (*_SEPARATORS, ",") if s in names[0]]):
-        shown = _SEPARATORS.get(seen[0], seen[0])
+    if len(names) == 1 and (seen := [sign for sign in _SEPARATORS if sign in names[0]]):
+        shown = _SEPARATORS[seen[0]]
         raise UnreadableFile(
             path,
             f"its header is one column when split by {delimiter!r}; is it separated by {shown}? "
-            "Set `separator`",
+            "Correct `separator`, or leave it out",
         )
     if "" in names:
         raise UnreadableFile(path, f"column {names.index('') + 1} has no name in the header")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UnreadableFile(path, f"its header names `{twice[0][:80]}` twice")
+    first: dict[str, int] = {}
+    for place, name in enumerate(names, 1):
+        if name in first:
+            # told by their places: without a header the names are a customer's values
+            raise UnreadableFile(
+                path, f"columns {first[name]} and {place} have one name in the header"
+            )
+        first[name] = place
     return names
 
 
@@ -233,9 +259,9 @@ def _parquet_rows(path: str) -> Iterator[RowBatch]:
             frame = cast(pl.DataFrame, pl.from_arrow(batch))
             yield _parquet_batch(path, frame, first)
             first += frame.height
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, EOFError) as error:
         kind = type(error).__name__
-        raise UnreadableFile(path, f"is no whole Parquet file ({kind})") from None
+        raise UnreadableFile(path, f"is no Parquet file that can be read ({kind})") from None
 
 
 def _parquet_batch(path: str, frame: pl.DataFrame, first: int) -> RowBatch:

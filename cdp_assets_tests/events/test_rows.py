@@ -116,3 +116,32 @@ def test_a_date_format_and_columns_without_a_name(lake: Lake, tmp_path: Path) ->
 def test_mistakes_in_the_declaration_are_refused(config: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         FilesConfig.model_validate(config)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "zzada@example.com,19970101,5\n2,19970101,5\n",
+        "zzada,zzada,5\n2,3,5\n",
+        "zzada;zzada;5\n2;3;5\n",
+        'zzada,"zzada\n',
+    ],
+)
+def test_a_file_without_header_has_its_first_customer_told_to_nobody(
+    text: str, lake: Lake, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    assert run(lake, rows_source(tmp_path / "*.csv")).failed == 1
+    noted = table(lake, "raw/files")
+    assert noted["reason"][0]
+    assert "zzada" not in str(noted.drop("path").rows())
+
+
+@pytest.mark.parametrize(
+    "more", [{"date_format": "%d.%m.%Y"}, {"purpose": "analytics"}, {"start": "2026-01-01"}]
+)
+def test_an_option_that_would_do_nothing_is_refused(more: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=f"`{next(iter(more))}`.*would do nothing"):
+        FilesConfig.model_validate({"path": "x", "as": "order", "key": "id", **more})
+    event = {"path": "x", "event": "Order Completed", "fields": {"userId": "id"}}
+    FilesConfig.model_validate({**event, **more})

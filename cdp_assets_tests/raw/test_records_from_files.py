@@ -92,12 +92,10 @@ def test_blanks_as_delimiter(lake: Lake, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"id;name\n1;x\n", "Set `separator`"),
-        (b"id|name\n1|x\n", "Set `separator`"),
         (b"\n", "no header"),
         (b"id,,x\n1,2,3\n", "column 2 has no name"),
-        (b"id,id\n1,2\n", "names `id` twice"),
-        (b"key,name\n1,x\n", "has no column `id`; it has key, name"),
+        (b"id,x,id\n1,2,3\n", "columns 1 and 3 have one name"),
+        (b"key,name\n1,x\n", "has no column `id` among its 2"),
         (b'id,name\n1,"open\n2,y\n' + b"3,z\n" * 10, "quote"),
     ],
 )
@@ -113,6 +111,45 @@ def test_a_file_of_another_make_is_one_clear_error_and_the_rest_goes_on(
     assert state(lake)["b.csv"][0] == "ingested"
     assert any(said in reason for reason in result.reasons)
     assert read(lake, folder).unchanged == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a.csv", b"id;name\n1;x, y\n"),
+        ("a.csv", b"id|name\n1|x, y\n"),
+        ("a.txt.gz", b"id\tname\n1\tx, y\n"),
+        ("a.csv", b'"id";"name"\r\n1;"x, y"\r\n'),
+        ("a.tsv", b"id\tname\n1\tx, y\n"),
+        ("a.tsv", b'id,name\n1,"x, y"\n'),
+    ],
+)
+def test_the_separator_is_found_from_the_header(
+    lake: Lake, tmp_path: Path, name: str, body: bytes
+) -> None:
+    folder = tmp_path / "export.tsv files"  # a folder's name says nothing
+    folder.mkdir()
+    put(folder, name, gzip.compress(body) if name.endswith(".gz") else body)
+    assert read(lake, folder).new == 1
+    assert stored(lake) == [("1", {"id": "1", "name": "x, y"})]
+
+
+def test_quoted_signs_and_a_tsv_with_commas_mislead_nobody(lake: Lake, folder: Path) -> None:
+    put(folder, "a.csv", b'id;"a,b,c";d\n1;2;3\n')
+    put(folder, "b.tsv", b"id\ta,b,c\n2\t2\n")
+    assert read(lake, folder).new == 2
+    assert [r for r, _ in stored(lake)] == ["1", "2"]
+
+
+def test_a_wrong_separator_is_told_by_the_name_of_its_option(lake: Lake, folder: Path) -> None:
+    put(folder, "a.csv", b"id;name\n1;x\n")
+    assert read(lake, folder, delimiter=",").failed == 1
+    assert "Correct `separator`" in str(state(lake)["a.csv"][1])
+
+
+def test_one_column_whose_name_holds_a_blank(lake: Lake, folder: Path) -> None:
+    put(folder, "a.csv", b"Email Address\nada@example.com\n")
+    assert read(lake, folder, key="Email Address", delimiter=",").new == 1
 
 
 def test_rows_that_are_none_are_quarantined_with_their_number(lake: Lake, folder: Path) -> None:
@@ -170,6 +207,32 @@ def test_parquet_and_gzip(lake: Lake, folder: Path) -> None:
     assert stored(lake)[1][1]["price"] is None
     formats = lake.open(raw_table("erp", "customer")).scan().collect()["payload_format"].to_list()
     assert sorted(formats) == ["csv", "parquet", "parquet"]
+
+
+MARK = "zzada"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "1,zzada@example.com,zzada\n2,b@example.com,B\n",
+        "zzada@example.com,zzada@example.com\nx,y\n",
+        "zzada;1;1\nb;2;2\n",
+        "zzada@example.com\nb@example.com\n",
+        "zzada,,1\nb,2,3\n",
+        'zzada,"zzada\n1,2\n',
+        "zzada Lovelace London\nB C D\n",
+    ],
+)
+@pytest.mark.parametrize("delimiter", [None, ",", ";"])
+def test_a_file_without_header_has_its_first_customer_told_to_nobody(
+    lake: Lake, folder: Path, body: str, delimiter: str | None
+) -> None:
+    put(folder, "a.csv", body.encode())
+    result = read(lake, folder, delimiter=delimiter)
+    assert result.failed == 1
+    assert state(lake)["a.csv"][1], "the reason is told"
+    assert MARK not in " ".join(result.reasons) + str(state(lake))
 
 
 def test_no_note_holds_a_value(lake: Lake, folder: Path) -> None:
