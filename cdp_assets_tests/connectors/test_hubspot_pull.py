@@ -13,12 +13,12 @@ import pytest
 from cdp_assets.connectors.base import BudgetSpent, NotAuthorised, Page, RowChange, Unavailable
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.hubspot import pull as pull_module
+from cdp_assets.connectors.hubspot.pull import HubSpotPull
 from cdp_assets.raw.payload import payload_hash
 from cdp_assets_tests.connectors.faulty import Clock
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 START = datetime(2015, 1, 1, tzinfo=UTC)
-AFTER_START = START + timedelta(days=1)
 
 
 def later() -> datetime:
@@ -32,11 +32,15 @@ def everything(pages: Iterator[Page]) -> pl.DataFrame:
 
 
 def listed(source: HubSpot, name: str = "contacts") -> pl.DataFrame:
+    """All of an object: a window of everything is listed."""
     return everything(source.pull(name, START, later()))
 
 
 def searched(source: HubSpot, name: str = "contacts") -> pl.DataFrame:
-    return everything(source.pull(name, AFTER_START, later()))
+    """The same by searches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HubSpotPull, "_most", lambda *_: False)
+        return everything(source.pull(name, START, later()))
 
 
 def same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
@@ -66,9 +70,41 @@ def searches(stand_in: StandIn) -> int:
 def test_a_record_looks_alike_however_it_came(stand_in: StandIn, name: str) -> None:
     source = stand_in.hubspot()
     first = listed(source, name)
-    assert searches(stand_in) == 1, "the merges alone are searched for"
+    assert searches(stand_in) == 3, "two counts, and the merges alone are searched for"
     assert first.height > 5
     assert same(first, searched(source, name))
+
+
+def lists(stand_in: StandIn, name: str = "contacts") -> int:
+    """Requests for the list of live records."""
+    asked = [e for e in stand_in.journal() if e["path"].endswith(f"/objects/{name}")]
+    return sum("archived=true" not in json.dumps(e) for e in asked)
+
+
+def test_a_window_of_most_records_is_listed_wherever_the_deployment_begins(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = stand_in.hubspot()  # its `start` is 2015
+    stand_in.control("POST", "clock", {"now": "2026-03-01T10:00:00+00:00"})
+    create(source, 20, "floor")
+    stand_in.control("POST", "clock", {})
+    stamps = listed(source).filter(op="upsert")["cursor_at"].drop_nulls().sort()
+    floor = stamps[len(stamps) // 4]  # as CDP_START would put it: three of four lie after it
+    late = stamps[len(stamps) * 3 // 4]
+    monkeypatch.setattr(pull_module, "_SEARCH_PAGE", 5)
+
+    def way(start: datetime) -> tuple[int, pl.DataFrame]:
+        before = lists(stand_in)
+        rows = everything(source.pull("contacts", start, later())).filter(op="upsert")
+        return lists(stand_in) - before, rows
+
+    asked, rows = way(floor)
+    assert asked > 0
+    assert rows["cursor_at"].drop_nulls().min() >= floor
+    assert rows.height >= len(stamps) * 3 // 4
+    asked, rows = way(late)
+    assert asked == 0, "a part of the object is searched for"
+    assert rows["cursor_at"].min() >= late
 
 
 def test_properties_that_no_address_can_hold(
@@ -142,7 +178,7 @@ def test_archived_and_merged_records_are_followed(stand_in: StandIn) -> None:
     deletion = rows.filter(record_id=gone)
     assert json.loads(deletion["payload"][0])["archived"] is True
     assert started < deletion["cursor_at"][0] < later()
-    old = everything(source.pull("contacts", AFTER_START, started))
+    old = everything(source.pull("contacts", START, started))
     assert old.filter(record_id=gone).is_empty()
 
 

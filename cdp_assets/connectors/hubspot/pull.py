@@ -1,7 +1,8 @@
 """Reading an object's records from HubSpot.
 
-Three questions make one pull: what changed in the window (the list API for a first pull, searches
-after it), what was archived, and what was merged away: neither of the last two moves a cursor.
+Three questions make one pull: what changed in the window (the list API where that is most of the
+object, as in a first pull; else searches), what was archived, and what was merged away: neither of
+the last two moves a cursor.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _LONGEST_QUERY = 6_000
 _MERGED = "hs_merged_object_ids"
 _SMALLEST = timedelta(milliseconds=1)
 _ROUNDS = 5
+_LONG = timedelta(days=30)
 
 
 class _Next(msgspec.Struct):
@@ -67,12 +69,10 @@ class HubSpotPull:
         return sorted(self._client.properties(self._name))
 
     def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
-        """Pages of [start, end). The first pull comes in the order of ids, all others in that of
-        the cursor; archived and merged records last, so that of a record the end comes last."""
-        if start <= self._client.config.start_at:
-            yield from self._listed(start, end)
-        else:
-            yield from self._changed(start, end)
+        """Pages of [start, end). A window of most records comes in the order of ids, all others in
+        that of the cursor; archived and merged records last, so that of a record the end comes
+        last."""
+        yield from self._changed(start, end)
         yield from self._archived(start, end)
         if _MERGED in self._fields:
             yield from self._merged(end)
@@ -127,20 +127,49 @@ class HubSpotPull:
         return [found[i] for i in ids if i in found]
 
     def _changed(self, start: datetime, end: datetime) -> Iterator[Page]:
-        for answer in self._window([], start, end, self._fields):
+        if _floor(start) >= _floor(end):
+            return
+        first = self._search(self._bounds(start, end), self._fields)
+        if self._most(first.total or 0, end - start):
+            yield from self._listed(start, end)
+            return
+        for answer in self._window([], start, end, self._fields, first):
             page = self._page(answer.results, start, end)
             if page is not None:
                 yield page
 
+    def _most(self, within: int, length: timedelta) -> bool:
+        """Whether a window that holds `within` records holds half of the object or more.
+
+        Judged by what HubSpot counts: where a pull begins is the deployment's matter (`start`,
+        CDP_START, a backfill), and says little of how much lies there. A short window of one page
+        is not worth the question."""
+        if within <= _SEARCH_PAGE and length < _LONG:
+            return False
+        whole = self._search([], [self.cursor], limit=1).total or 0
+        return 2 * within >= whole
+
+    def _bounds(self, start: datetime, end: datetime) -> list[dict[str, str]]:
+        return [
+            _filter(self.cursor, "GTE", _floor(start)),
+            _filter(self.cursor, "LT", _floor(end)),
+        ]
+
     def _window(
-        self, filters: list[dict[str, str]], start: datetime, end: datetime, fields: Sequence[str]
+        self,
+        filters: list[dict[str, str]],
+        start: datetime,
+        end: datetime,
+        fields: Sequence[str],
+        first: _Answer | None = None,
     ) -> Iterator[_Answer]:
-        """Pages of a search by cursor window, halved until it holds what a search can page."""
+        """Pages of a search by cursor window, halved until it holds what a search can page.
+        first: its first page, where it was read already."""
         start, end = _floor(start), _floor(end)
         if start >= end:
             return
-        bounds = [_filter(self.cursor, "GTE", start), _filter(self.cursor, "LT", end)]
-        first = self._search([*filters, *bounds], fields)
+        bounds = self._bounds(start, end)
+        first = first or self._search([*filters, *bounds], fields)
         if (first.total or 0) < self._client.config.search_limit:
             yield from self._read_through([*filters, *bounds], first, fields)
         elif end - start > _SMALLEST:
@@ -211,7 +240,7 @@ class HubSpotPull:
         sort: str | None = None,
     ) -> _Answer:
         body: dict[str, Any] = {
-            "filterGroups": [{"filters": list(filters)}],
+            "filterGroups": [{"filters": list(filters)}] if filters else [],
             "sorts": [{"propertyName": sort or self.cursor, "direction": "ASCENDING"}],
             "properties": list(fields),
             "limit": limit or _SEARCH_PAGE,
