@@ -80,7 +80,11 @@ def load(project: Path | None = None) -> dg.Definitions:
     else:
         tree = dg.ComponentTree.for_project(project)
     valid_deployment(tree.defs_module_path)
-    return shared(tree.build_defs())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.PreviewWarning)
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        found = tree.build_defs()
+    return shared(found)
 
 
 @dg.definitions

@@ -79,13 +79,24 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _group_alive(group: int) -> bool:
+    """Whether a process of the group still runs. One that has ended and that nobody waits for (a
+    container without an init leaves such) counts as ended."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    stats = list(Path("/proc").glob("[0-9]*/stat"))
+    return not stats or any(_runs_in(stat, group) for stat in stats)
+
+
+def _runs_in(stat: Path, group: int) -> bool:
+    try:
+        state, _, pgrp = stat.read_text("utf-8", "replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return int(pgrp) == group and state != "Z"
 
 
 def sandbox_command(home: Path, people: int, seed: int, port: int) -> list[str]:
