@@ -11,10 +11,10 @@ import msgspec
 import polars as pl
 from msgspec import UNSET
 
+from cdp_assets.connectors.text import text
+
 ASSOCIATIONS = "\0associations"
 """The column that holds associations, as JSON text; no field can have this name."""
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def absent(field: str) -> str:
@@ -39,14 +39,14 @@ def decode(
     null are null) and `absent(field)` Boolean; and the rows that are no JSON object, all of whose
     fields are absent.
     """
-    texts = payloads.to_list()
+    bodies = payloads.to_list()
     decoder, readers = _decoder(tuple(fields), tuple(fields_at), tuple(associations_at))
     empty = decoder.decode(b"{}")
     rows: list[Any] = []
     unreadable: list[int] = []
-    for position, text in enumerate(texts):
+    for position, body in enumerate(bodies):
         try:
-            rows.append(decoder.decode(text) if text else empty)
+            rows.append(decoder.decode(body) if body else empty)
         except (msgspec.DecodeError, UnicodeEncodeError):
             unreadable.append(position)
             rows.append(empty)
@@ -55,10 +55,12 @@ def decode(
         values = [read(row) for row in rows]
         missing = [value is UNSET for value in values]
         columns[field] = pl.Series(
-            field, [v if v.__class__ is str else _text(v) for v in values], dtype=pl.String
+            field,
+            [v if v.__class__ is str else None if v is UNSET else text(v) for v in values],
+            dtype=pl.String,
         )
         columns[absent(field)] = pl.Series(absent(field), missing, dtype=pl.Boolean)
-    frame = pl.DataFrame(columns or None, height=len(texts))
+    frame = pl.DataFrame(columns or None, height=len(bodies))
     blank = pl.col([field for field, _ in readers])
     if readers:
         frame = frame.with_columns(pl.when(blank.str.strip_chars() != "").then(blank).name.keep())
@@ -118,27 +120,3 @@ def _struct(tree: dict[str, Any]) -> tuple[Any, dict[str, tuple[str, Any]]]:
             members.append((name, Any, UNSET))
             attributes[key] = (name, {})
     return msgspec.defstruct("Members", members, rename=rename, gc=False), attributes
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value is UNSET:
-        return None
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, Decimal):
-        return number_text(value)
-    if isinstance(value, str):
-        return value
-    return _encode(value).decode()
-
-
-def number_text(value: Decimal) -> str:
-    """A number's one spelling: 1500, 1500.0 and 1.5e3 are `1500`."""
-    text = format(value, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text

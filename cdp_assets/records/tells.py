@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import accumulate
 from typing import NamedTuple
 
 import polars as pl
+
+from cdp_assets.connectors.text import bare, blank, moment
 
 _KEY = ("record_id", "field")
 
@@ -133,15 +135,13 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 def plain(value: str | None) -> str | None:
     """A spelling-free form, to compare what we wrote with what the source shows: `250.50` is
     `250.5`, `…T00:00:00Z` is `…T00:00:00.000+0000`; `007` stays, blank is null."""
-    if value is None or not value.strip():
+    if value is None or blank(value):
         return None
     if _DECIMAL.fullmatch(value):
-        return value.rstrip("0").rstrip(".")
+        return bare(value)
     if _MOMENT.match(value):
         try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
+            return moment(datetime.fromisoformat(value.replace("Z", "+00:00")))
+        except (ValueError, OverflowError):
             return value
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat()
     return value

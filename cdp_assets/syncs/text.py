@@ -1,42 +1,12 @@
-"""Values as text: one spelling each, so that wanted, told and present values can be compared."""
+"""Values of a column as text, each spelt as `connectors.text` spells it."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any
-
-import msgspec
 import polars as pl
 
+from cdp_assets.connectors.text import text
 
-def text(value: Any) -> str | None:
-    """A value's canonical text, as `records` spells it: numbers without exponent and trailing
-    zeros, `true` and `false`, moments in UTC; blank, NaN and null are None."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value if value.strip() else None
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e18 else plain(repr(value))
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        at = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    if isinstance(value, date):
-        return value.isoformat()
-    return msgspec.json.encode(value).decode()
-
-
-def plain(number: str | Decimal) -> str:
-    """A decimal number without exponent and without trailing zeros."""
-    spelt = format(Decimal(number), "f")
-    return spelt.rstrip("0").rstrip(".") if "." in spelt else spelt
+__all__ = ["as_text", "text"]
 
 
 def as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
