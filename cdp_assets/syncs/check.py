@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
 
 from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
 from cdp_assets.profiles.errors import nearest
@@ -14,18 +15,24 @@ class SyncError(Exception):
     """A sync that cannot be planned as it is configured. Nothing is retried."""
 
 
-Problem = tuple[tuple[str, ...], str]
+Problem = tuple[tuple[str | int, ...], str]
 """Path below the sync's attributes, and what is wrong there."""
 _NUMBERS = frozenset({"integer", "decimal"})
 _MOMENTS = frozenset({"date", "datetime"})
 
 
 def check_fields(
-    config: SyncConfig, description: Description | None, kinds: Mapping[str, Kind] | None = None
+    config: SyncConfig,
+    description: Description | None,
+    kinds: Mapping[str, Kind] | None = None,
+    *,
+    pulled: Collection[str] = (),
 ) -> list[Problem]:
-    """Objects and fields that the described destination does not have, or cannot be written so.
+    """Objects and fields that the described destination does not have, or cannot be written so:
+    those of `to`, `create`, `fields`, `key` and `match`.
 
-    kinds: of the columns, where they are known. A destination never described raises no problem
+    kinds: of the columns, where they are known. pulled: objects that are declared, which an older
+    description may lack without being wrong. A destination never described raises no problem
     here; its first plan describes it.
     """
     if description is None:
@@ -34,8 +41,9 @@ def check_fields(
     for target, name in zip(config.targets, config.objects, strict=True):
         info = description.objects.get(name)
         if info is None:
-            hint = nearest(name, description.objects)
-            problems.append((("to",), f"{config.source} has no object `{name}`{hint}"))
+            if name not in pulled:
+                hint = nearest(name, [*description.objects, *pulled])
+                problems.append((("to",), f"{config.source} has no object `{name}`{hint}"))
             continue
         problems += _object(config, target, info, kinds or {})
     return problems
@@ -45,7 +53,7 @@ def require(config: SyncConfig, description: Description | None) -> None:
     """Raise SyncError with all that `check_fields` finds."""
     problems = check_fields(config, description)
     if problems:
-        raise SyncError("; ".join(f"{'.'.join(path)}: {text}" for path, text in problems))
+        raise SyncError("; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text in problems))
 
 
 def _object(
@@ -75,22 +83,37 @@ def _object(
             yield path, f"{target}.{name} {why}"
         if field.when_null == "clear" and not found.nullable:
             yield path, f"{target}.{name} cannot be emptied; when_null: keep leaves it alone"
-    if config.key_rule:
-        yield from _findable(config.key_rule[0], "key", target, info)
-    if config.match_rule:
-        yield from _findable(config.match_rule[0], "match", target, info)
+    for name in config.key:
+        yield from _findable(("key", name), target, info)
+        yield from _settable(("key", name), target, info, creates=creates)
+    for place, rule in enumerate(config.match):
+        for name in rule if isinstance(rule, Mapping) else ():
+            yield from _findable(("match", place, name), target, info)
+            if name not in config.fields:
+                yield from _settable(("match", place, name), target, info, creates=creates)
 
 
-def _findable(name: str, rule: str, target: str, info: ObjectInfo) -> Iterator[Problem]:
+Rule = tuple[Literal["key"], str] | tuple[Literal["match"], int, str]
+
+
+def _findable(path: Rule, target: str, info: ObjectInfo) -> Iterator[Problem]:
+    rule, name = path[0], path[-1]
     found = info.fields.get(name)
     if found is None:
-        yield (rule,), f"{target} has no field `{name}`{nearest(name, info.fields)}"
+        yield path, f"{target} has no field `{name}`{nearest(name, info.fields)}"
     elif rule == "key" and not (found.external_id or found.unique):
         usable = sorted(n for n, f in info.fields.items() if f.external_id or f.unique)
         hint = f"; there are {', '.join(usable[:5])}" if usable else ""
-        yield (rule,), f"{target}.{name} is neither an external id nor unique{hint}"
+        yield path, f"{target}.{name} is neither an external id nor unique{hint}"
     elif not found.filterable:
-        yield (rule,), f"{target}.{name} cannot be searched by"
+        yield path, f"{target}.{name} cannot be searched by"
+
+
+def _settable(path: Rule, target: str, info: ObjectInfo, *, creates: bool) -> Iterator[Problem]:
+    """A created record gets its key and its match too, to be found by the next time."""
+    found = info.fields.get(path[-1])
+    if creates and found is not None and not found.createable:
+        yield path, f"{target}.{path[-1]} cannot be set when a record is created"
 
 
 def _type(field: FieldConfig, found: FieldInfo, kinds: Mapping[str, Kind]) -> str | None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
-from cdp_assets.identity import IDS, members
+from cdp_assets.identity import GRAPH, IDS, members
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.profiles.expressions import Context, parse
@@ -45,6 +45,7 @@ def gather(
         sought=lake.open(sought_table(name)).scan().drop("_seq"),
         letters=letters.frame(store, name, states=("open", "released")),
         pulled=_pulled(lake, config.source),
+        foreign=_foreign(lake, config, entity),
     )
 
 
@@ -130,6 +131,13 @@ def links(lake: Lake, source: str, entity: str) -> pl.LazyFrame:
         on="record",
         how="inner",
     )
+
+
+def _foreign(lake: Lake, config: SyncConfig, entity: str) -> pl.LazyFrame:
+    """Records of the objects in `to` that are another entity's; one column, record."""
+    theirs = lake.open(GRAPH).scan().filter(pl.col("entity") != entity)
+    named = pl.col("type").is_in(list(config.targets))
+    return theirs.filter(named).select(record="identifier")
 
 
 def followed(redirects: pl.DataFrame) -> pl.LazyFrame:

@@ -69,6 +69,8 @@ class Inputs:
 
     profiles: profile_id and every column that the sync reads. links, redirects: see `targets`;
         links has `dead` Boolean too: deleted there, not merged or converted into another record.
+    foreign: record, those of the destination that are another entity's: never written to, whoever
+        seems to have them, since ids are given out for each entity anew.
     state: rows of `syncs/<name>`. sought: rows of `syncs/<name>/sought`.
     letters: open and released dead letters (`store.letters.SCHEMA`).
     pulled: the destination's objects whose records identity knows all.
@@ -81,6 +83,9 @@ class Inputs:
     sought: pl.LazyFrame
     letters: pl.DataFrame
     pulled: frozenset[str] = frozenset()
+    foreign: pl.LazyFrame = field(
+        default_factory=lambda: pl.LazyFrame(schema={"record": pl.String})
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

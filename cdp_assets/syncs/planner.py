@@ -22,6 +22,8 @@ from cdp_assets.syncs.tables import TS, last, plan_table
 
 READ_CHUNK = 2_000
 SEEK_AGAIN = timedelta(days=7)
+FOREIGN = 0
+"""No profile's id: the lowest is 1."""
 
 
 def make_plan(
@@ -39,7 +41,7 @@ def make_plan(
     depends on the rows to be written alone, never on their order or on the time.
     """
     objects = description.objects if description else {}
-    state = _complete(inputs.state, config)
+    state = _complete(inputs.state, config).join(inputs.foreign, on="record", how="anti")
     profiles = wanted(inputs.profiles, config).collect()
     lasts = [last(f) for f in config.fields]
     # Read several times below: collected once, since a lazy plan would repeat the joins.
@@ -60,7 +62,7 @@ def make_plan(
         seekers,
         config,
         destination,
-        lambda records: owners(records, inputs.links, inputs.redirects, state),
+        lambda records: owners(records, inputs, state),
     )
     adopted = _adopted(found, config.source)
     if config.mode == "insert":
@@ -180,23 +182,24 @@ def _aged(state: pl.LazyFrame, lasts: Sequence[str]) -> pl.LazyFrame:
     return state.select("record", "object", "profile_id", *lasts, age=age, told=told)
 
 
-def owners(
-    records: Sequence[str], links: pl.LazyFrame, redirects: pl.LazyFrame, state: pl.LazyFrame
-) -> dict[str, int]:
-    """Which profile has each of these records (see `Inputs`); those that nobody has are absent."""
+def owners(records: Sequence[str], inputs: Inputs, state: pl.LazyFrame) -> dict[str, int]:
+    """Which profile has each of these records; those that nobody has are absent, and those of
+    another entity belong to no profile's id (`FOREIGN`).
+
+    inputs: of it links, redirects and foreign. state: rows of `syncs/<name>`.
+    """
     if not records:
         return {}
-    wanted_records = pl.Series(records, dtype=pl.String)
-    known = links.filter(pl.col("record").is_in(wanted_records.implode())).select(
-        "record", "profile_id"
-    )
+    asked = pl.col("record").is_in(pl.Series(records, dtype=pl.String).implode())
+    known = inputs.links.filter(asked).select("record", "profile_id")
+    foreign = inputs.foreign.filter(asked).select("record", profile_id=pl.lit(FOREIGN))
     mine = (
-        state.filter(pl.col("record").is_in(wanted_records.implode()))
-        .join(redirects, left_on="profile_id", right_on="old", how="left")
+        state.filter(asked)
+        .join(inputs.redirects, left_on="profile_id", right_on="old", how="left")
         .select("record", profile_id=pl.coalesce("new", "profile_id"))
     )
     # Identity's word comes last, so it goes before the sync's own memory.
-    return {r: int(p) for f in (mine, known) for r, p in f.collect().iter_rows()}
+    return {r: int(p) for f in (mine, foreign, known) for r, p in f.collect().iter_rows()}
 
 
 def _worth_seeking(

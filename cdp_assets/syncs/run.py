@@ -14,6 +14,7 @@ from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, plans
 from cdp_assets.syncs import approval, check, guard, inputs, send, state
+from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs, Plan
 from cdp_assets.syncs.planner import make_plan, owners
@@ -31,7 +32,11 @@ class Gather(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyResult:
-    """What a run of a sync did. message: why nothing, or not all, was written; empty if all was."""
+    """What a run of a sync did.
+
+    unknown: rows that were sent and got no answer. message: why nothing, or not all, was written
+    or is known to be; empty if all was.
+    """
 
     plan: str
     written: int = 0
@@ -51,12 +56,13 @@ def plan(
     description: Description | None,
     now: datetime,
     *,
-    entity: str | None = None,
+    entity: str,
     gather: Gather = inputs.gather,
 ) -> Plan:
     """Make the sync's plan, keep it as `syncs/<name>/plan` and as the current one in the store.
 
-    entity: of the profiles where `from` names an audience; by default person.
+    entity: whose profiles `from` names, an audience's own where it names one. Ids are given out
+        for each entity anew, so nothing here may be read as another entity's.
 
     Writes nothing to the destination. The rest of a plan that a run left half applied keeps its
     hash, and with it the yes.
@@ -78,7 +84,7 @@ def apply(
     *,
     env: str = "development",
     url: str = "",
-    entity: str | None = None,
+    entity: str,
     gather: Gather = inputs.gather,
 ) -> ApplyResult:
     """Plan anew and, where nothing stands against it, write.
@@ -124,7 +130,15 @@ def apply(
             raise sent.error
         if not sent.message and not sent.unknown:
             plans.applied(store, name, made.hash, now)
-        return result(sent.message, sent)
+        return result(" ".join(filter(None, (sent.message, _unanswered(sent.unknown)))), sent)
+
+
+def _unanswered(rows: int) -> str:
+    if not rows:
+        return ""
+    what = "1 row" if rows == 1 else f"{rows} rows"
+    them = "it" if rows == 1 else "them"
+    return f"{what} got no answer; the next run reads {them} back before sending anything."
 
 
 def _plan(
@@ -181,13 +195,14 @@ def _reader(
     store: Store,
     name: str,
     config: SyncConfig,
-    entity: str | None,
+    entity: str,
     now: datetime,
     gather: Gather,
 ) -> Callable[[], Inputs]:
-    whose = entity or ("person" if config.audience else config.from_)
-    return lambda: gather(lake, store, name, config, whose, now)
+    if config.audience is None and entity != config.from_:
+        raise SyncError(f"sync {name}: `from` names {config.from_}, not {entity}")
+    return lambda: gather(lake, store, name, config, entity, now)
 
 
 def _owners(found: Inputs) -> Callable[[Sequence[str]], dict[str, int]]:
-    return lambda records: owners(records, found.links, found.redirects, found.state)
+    return lambda records: owners(records, found, found.state)

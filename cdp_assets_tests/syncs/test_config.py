@@ -4,11 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from pydantic import ValidationError
 
 import cdp_assets
+from cdp_assets.connectors.base import ObjectInfo
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.syncs.check import check_fields
 from cdp_assets.syncs.config import Limit, SyncConfig
@@ -120,6 +122,35 @@ def test_fields_are_checked_against_the_description(
     kinds = {"title": Kind.STRING, "seen": Kind.TIMESTAMP}
     problems = [text for _, text in check_fields(config(**options), DESCRIPTION, kinds)]
     assert (not problems) if message is None else any(message in p for p in problems)
+
+
+def test_key_and_match_are_checked_where_they_are_written() -> None:
+    fields = dict(DESCRIPTION.objects["Contact"].fields)
+    fields["CDP_Id__c"] = msgspec.structs.replace(fields["CDP_Id__c"], createable=False)
+    fields["Email"] = msgspec.structs.replace(fields["Email"], createable=False, filterable=False)
+    contact = ObjectInfo(name="Contact", fields=fields)
+    described = msgspec.structs.replace(DESCRIPTION, objects={"Contact": contact})
+    options = {"key": {"CDP_Id__c": "profile_id"}, "match": ["linked", {"Email": "email"}]}
+    found = check_fields(config(**options), described)
+    assert found == [(("match", 1, "Email"), "crm.Contact.Email cannot be searched by")]
+    creating = config(**options, mode="upsert", create="crm.Contact")
+    late = "cannot be set when a record is created"
+    assert check_fields(creating, described) == [
+        (("key", "CDP_Id__c"), f"crm.Contact.CDP_Id__c {late}"),
+        (("match", 1, "Email"), "crm.Contact.Email cannot be searched by"),
+        (("match", 1, "Email"), f"crm.Contact.Email {late}"),
+    ]
+    wrong = config(key={"CDP_Id": "profile_id"}, match=[{"Mail": "email"}])
+    assert [path for path, _ in check_fields(wrong, described)] == [
+        ("key", "CDP_Id"),
+        ("match", 0, "Mail"),
+    ]
+
+
+def test_a_declared_object_may_be_newer_than_the_description() -> None:
+    sync = config(to="crm.Contract")
+    assert check_fields(sync, DESCRIPTION, pulled=["Contract"]) == []
+    assert [path for path, _ in check_fields(sync, DESCRIPTION, pulled=["Deal"])] == [("to",)]
 
 
 def test_a_changed_schedule_is_no_new_configuration() -> None:

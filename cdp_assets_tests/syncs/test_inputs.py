@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.records.tables import RULES, entity_table
 from cdp_assets.store import Store
-from cdp_assets.syncs import SyncError
+from cdp_assets.syncs import SyncError, apply, plan, state_table
 from cdp_assets.syncs.inputs import followed, gather
 from cdp_assets.syncs.model import Inputs
-from cdp_assets_tests.syncs.world import NOW, config
+from cdp_assets_tests.syncs.world import DESCRIPTION, NOW, Crm, config
 
 TRAITS = TraitsConfig.model_validate(
     {
@@ -170,3 +171,75 @@ def test_retired_ids_lead_to_the_living(lake: Lake, tmp_path: Path) -> None:
     lake.open(IDS).merge(rows(IDS, *ids))
     redirects = read(lake, tmp_path).redirects.collect()
     assert dict(redirects.rows()) == {5: 1, 4: 1}
+
+
+ACCOUNTS = TraitsConfig.model_validate(
+    {"entity": "account", "traits": {"email": {"latest": ["crm.Account.Email"]}}}
+)
+
+
+@pytest.fixture
+def companies(lake: Lake) -> Lake:
+    """The lake with accounts whose ids are those of people, two of them in the audience `big`.
+
+    Account 1 says the address of person 1's contact, account 2 one of a contact nobody knows.
+    """
+    model = compile_traits(ACCOUNTS, {"account": ACCOUNTS})
+    save_traits(lake, model, ACCOUNTS)
+    table = profiles_table("account", model.stored)
+    told = {1: "a@x.org", 2: "free@x.org", 3: "other@x.org"}
+    found = [{"profile_id": p, "email": email} for p, email in told.items()]
+    lake.open(table).merge(rows(table, *found))
+    held = {"entity": "account", "type": "crm.Account", "profile_id": 1}
+    lake.open(GRAPH).merge(rows(GRAPH, {**held, "identifier": "crm.Account:acme"}))
+    records = entity_table("account")
+    acme = {"source": "crm", "object": "Account", "record_id": "acme", "record": "crm.Account:acme"}
+    lake.open(records).merge(rows(records, {**acme, "deleted": False}))
+    big = audience_table("big")
+    inside = [{"profile_id": p, "entered_at": NOW} for p in (1, 2)]
+    lake.open(big).merge(rows(big, *inside))
+    return lake
+
+
+def test_an_audience_of_accounts_writes_accounts_though_people_have_the_same_ids(
+    companies: Lake, tmp_path: Path
+) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    crm = Crm(records={"Account": {"acme": {}}, "Contact": {"a": {}}})
+    sync = config(
+        **{"from": "audiences.big"}, to="crm.Account", fields={"Email": "email"}, approve="never"
+    )
+    where = (companies, store, "s", sync, crm, DESCRIPTION, NOW)
+    made = plan(*where, entity="account")
+    assert made.rows.select("profile_id", "record", "new").rows() == [
+        (1, "crm.Account:acme", "a@x.org")
+    ]
+    assert apply(*where, "run", url="http://127.0.0.1:1", entity="account").written == 1
+    assert crm.records == {"Account": {"acme": {"Email": "a@x.org"}}, "Contact": {"a": {}}}
+
+
+def test_a_record_of_a_person_is_never_an_accounts(companies: Lake, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    # What a sync of this name remembers of person 1's contact, from when it wrote people.
+    state = state_table("s")
+    told = {"record": "crm.Contact:a", "object": "Contact", "profile_id": 1, "told_at": NOW}
+    companies.open(state).merge(rows(state, told))
+    crm = Crm(records={"Contact": {"a": {"Email": "a@x.org"}, "free": {"Email": "free@x.org"}}})
+    sync = config(
+        **{"from": "audiences.big"},
+        fields={"Title": {"value": "Customer"}},
+        match=["linked", {"Email": "email"}],
+    )
+    made = plan(companies, store, "s", sync, crm, DESCRIPTION, NOW, entity="account")
+    assert made.rows.select("profile_id", "record").rows() == [(2, "crm.Contact:free")]
+
+
+def test_the_entity_is_said_and_is_that_of_from(companies: Lake, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    for step in (plan, apply):
+        assert inspect.signature(step).parameters["entity"].default is inspect.Parameter.empty
+    with pytest.raises(SyncError, match="`from` names person, not account"):
+        plan(companies, store, "s", config(), Crm(), DESCRIPTION, NOW, entity="account")

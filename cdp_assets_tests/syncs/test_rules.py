@@ -374,6 +374,9 @@ def test_always_means_each_plan_and_the_rest_of_one_needs_no_second_yes(world: W
     world.crm.faults = times_out(1)
     result = world.apply(sync, yes=False)
     assert (result.written, result.unknown) == (4, 3)
+    assert result.message == (
+        "3 rows got no answer; the next run reads them back before sending anything."
+    )
     again = world.plan(sync)
     assert again.hash == made.hash
     assert not again.waits

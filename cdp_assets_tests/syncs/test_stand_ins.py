@@ -81,7 +81,7 @@ class Sync:
 
     def apply(self) -> ApplyResult:
         world = self.world
-        common: dict[str, Any] = {"gather": world.gather}
+        common: dict[str, Any] = {"entity": "person", "gather": world.gather}
         where = (world.lake, world.store, "s", self.config, self.client, self.description)
         made = plan(*where, world.now, **common)
         if made.waits and made.changes:

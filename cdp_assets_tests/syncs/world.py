@@ -262,8 +262,9 @@ class World:
 
     def plan(self, config: SyncConfig) -> Any:
         return plan(
-            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, gather=self.gather
-        )
+            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, entity="person",
+            gather=self.gather,
+        )  # fmt: skip
 
     def apply(self, config: SyncConfig, *, yes: bool = True, **options: Any) -> ApplyResult:
         """Apply, and with `yes` approve first what waits; ten minutes pass."""
@@ -280,7 +281,7 @@ class World:
         where = {"url": "http://127.0.0.1:1", **options}
         return apply(
             self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, "run",
-            gather=self.gather, **where,
+            entity="person", gather=self.gather, **where,
         )  # fmt: skip
 
     def state(self) -> pl.DataFrame:
