@@ -42,6 +42,10 @@ class Run:
     processor: float
     peak_mb: float
 
+    def said(self) -> str:
+        """Its seconds, and those that processors spent: the fairer figure on a busy machine."""
+        return f"{self.seconds:.2f} s ({self.processor:.2f} s of processor)"
+
 
 class Clock:
     """Seconds of the part of a call that counts: `with clock:`. Without it the whole call does."""

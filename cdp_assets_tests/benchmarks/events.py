@@ -116,7 +116,7 @@ def run(size: float = 1.0) -> list[Verdict]:
             "event files to typed Delta",
             f"{MARK:,} events/s",
             f"{rate:,.0f} events/s; {count:,} events of {size // count} bytes in "
-            f"{done.seconds:.2f} s ({done.processor:.2f} s of processor), "
+            f"{done.said()}, "
             f"{done.value / 2**20:.0f} MB in the lake, peak {done.peak_mb:,.0f} MB",
             rate >= MARK,
         )

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _launched(count: int) -> float:
 def launches(clock: Clock, folder: str, people: int) -> dict[str, float]:
     """Median seconds of a run without news, of one empty asset, of as many as the run has."""
     os.environ["CDP_HOME"] = folder
+    warnings.simplefilter("ignore")  # Dagster's own, of features in preview
     from cdp_assets import demo
     from cdp_assets.settings import Settings
     from cdp_assets.up import prepare_home, process_group, read_announcements, sandbox_command

@@ -161,7 +161,7 @@ def files(lake: Lake, table: Table) -> str:
 def by_duckdb(lake: Lake) -> tuple[float, duckdb.DuckDBPyConnection]:
     """Seconds of the hand-written SQL, and the connection that holds its table."""
     connection = duckdb.connect()
-    connection.execute("set threads = 2; set timezone = 'UTC'")
+    connection.execute("set threads = 2; set timezone = 'UTC'; set enable_progress_bar = false")
     since = (NOW.replace(hour=0) - timedelta(days=89)).isoformat()
     sql = SQL.format(
         events=files(lake, TABLE), graph=files(lake, GRAPH), values=files(lake, VALUES), since=since
@@ -222,15 +222,15 @@ def run(size: float = 1.0) -> list[Verdict]:
         Verdict(
             f"profiles of {persons:,} persons from {count:,} events",
             "no slower than DuckDB",
-            f"{built.seconds:.2f} s (peak {built.peak_mb / 1024:.1f} GB), hand-written SQL "
-            f"{sql.seconds:.2f} s (peak {sql.peak_mb / 1024:.1f} GB): "
+            f"{built.said()}, peak {built.peak_mb / 1024:.1f} GB; hand-written SQL "
+            f"{sql.said()}, peak {sql.peak_mb / 1024:.1f} GB: "
             f"{built.seconds / sql.seconds:.2f} times its time",
             built.seconds <= sql.seconds,
         ),
         Verdict(
             "a new day of 0.5 % of the events",
             "10 % of the full build",
-            f"{day.seconds:.2f} s, {day.seconds / built.seconds:.1%} ({touched:,} profiles "
+            f"{day.said()}, {day.seconds / built.seconds:.1%} ({touched:,} profiles "
             f"touched, peak {day.peak_mb / 1024:.1f} GB)",
             day.seconds <= built.seconds / 10,
         ),

@@ -232,7 +232,9 @@ def run(size: float = 1.0) -> list[Verdict]:
     rate = {name: records / done.seconds for name, done in found.items()}
     bare = max(value for name, value in rate.items() if name.startswith("bare"))
     beside = ", ".join(
-        f"{name} {rate[name]:,.0f}/s (peak {found[name].peak_mb:,.0f} MB)" for name in WAYS
+        f"{name} {rate[name]:,.0f}/s ({found[name].processor:.2f} s of processor, peak "
+        f"{found[name].peak_mb:,.0f} MB)"
+        for name in WAYS
     )
     dlt = f"{rate['dlt']:,.0f} records/s" if "dlt" in rate else "not measured (set CDP_BENCH_DLT)"
     few, many = int(100_000 * size), int(1_000_000 * size)
