@@ -77,7 +77,7 @@ MISTAKES = {
     ),
     "wrong field in a sync": (
         "people_to_salesforce", "Orders__c: orders", "Ordrs__c: orders",
-        12, "salesforce.Contact has no field Ordrs__c; did you mean Orders__c?", "orders",
+        12, "salesforce.Contact has no field `Ordrs__c`; did you mean Orders__c?", "orders",
     ),
     "wrong system in a sync": (
         "people_to_hubspot", "to: hubspot.contacts", "to: hubspt.contacts",
