@@ -232,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("what", help="`events`, or the name of a sync")
     add("letters", letters, "What was put aside: refused rows of syncs, lines in quarantine.")
     one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")
-    one.add_argument("who", help="an e-mail, a user id, a record id or a profile id")
+    one.add_argument("who", help="an e-mail, a user id, a record id, or profile:ID")
     one.add_argument("--entity", default="person", help="person, account or another entity")
     one.add_argument("--as-of", type=date.fromisoformat, help="the same for a past day")
     one.add_argument("--brief", action="store_true", help="one line")

@@ -12,7 +12,7 @@ from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.components.catalog import bare_specs, connector
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.yaml_source import KeyPath, Problem
-from cdp_assets.connectors.base import Description, ObjectInfo
+from cdp_assets.connectors.base import Description
 from cdp_assets.events import EVENTS
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import EVENT_COLUMNS
@@ -25,6 +25,7 @@ from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
 from cdp_assets.settings import Settings
+from cdp_assets.syncs.check import check_fields
 from cdp_assets.syncs.config import SyncConfig
 
 Found = Iterator[tuple[KeyPath, str | ExpressionError]]
@@ -262,9 +263,14 @@ class _Check:
             entity = found.entity
         yield from self._entity(("from",), entity)
         if config.where:
-            yield from self._condition(("where",), config.where, entity, self.deployment.audiences)
+            yield from self._condition(("where",), config.where, entity, self._audiences(entity))
         yield from self._sync_columns(config, entity)
-        yield from self._sync_targets(config)
+        yield from self._sync_targets(config, entity)
+
+    def _audiences(self, entity: str) -> set[str]:
+        """The audiences of an entity: profile ids of another mean nothing here."""
+        found = self.deployment.audiences.items()
+        return {name for name, config in found if config.entity == entity}
 
     def _sync_columns(self, config: SyncConfig, entity: str) -> Found:
         columns = self._columns(entity)
@@ -273,7 +279,7 @@ class _Check:
         identity = self.deployment.identity
         own = identity.entities.get(entity) if identity else None
         known = {*columns, *(own.identifiers if own else ())}
-        known |= {f"audiences.{name}" for name in self.deployment.audiences}
+        known |= {f"audiences.{name}" for name in self._audiences(entity)}
         used: list[tuple[KeyPath, str]] = [
             (("fields", field), column)
             for field, told in config.fields.items()
@@ -287,43 +293,14 @@ class _Check:
             if column not in known:
                 yield path, f"{entity} has no trait `{column}`{nearest(column, known)}"
 
-    def _sync_targets(self, config: SyncConfig) -> Found:
+    def _sync_targets(self, config: SyncConfig, entity: str) -> Found:
         if config.source not in self.deployment.crms:
             known = self.deployment.crms
             yield ("to",), f"no system `{config.source}` in defs/{nearest(config.source, known)}"
             return
         described = self._description(config.source)
-        if described is None:
-            return
-        for object_name in config.objects:
-            info = described.objects.get(object_name)
-            if info is None:
-                pulled = self.deployment.crms[config.source].object_configs
-                if object_name not in pulled:
-                    message = f"{config.source} has no object `{object_name}` in defs/"
-                    yield ("to",), f"{message}{nearest(object_name, pulled)}"
-                continue
-            yield from self._destination_fields(config, object_name, info)
-
-    def _destination_fields(self, config: SyncConfig, object_name: str, info: ObjectInfo) -> Found:
-        def where(field: str) -> str:
-            near = nearest(field, info.fields)
-            return f"{config.source}.{object_name} has no field {field}{near}"
-
-        for field in config.fields:
-            if field not in info.fields:
-                yield ("fields", field), where(field)
-            elif info.fields[field].calculated:
-                yield ("fields", field), f"{field} is calculated there and cannot be written"
-        for field in config.key:
-            if field not in info.fields:
-                yield ("key", field), where(field)
-            elif not (info.fields[field].external_id or info.fields[field].unique):
-                yield ("key", field), f"{field} is neither an external id nor unique there"
-        for i, rule in enumerate(config.match):
-            for field in rule if isinstance(rule, Mapping) else ():
-                if field not in info.fields:
-                    yield ("match", i, field), where(field)
+        pulled = self.deployment.crms[config.source].object_configs
+        yield from check_fields(config, described, self._columns(entity), pulled=pulled)
 
 
 def _is_object(origin: str) -> bool:

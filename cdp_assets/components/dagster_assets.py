@@ -78,13 +78,18 @@ def _guard() -> Iterator[None]:
         if Settings().debug:
             raise
         raise dg.Failure(description=_anonymous(error), allow_retries=False) from None
+    except BaseException as error:
+        # A panic inside polars or deltalake is no Exception, and its text may quote a row.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise dg.Failure(description=_anonymous(error), allow_retries=False) from None
 
 
 def _retryable(error: Exception) -> bool:
     return bool(getattr(error, "retryable", False))
 
 
-def _anonymous(error: Exception) -> str:
+def _anonymous(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "cdp_assets" in Path(frame.filename).parts]
     place = ours[-1] if ours else frames[-1]

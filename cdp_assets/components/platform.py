@@ -7,8 +7,6 @@ from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
-import polars as pl
-
 from cdp_assets import audiences, events, identity, profiles, records, syncs
 from cdp_assets.components.catalog import (
     Catalog,
@@ -200,21 +198,9 @@ class Platform:
         return identity.resolve(self.lake, config, self.catalog.specs, self.now)
 
     def profiles_over_limits(self) -> int:
-        """How many profiles hold more identifiers of a type than its limit (none, if all is
-        well)."""
-        config = identity_of(self.deployment)
-        graph = self.lake.open(identity.GRAPH).scan()
-        counts = graph.group_by("entity", "profile_id", "type").len().collect()
-        over = 0
-        for entity, own in config.entities.items():
-            for name, identifier in own.identifiers.items():
-                if identifier.limit is not None:
-                    over += counts.filter(
-                        (pl.col("entity") == entity)
-                        & (pl.col("type") == name)
-                        & (pl.col("len") > identifier.limit)
-                    ).height
-        return over
+        """How many times a profile holds more identifiers of a type than its limit: 0, if all is
+        well."""
+        return identity.over_limits(self.lake, identity_of(self.deployment))
 
     def build_profiles(self, entity: str, run_id: str = "") -> profiles.BuildResult:
         """Profiles of an entity up to their inputs and to now."""

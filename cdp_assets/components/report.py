@@ -53,8 +53,8 @@ def find(here: Platform, entity: str, who: str) -> int:
             f"no {entity} is known by that; give an e-mail, a user id, a record id or a profile id"
         )
     if len(found) > 1:
-        ids = ", ".join(str(profile) for profile in found)
-        raise ConfigurationError.plain(f"that names several profiles: {ids}; give one of these ids")
+        ids = ", ".join(f"profile:{profile}" for profile in found)
+        raise ConfigurationError.plain(f"that names several profiles; give one of: {ids}")
     return found[0]
 
 
@@ -119,7 +119,7 @@ def brief(here: Platform, entity: str, profile_id: int) -> str:
     won = next((row for row in email.evidence if row.won), None) if email else None
     name = _shown(email.value) if email and email.value else f"profile {profile_id}"
     origin = f"; e-mail from {won.ref}" if won else ""
-    return f"{name} (cdp explain {profile_id}): {what}{origin}"
+    return f"{name} (cdp explain profile:{profile_id}): {what}{origin}"
 
 
 def people_to_show(here: Platform, count: int) -> list[int]:
