@@ -12,16 +12,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from sqlalchemy import text
 
+from cdp_assets.cli import main
+from cdp_assets.components import report as _report  # noqa: F401 (for the fork server)
 from cdp_assets.components.deployment import load_deployment
 from cdp_assets.components.platform import Platform
 from cdp_assets.identity import GRAPH
@@ -111,16 +114,30 @@ class House:
         process.start()
         return Spawned(process)
 
-    def cdp(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """One `cdp` command."""
-        return subprocess.run(
-            [sys.executable, "-m", "cdp_assets.cli", *arguments],
-            env={**os.environ, **self.environment, **more},
+    def cdp(self, *arguments: str, **more: str) -> Said:
+        """One `cdp` command, in a process of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            variables = {**self.environment, **more}
+            process = _CONTEXT.Process(target=_command, args=(variables, arguments, out, err))
+            process.start()
+            process.join(300)
+            if process.exitcode is None:
+                process.kill()
+            code = -9 if process.exitcode is None else process.exitcode
+            return Said(code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def command(self, *arguments: str) -> Said:
+        """The same through the installed command, imports and all."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("cdp")), *arguments],
+            env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
+        return Said(done.returncode, done.stdout, done.stderr)
 
     @property
     def lake(self) -> Lake:
@@ -144,6 +161,14 @@ class House:
         return Truth.load(world).score(predicted)  # type: ignore[arg-type]
 
 
+class Said(NamedTuple):
+    """What a command said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Spawned:
     """A process that works in a house."""
 
@@ -164,6 +189,13 @@ class Spawned:
 # A server that has imported the rooms and started no thread forks each process in milliseconds.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["cdp_assets_tests.e2e.house"])
+
+
+def _command(variables: Mapping[str, str], arguments: Sequence[str], out: Path, err: Path) -> None:
+    os.environ.update(variables)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
+    sys.exit(main(arguments))
 
 
 def _spawned(variables: Mapping[str, str], steps: Sequence[str]) -> None:

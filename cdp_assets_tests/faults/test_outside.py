@@ -14,7 +14,7 @@ from cdp_assets.connectors.base import ConnectorError
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets.sandbox.server import CLIENT_SECRET, HUBSPOT_TOKEN
 from cdp_assets_tests.connectors.stand_in import quick
-from cdp_assets_tests.e2e.house import House, dump, sandbox, variables
+from cdp_assets_tests.e2e.house import House, Said, dump, sandbox, variables
 from cdp_assets_tests.sandbox.running import Running
 
 
@@ -125,9 +125,9 @@ def test_a_token_that_expires_mid_run(house: House, served: Running) -> None:
         assert here.pull("salesforce", "Contact", None, None, "run").new > 0
 
 
-def assert_one_message(said: object, *words: str) -> None:
+def assert_one_message(said: Said, *words: str) -> None:
     """Exit code 2, nothing on stdout, no traceback, no secret, and these words."""
-    code, out, err = said.returncode, said.stdout, said.stderr  # type: ignore[attr-defined]
+    code, out, err = said
     assert code == 2, err
     assert "Traceback" not in err
     assert out == ""
