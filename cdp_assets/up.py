@@ -51,10 +51,15 @@ def free_port(port: int) -> bool:
 
 @contextmanager
 def process_group(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A process in a group of its own that ends, with all its children, when the block does."""
+    """A process in a group of its own that ends, with all its children, when the block does.
+
+    Its standard input is a pipe that nobody writes to: it closes when this process is gone, even
+    by kill -9.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own commands
         command,
         text=True,
+        stdin=subprocess.PIPE,
         start_new_session=True,
         **options,  # type: ignore[call-overload]
     )
@@ -104,6 +109,7 @@ def sandbox_command(home: Path, people: int, seed: int, port: int) -> list[str]:
     return [
         sys.executable, "-m", "cdp_assets.sandbox",
         "--home", str(home), "--people", str(people), "--seed", str(seed), "--port", str(port),
+        "--until-eof",
     ]  # fmt: skip
 
 

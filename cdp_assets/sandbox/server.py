@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.parse
 from collections.abc import Sequence
@@ -205,6 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--now", type=datetime.fromisoformat, help="let the stand-ins' clock stand still here"
     )
+    parser.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input does: when whoever holds it is gone, killed or not",
+    )
     options = parser.parse_args(argv)
     if options.people < 1:
         parser.error("--people must be at least 1")
@@ -239,9 +246,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A signal may come before the server listens for it, and the server raises it again when
         # it has stopped: neither may end the process before the snapshot.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    if options.until_eof:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     server.run(sockets=[listener])
     world.tables.snapshot()
     return 0
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _request(scope: Scope, receive: Receive) -> Request:
