@@ -217,6 +217,7 @@ def measure(records: int, ways: Sequence[str]) -> dict[str, Run]:
     ours_end, theirs = context.Pipe()
     server = context.Process(target=serve, args=(records, theirs), daemon=True)
     server.start()
+    theirs.close()  # else a server that dies would be waited for
     try:
         url = f"http://127.0.0.1:{ours_end.recv()}"
         return {name: alone(pulled, name, url, records) for name in ways}
