@@ -173,9 +173,10 @@ def _finish(demo: Demo) -> None:
         f"{figures['profiles']:,} profiles of {figures['true_persons']:,} people."
     )
     _say(
-        f"Pairs joined: precision {figures['identity_pair_precision']:.4f}, recall "
-        f"{figures['identity_pair_recall']:.4f} of {figures['recall_reachable']:.4f} reachable "
-        f"without guessing; {figures['wrong_merges']} profiles hold two people."
+        f"Of all pairs of keys of one person {figures['identity_pair_recall']:.1%} were joined, of "
+        f"{figures['recall_reachable']:.1%} that share an identifier (the made-up world holds "
+        f"doubles that share none); {figures['identity_pair_precision']:.2%} of the joined pairs "
+        f"are right, {figures['wrong_merges']} profiles hold two people."
     )
     _say(
         f"Events: {figures['events_in']:,} read, {figures['duplicates']:,} repeats left out, "
@@ -193,7 +194,9 @@ def _finish(demo: Demo) -> None:
         _say(f"  {line}")
     _say("")
     _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / FIGURES}")
-    _say("Open the UI on it: make dev, then http://127.0.0.1:3000")
+    _say(
+        "Open the UI on it: make dev, then http://127.0.0.1:3000 (its schedules and sensors wait to be switched on)"
+    )
 
 
 def _say(line: str) -> None:

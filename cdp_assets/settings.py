@@ -6,9 +6,10 @@ import os
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
     timezone: str = Field(
         default="UTC", description="IANA zone whose days `within:` and daily facts count in."
     )
-    env: str = Field(
+    env: Literal["development", "production"] = Field(
         default="development",
         description="`production` lets syncs write to outside systems; otherwise they only plan "
         "(a stand-in on 127.0.0.1 may always be written to).",
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
         description="Let the text of an unexpected error reach Dagster's logs. It may quote a "
         "person's data, so by default only its kind and place do.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""}
 
     @field_validator("home", "defs", mode="after")
     @classmethod

@@ -191,7 +191,12 @@ def _project_config(folder: Path) -> dict[str, Any]:
 
 
 def load_deployment(folder: Path) -> Deployment:
-    """Read every defs.yaml below `folder`. Read again only where one of them has changed."""
+    """Read every defs.yaml below `folder`. Read again only where one of them has changed.
+
+    Raises ConfigurationError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError.plain(f"there is no folder of definitions at {folder}")
     files = tuple(sorted(folder.glob("**/defs.yaml")))
     stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     return _load(folder, stamps, _env_stamp())
@@ -227,7 +232,9 @@ def declare(file: Path) -> Declared | list[Problem]:
         return source.problems
     if not isinstance(source.value, dict):
         return [Problem(file, 1, "expected `type:` and `attributes:`")]
-    library, _, kind = str(source.value.get("type", "")).rpartition(".")
+    if "type" not in source.value:
+        return [Problem(file, 1, "it says no `type:`, such as `type: cdp_assets.Traits`")]
+    library, _, kind = str(source.value["type"]).rpartition(".")
     if library.split(".")[0] != "cdp_assets":
         return []
     if kind not in KINDS:

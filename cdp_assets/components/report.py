@@ -83,8 +83,9 @@ def _trait_lines(trait: TraitWhy) -> Iterator[str]:
     yield f"{trait.trait} = {_shown(trait.value)}    ({trait.rule})"
     if trait.inputs:
         yield "    from " + ", ".join(f"{n} = {_shown(v)}" for n, v in trait.inputs.items())
+    chosen = trait.rule.startswith(("prefer", "latest"))
     for row in trait.evidence:
-        yield f"    {'✓' if row.won else '·'} {_evidence(row)}"
+        yield f"    {'✓' if chosen and row.won else '·'} {_evidence(row)}"
     if trait.rows > len(trait.evidence) > 0:
         yield f"      of {trait.rows:,} rows"
 
