@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import venv
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
@@ -115,13 +116,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
             shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, place / name)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", "dist"]
+    if int(version("setuptools").partition(".")[0]) >= 77:
+        build.append("--no-isolation")
     subprocess.run(build, cwd=place, check=True, capture_output=True)
     (wheel,) = (place / "dist").glob("*.whl")
     venv.create(place / "venv", symlinks=True)
     python = place / "venv" / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = place / "venv" / "lib" / version / "site-packages"
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = place / "venv" / "lib" / name / "site-packages"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
     subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", "utf-8")
