@@ -194,9 +194,7 @@ def _finish(demo: Demo) -> None:
         _say(f"  {line}")
     _say("")
     _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / FIGURES}")
-    _say(
-        "Open the UI on it: make dev, then http://127.0.0.1:3000 (its schedules and sensors wait to be switched on)"
-    )
+    _say("Open the UI on it: make dev, then http://127.0.0.1:3000 (schedules and sensors are off)")
 
 
 def _say(line: str) -> None:
