@@ -38,11 +38,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
+    except BaseException as error:
         if isinstance(error, _expected()):
             _complain(str(error))
-            return 2
-        raise
+        elif _damaged(error):
+            _complain(
+                f"A table could not be read ({type(error).__name__}): one of its files is damaged "
+                "or gone. `cdp fsck` names it and says what to do."
+            )
+        else:
+            raise
+        return 2
+
+
+def _damaged(error: BaseException) -> bool:
+    # Tables are read lazily, so what a damaged file does surfaces anywhere; in polars as a panic,
+    # which is no Exception.
+    return type(error).__name__ == "PanicException" or (
+        type(error).__name__ in ("ComputeError", "FileNotFoundError")
+        and "parquet" in str(error).lower()
+    )
 
 
 def _expected() -> tuple[type[Exception], ...]:
