@@ -7,7 +7,7 @@ SEED ?= 1
 DEPS := $(VENV)/.installed
 DEV_DEPS := $(VENV)/.installed-dev
 
-.PHONY: demo dev test lint types imports bench soak example-cdnow docs system-test-deps clean
+.PHONY: demo dev test lint types imports bench soak example-cdnow docs clean
 
 demo: $(DEPS)
 	@$(BIN)/cdp demo --people $(PEOPLE) --seed $(SEED)
@@ -18,10 +18,10 @@ dev: $(DEPS)
 example-cdnow: $(DEPS)
 	@$(BIN)/python docs/examples/cdnow/run.py
 
-test: $(DEV_DEPS) system-test-deps
+test: $(DEV_DEPS)
 	$(BIN)/pytest
 
-soak: $(DEV_DEPS) system-test-deps
+soak: $(DEV_DEPS)
 	$(BIN)/pytest -m slow
 
 bench: $(DEV_DEPS)
@@ -57,12 +57,6 @@ $(DEPS): pyproject.toml .ci/constraints.txt | $(VENV)/bin/python
 $(DEV_DEPS): $(DEPS)
 	$(BIN)/pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
 	@touch $@
-
-system-test-deps:
-	@missing=; command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
