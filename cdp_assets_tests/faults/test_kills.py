@@ -71,8 +71,6 @@ POINTS = (
 )
 QUICK = ("pull:after-data", "ingest:after-typed", "resolve:after-ids", "build:after-changes",
          "apply:after-call")  # fmt: skip
-NEVER_FIRST = {"resolve:after-changes", "resolve:before-rules", "build:after-changes"}
-"""Points that a first run does not pass, since nothing has changed yet."""
 
 
 @dataclass
@@ -201,7 +199,7 @@ def test_first_run_killed_at(
 ) -> None:
     with prepared.copy(tmp_path, fresh=True) as house:
         process = house.spawn(crash_at=point)
-        assert process.wait() == (0 if point in NEVER_FIRST else 137)
+        assert process.wait() == 137
         to_the_end(house)
     assert_same(Outcome.of(tmp_path), undisturbed_first)
 
