@@ -25,6 +25,7 @@ from cdp_assets.up import (
     process_group,
     read_announcements,
     sandbox_command,
+    say,
 )
 
 MARK = ".demo"
@@ -68,7 +69,7 @@ def run(settings: Settings, people: int, seed: int) -> int:
     demo = Demo(settings, people, seed)
     environment = prepare_home(settings)
     end = datetime.now(UTC).date() - timedelta(days=1)
-    _say(f"A made-up company with {people:,} people (seed {seed}), in {settings.home}")
+    say(f"A made-up company with {people:,} people (seed {seed}), in {settings.home}")
     command = [
         *sandbox_command(settings.home / "sandbox", people, seed, 0),
         "--end",
@@ -142,7 +143,7 @@ def _walk(demo: Demo, said: dict[str, dict[str, str]]) -> None:
     with demo.stage("first_sync", "Approving the plans (cdp approve) and applying them"):
         applied = runs.approve_and_apply()
     with demo.stage("measure", "Measuring identity against the truth"):
-        demo.figures = runs.figures(Path(said["events"]["path"]))
+        demo.figures = runs.figures()
     demo.figures |= first.figures() | applied.sync_figures()
     with demo.stage("next_day", "The made-up world moves on a day"):
         answer = requests.post(
@@ -167,36 +168,31 @@ def _finish(demo: Demo) -> None:
     second, third = figures.pop("second_run"), figures.pop("third_run")
     figures["stage_seconds"] = demo.stage_seconds
     (demo.settings.home / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    _say("")
-    _say(
+    say("")
+    say(
         f"{figures['crm_records']:,} CRM records and {figures['events_stored']:,} events became "
         f"{figures['profiles']:,} profiles of {figures['true_persons']:,} people."
     )
-    _say(
+    say(
         f"Of all pairs of keys of one person {figures['identity_pair_recall']:.1%} were joined, of "
         f"{figures['recall_reachable']:.1%} that share an identifier (the made-up world holds "
         f"doubles that share none); {figures['identity_pair_precision']:.2%} of the joined pairs "
         f"are right, {figures['wrong_merges']} profiles hold two people."
     )
-    _say(
+    say(
         f"Events: {figures['events_in']:,} read, {figures['duplicates']:,} repeats left out, "
         f"{figures['quarantined']:,} in quarantine with their reason."
     )
-    _say(
+    say(
         f"Syncs: {figures['sync_rows_written']:,} records written in "
         f"{figures['sync_api_calls']:,} calls."
     )
-    _say(f"A day later: {second}.")
-    _say(f"Without news: {third}.")
-    _say("")
-    _say("Three people worth a look:")
+    say(f"A day later: {second}.")
+    say(f"Without news: {third}.")
+    say("")
+    say("Three people worth a look:")
     for line in look:
-        _say(f"  {line}")
-    _say("")
-    _say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / FIGURES}")
-    _say("Open the UI on it: make dev, then http://127.0.0.1:3000 (schedules and sensors are off)")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+        say(f"  {line}")
+    say("")
+    say(f"All in {time.monotonic() - demo.began:.0f} s; figures in {demo.settings.home / FIGURES}")
+    say("Open the UI on it: make dev, then http://127.0.0.1:3000 (schedules and sensors are off)")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import polars as pl
 from sqlalchemy import Engine, event
 
 from cdp_assets.components.base import platform
+from cdp_assets.components.dagster_assets import range_tags
 from cdp_assets.components.deployment import Deployment, find_defs, load_deployment
 from cdp_assets.components.platform import Platform
 from cdp_assets.components.report import brief, people_to_show
@@ -119,8 +121,7 @@ class Runs:
         here = self.here
         days = [day for name in self.deployment.crms for _, day in here.cursors(name)]
         today = here.now.date()
-        first = min([*days, today]).isoformat()
-        return self.launch(self.keys, first, today.isoformat())
+        return self.launch(self.keys, min([*days, today]), today)
 
     def approve_and_apply(self) -> Outcome:
         """Approve each plan that waits, and apply it."""
@@ -134,16 +135,13 @@ class Runs:
         return self.launch(keys)
 
     def launch(
-        self, keys: Iterable[dg.AssetKey], first: str | None = None, last: str | None = None
+        self, keys: Iterable[dg.AssetKey], first: date | None = None, last: date | None = None
     ) -> Outcome:
         """Run these assets in one launch, for the days from `first` to `last` where given.
         Raises StartError where a step failed."""
         tags = {}
         if first is not None and last is not None:
-            tags = {
-                "dagster/asset_partition_range_start": first,
-                "dagster/asset_partition_range_end": last,
-            }
+            tags = range_tags(first, last)
         logging.getLogger("dagster").setLevel(logging.ERROR)
         with dg.DagsterInstance.get() as instance:
             result = self.job.execute_in_process(
@@ -165,9 +163,8 @@ class Runs:
                     outcome.counts[key] = found
         return outcome
 
-    def figures(self, events: Path) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """Profiles measured against the sandbox's truth."""
-        del events
         here = self.here
         people = (
             here.lake.open(GRAPH)

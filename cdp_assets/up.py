@@ -156,7 +156,7 @@ def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
                 env=environment,
             ) as stand_ins:
                 for system, line in read_announcements(stand_ins, 3).items():
-                    _say(f"{system}: {line.get('url') or line.get('path')}")
+                    say(f"{system}: {line.get('url') or line.get('path')}")
                 return _dagster(command, environment, port)
         return _dagster(command, environment, port)
     except KeyboardInterrupt:
@@ -166,7 +166,7 @@ def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
 def _dagster(command: list[str], environment: dict[str, str], port: int) -> int:
     home = environment["DAGSTER_HOME"]
     with process_group(command, env=environment, cwd=home) as dagster:
-        _say(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends all of it)")
+        say(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends all of it)")
         return dagster.wait()
 
 
@@ -177,6 +177,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """One line on the screen, at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

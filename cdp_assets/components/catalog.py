@@ -21,11 +21,12 @@ from cdp_assets.identity.rules import needed_fields
 from cdp_assets.lake import Table
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
 from cdp_assets.profiles.model import compile_traits, origin
-from cdp_assets.profiles.needs import Needs, needs
+from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
 from cdp_assets.profiles.tables import profiles_table
-from cdp_assets.raw.tables import raw_table, table_name
+from cdp_assets.raw.tables import raw_table
 from cdp_assets.records import ObjectSpec
+from cdp_assets.syncs.config import SyncConfig
 
 Connector = Salesforce | HubSpot
 
@@ -36,17 +37,11 @@ class Catalog:
 
     specs: every object that is pulled as an entity, with the fields kept over time.
     properties: event → property → column type. told: `events.traits.NAME` kept over time.
-    unknown: (entity, trait, name) of a `from` that no connector pulls.
     """
 
     specs: tuple[ObjectSpec, ...] = ()
     properties: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
-    unknown: tuple[tuple[str, str, str], ...] = ()
-
-    def spec(self, name: str) -> ObjectSpec | None:
-        """The object called `source.Object`."""
-        return next((spec for spec in self.specs if spec.name == name), None)
 
 
 def connector(deployment: Deployment, name: str) -> Connector:
@@ -60,7 +55,7 @@ def connector(deployment: Deployment, name: str) -> Connector:
 @lru_cache(maxsize=8)
 def catalog(deployment: Deployment) -> Catalog:
     """Compute the catalogue. Raises ExpressionError or TraitError where a trait is wrong."""
-    bare = tuple(bare_specs(deployment))
+    bare = bare_specs(deployment)
     wanted = needs(list(deployment.traits.values()), bare)
     fields = {name: set(columns) for name, columns in wanted.fields.items()}
     told = set(wanted.told)
@@ -72,10 +67,11 @@ def catalog(deployment: Deployment) -> Catalog:
     specs = tuple(
         replace(spec, value_fields=tuple(sorted(fields.get(spec.name, ())))) for spec in bare
     )
-    return Catalog(specs, wanted.properties, frozenset(told), tuple(wanted.unknown))
+    return Catalog(specs, wanted.properties, frozenset(told))
 
 
-def bare_specs(deployment: Deployment) -> list[ObjectSpec]:
+@lru_cache(maxsize=8)
+def bare_specs(deployment: Deployment) -> tuple[ObjectSpec, ...]:
     """Every object that is pulled as an entity, before it is known which fields are kept."""
     specs = []
     for name, config in deployment.crms.items():
@@ -88,7 +84,7 @@ def bare_specs(deployment: Deployment) -> list[ObjectSpec]:
         assert files.as_ is not None
         mapping = ObjectMapping(entity=files.as_, columns=dict(files.fields))
         specs.append(ObjectSpec(name, files.as_, mapping))
-    return specs
+    return tuple(specs)
 
 
 def identity_of(deployment: Deployment) -> IdentityConfig:
@@ -96,21 +92,11 @@ def identity_of(deployment: Deployment) -> IdentityConfig:
     return deployment.identity or IdentityConfig.model_validate({})
 
 
-def raw_key(source: str, object_name: str) -> str:
-    """Key of the raw table of an object."""
-    return f"raw/{source}/{table_name(object_name)}"
-
-
-def object_table(source: str, object_name: str) -> Table:
-    """The raw table of an object."""
-    return raw_table(source, object_name)
-
-
 def raw_keys(deployment: Deployment) -> dict[str, list[str]]:
     """entity → the raw tables that its records come from."""
     found: dict[str, list[str]] = {}
     for spec in catalog(deployment).specs:
-        found.setdefault(spec.entity, []).append(raw_key(spec.source, spec.object))
+        found.setdefault(spec.entity, []).append(raw_table(spec.source, spec.object).key)
     return dict(sorted(found.items()))
 
 
@@ -191,14 +177,17 @@ def audience_inputs(deployment: Deployment, name: str) -> list[str]:
     return [*found, *(f"audiences/{other}" for other in sorted(others))]
 
 
+def sync_entity(deployment: Deployment, config: SyncConfig) -> str:
+    """The entity whose profiles a sync writes."""
+    return deployment.audiences[config.audience].entity if config.audience else config.from_
+
+
 def sync_inputs(deployment: Deployment, name: str) -> list[str]:
     """Keys of the assets that a sync's plan is made from."""
     config = deployment.syncs[name]
-    from_ = config.from_
-    if from_.startswith("audiences."):
-        audience = from_.partition(".")[2]
-        return [f"audiences/{audience}", f"profiles/{deployment.audiences[audience].entity}"]
-    found = [f"profiles/{from_}"]
+    if config.audience is not None:
+        return [f"audiences/{config.audience}", f"profiles/{sync_entity(deployment, config)}"]
+    found = [f"profiles/{config.from_}"]
     for used in config.columns:
         if used.startswith("audiences."):
             found.append(f"audiences/{used.partition('.')[2]}")
@@ -210,8 +199,7 @@ def sync_inputs(deployment: Deployment, name: str) -> list[str]:
 def sync_columns(deployment: Deployment, name: str) -> list[tuple[str, str]]:
     """The (asset, column) pairs whose values a sync tells."""
     config = deployment.syncs[name]
-    audience = deployment.audiences.get(config.from_.partition(".")[2])
-    entity = audience.entity if audience else config.from_
+    entity = sync_entity(deployment, config)
     traits = deployment.traits
     found = set()
     for used in config.columns:
@@ -224,22 +212,3 @@ def sync_columns(deployment: Deployment, name: str) -> list[tuple[str, str]]:
         else:
             found.add(("identity/graph", "identifier"))
     return sorted(found)
-
-
-__all__ = [
-    "Catalog",
-    "Connector",
-    "Needs",
-    "audience_inputs",
-    "catalog",
-    "connector",
-    "object_table",
-    "profile_table",
-    "raw_key",
-    "raw_keys",
-    "sync_columns",
-    "sync_inputs",
-    "trait_columns",
-    "trait_inputs",
-    "typed_event_tables",
-]

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
-from cdp_assets.components.catalog import bare_specs, connector
+from cdp_assets.components.catalog import bare_specs, connector, typed_event_tables
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.yaml_source import KeyPath, Problem
 from cdp_assets.connectors.base import Description
 from cdp_assets.events import EVENTS
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import EVENT_COLUMNS
-from cdp_assets.lake import Lake
+from cdp_assets.lake import Lake, Table
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait, TraitsConfig
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, parse
@@ -121,14 +121,9 @@ class _Check:
         object_name, _, column = rest.partition(".")
         if source in self.deployment.record_files:
             return
-        if source not in self.deployment.crms:
-            known = {*self.deployment.crms, *self.deployment.record_files, "events"}
-            yield path, f"no source `{source}` in defs/{nearest(source, known)}"
-            return
-        objects = self.deployment.crms[source].object_configs
-        if object_name not in objects:
-            message = f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
-            yield path, message
+        known = {*self.deployment.crms, *self.deployment.record_files, "events"}
+        if missing := self._not_pulled(source, object_name, known):
+            yield path, missing
             return
         described = self._description(source)
         info = described.objects.get(object_name) if described else None
@@ -154,12 +149,17 @@ class _Check:
 
     def _object(self, path: KeyPath, ref: str) -> Found:
         source, _, object_name = ref.partition(".")
+        if missing := self._not_pulled(source, object_name, self.deployment.crms):
+            yield path, missing
+
+    def _not_pulled(self, source: str, object_name: str, known: Iterable[str]) -> str | None:
+        """What is wrong with an object of a CRM; None where it is pulled."""
         if source not in self.deployment.crms:
-            known = self.deployment.crms
-            yield path, f"no source `{source}` in defs/{nearest(source, known)}"
-        elif object_name not in self.deployment.crms[source].object_configs:
-            objects = self.deployment.crms[source].object_configs
-            yield path, f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
+            return f"no source `{source}` in defs/{nearest(source, known)}"
+        objects = self.deployment.crms[source].object_configs
+        if object_name not in objects:
+            return f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
+        return None
 
     def _compiled(self, config: TraitsConfig) -> Found:
         specs = bare_specs(self.deployment)
@@ -194,19 +194,24 @@ class _Check:
     def _event_names(self, config: TraitsConfig) -> Found:
         """Events are known once some were ingested; a name that was never seen but resembles one
         that was is taken for a slip."""
+        named = {
+            name: trait.from_
+            for name, trait in config.traits.items()
+            if isinstance(trait, SelectTrait)
+        }
+        others = {"events", *self.deployment.traits}
+        others |= {spec.entity for spec in bare_specs(self.deployment)}
+        unseen = {
+            event
+            for event in {event for event in named.values() if "." not in event} - others
+            if not _holds_rows(self.settings, typed_event_tables(self.deployment).get(event))
+        }
+        if not unseen:
+            return
         seen = _events_seen(self.settings)
-        for name, trait in config.traits.items():
-            if not isinstance(trait, SelectTrait) or trait.from_ in seen or not seen:
-                continue
-            known = {
-                *seen,
-                *self.deployment.traits,
-                *(s.entity for s in bare_specs(self.deployment)),
-            }
-            if trait.from_ in known or trait.from_ == "events" or "." in trait.from_:
-                continue
-            if near := nearest(trait.from_, seen):
-                yield ("traits", name, "from"), f"no event `{trait.from_}` was ever seen{near}"
+        for name, event in named.items():
+            if event in unseen - seen and (near := nearest(event, seen)):
+                yield ("traits", name, "from"), f"no event `{event}` was ever seen{near}"
 
     def _columns(self, entity: str) -> dict[str, Kind] | None:
         """What a condition over an entity may name; None where its traits are missing or do not
@@ -314,8 +319,15 @@ def _trait_named(error: Exception) -> str:
     return rest.partition(":")[0] if first == "trait" and ":" in rest else ""
 
 
+def _holds_rows(settings: Settings, table: Table | None) -> bool:
+    if table is None:
+        return False
+    return bool(Lake(settings.lake).open(table).scan().head(1).collect().height)
+
+
 def _events_seen(settings: Settings) -> frozenset[str]:
-    """Names of the events that the lake holds; empty before the first ingest."""
+    """Names of the events that the lake holds; empty before the first ingest. Reads a column of
+    all events, so it is asked only for names whose own table holds nothing."""
     table = Lake(settings.lake).open(EVENTS)
     if not table.exists():
         return frozenset()

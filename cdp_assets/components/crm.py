@@ -10,22 +10,20 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import object_table
 from cdp_assets.components.dagster_assets import (
+    RETRY,
+    accounted,
+    accounting_spec,
     asset_spec,
     counts,
     days_partitions,
+    range_tags,
     safe_errors,
 )
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
-from cdp_assets.settings import Settings
-
-RETRY = dg.RetryPolicy(
-    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
-ACCOUNTING = "accounting"
+from cdp_assets.raw.tables import raw_table
 
 
 class _Crm(CdpComponent):
@@ -37,14 +35,14 @@ class _Crm(CdpComponent):
     def get_asset_spec(self, deployment: Deployment, name: str, object_name: str) -> dg.AssetSpec:
         """The spec of one object's raw asset; override to change groups, owners or tags."""
         return asset_spec(
-            f"raw/{name}/{object_name.lower()}",
+            raw_table(name, object_name).key,
             group="raw",
             description=f"Every version of every {object_name} record of `{name}`, verbatim, "
             "with deletions and merges. A day holds what last changed that day, as known now.",
-            table=object_table(name, object_name),
+            table=raw_table(name, object_name),
             deps=[f"crm/{name}"],
             kinds=("delta", self.system),
-            partitions_def=days_partitions(Settings(), deployment_start(deployment)),
+            partitions_def=days_partitions(deployment),
         )
 
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
@@ -71,11 +69,7 @@ class _Crm(CdpComponent):
             name=f"pull_{name}_{object_name.lower()}",
             specs=[spec],
             check_specs=[
-                dg.AssetCheckSpec(
-                    ACCOUNTING,
-                    asset=spec.key,
-                    description="Every record read is stored now or was stored before.",
-                )
+                accounting_spec(spec.key, "Every record read is stored now or was stored before.")
             ],
             pool=name,
             retry_policy=RETRY,
@@ -108,35 +102,14 @@ class _Crm(CdpComponent):
                     api_calls=result.calls,
                     window=f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC",
                 ),
-                check_results=[
-                    dg.AssetCheckResult(
-                        check_name=ACCOUNTING,
-                        passed=result.rows == result.new + result.duplicates,
-                        metadata=counts(read=result.rows, new=result.new),
-                    )
-                ],
+                check_results=accounted(
+                    result.rows == result.new + result.duplicates,
+                    read=result.rows,
+                    new=result.new,
+                ),
             )
 
         return pull
-
-
-def deployment_start(deployment: Deployment) -> str:
-    """The first day of the one partitions definition that all sources share: single-run backfills
-    over assets whose partitions start on different days are split by Dagster."""
-    starts = [config.start for config in (*deployment.crms.values(),)]
-    starts += [config.start for config in deployment.event_files.values() if config.start]
-    first = min(starts) if starts else None
-    floor = Settings().start
-    if floor is not None and (first is None or first < floor):
-        first = floor
-    return first.isoformat() if first else "2015-01-01"
-
-
-def _range_tags(first: str, last: str) -> dict[str, str]:
-    return {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": last,
-    }
 
 
 def _changes_sensor(
@@ -158,8 +131,8 @@ def _changes_sensor(
         first = min(day for _, day in news)
         today = here.settings.clock().date()
         return dg.RunRequest(
-            asset_selection=[dg.AssetKey(["raw", name, item.lower()]) for item, _ in news],
-            tags=_range_tags(first.isoformat(), today.isoformat()),
+            asset_selection=[dg.AssetKey(raw_table(name, item).key.split("/")) for item, _ in news],
+            tags=range_tags(first, today),
         )
 
     return changes
@@ -181,7 +154,7 @@ def _daily_schedule(
         here = platform(deployment)
         today = context.scheduled_execution_time.date()
         first = min([*(day for _, day in here.cursors(name)), today])
-        return dg.RunRequest(tags=_range_tags(first.isoformat(), today.isoformat()))
+        return dg.RunRequest(tags=range_tags(first, today))
 
     return daily
 

@@ -9,6 +9,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -16,6 +17,7 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel
 
+from cdp_assets.components.deployment import Deployment
 from cdp_assets.components.errors import SAFE_ERRORS
 from cdp_assets.lake import Table
 from cdp_assets.settings import Settings
@@ -30,6 +32,14 @@ AFTER_UPSTREAM = (
 `.since(newly_requested)` loses an update that lands between a request and the next tick. Runs that
 find nothing new are no-ops by our own watermarks. The code version is a hash of what defs/ says of
 the step, so that a changed trait is built without waiting for news."""
+
+RETRY = dg.RetryPolicy(
+    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""Of assets that go over the network."""
+
+ACCOUNTING = "accounting"
+"""Check of every ingest: in = stored + duplicates + quarantined."""
 
 SINGLE_FILE = "cdp_step"
 """Pool of the steps that automation starts: with a limit of 1, updates queue and none is lost."""
@@ -182,10 +192,40 @@ def rules_version(*said: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def days_partitions(settings: Settings, start: str) -> dg.DailyPartitionsDefinition:
-    """Days from `start` to today (UTC), today included: a day that is not over can be pulled."""
-    del settings
-    return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
+def days_partitions(deployment: Deployment) -> dg.DailyPartitionsDefinition:
+    """The deployment's days to today (UTC), today included: a day that is not over can be pulled.
+
+    All sources share this one definition: single-run backfills over assets whose partitions start
+    on different days are split by Dagster.
+    """
+    starts = [config.start for config in deployment.crms.values()]
+    starts += [config.start for config in deployment.event_files.values() if config.start]
+    first = min(starts, default=None)
+    floor = Settings().start
+    if floor is not None and (first is None or first < floor):
+        first = floor
+    return dg.DailyPartitionsDefinition(
+        start_date=first.isoformat() if first else "2015-01-01", end_offset=1
+    )
+
+
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """Tags of a run over the partitions from `first` to `last`."""
+    return {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+
+
+def accounting_spec(asset: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
+    """The check that an ingest accounts for all that it read."""
+    return dg.AssetCheckSpec(ACCOUNTING, asset=asset, description=description)
+
+
+def accounted(passed: bool, **values: Any) -> list[dg.AssetCheckResult]:
+    """The result of that check, with its counts."""
+    result = dg.AssetCheckResult(check_name=ACCOUNTING, passed=passed, metadata=counts(**values))
+    return [result]
 
 
 def counts(**values: Any) -> dict[str, Any]:

@@ -125,11 +125,7 @@ class Deployment:
         """name → sync."""
         return self.of(SyncConfig)
 
-    def first(self, *kinds: str) -> str | None:
-        """The first declaration of these kinds: it brings the assets that all of them share."""
-        return next((name for name, item in self.declared.items() if item.kind in kinds), None)
-
-    def trait_file(self, entity: str) -> Path:
+    def traits_folder(self, entity: str) -> Path:
         """The folder in which the SQL files of an entity's traits lie."""
         for item in self.declared.values():
             if isinstance(item.config, TraitsConfig) and item.config.entity == entity:

@@ -10,12 +10,17 @@ from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.catalog import typed_event_tables
-from cdp_assets.components.crm import ACCOUNTING, deployment_start
-from cdp_assets.components.dagster_assets import asset_spec, counts, days_partitions, safe_errors
+from cdp_assets.components.dagster_assets import (
+    accounted,
+    accounting_spec,
+    asset_spec,
+    counts,
+    days_partitions,
+    safe_errors,
+)
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.events import EVENTS
 from cdp_assets.events.config import EventFilesConfig
-from cdp_assets.settings import Settings
 
 
 def source_spec(declared: Declared, kind: str, description: str) -> dg.AssetSpec:
@@ -47,6 +52,19 @@ def files_sensor(deployment: Deployment, name: str, target: dg.AssetKey) -> dg.S
     return files
 
 
+def event_source(
+    declared: Declared, deployment: Deployment, source: dg.AssetSpec
+) -> dg.Definitions:
+    """A source of events; the first of a deployment brings the assets that all of them share."""
+    own = dg.Definitions(
+        assets=[source],
+        sensors=[files_sensor(deployment, declared.name, dg.AssetKey("events"))],
+    )
+    if next(iter(deployment.event_files)) != declared.name:
+        return own
+    return dg.Definitions.merge(own, events_definitions(deployment))
+
+
 def events_definitions(deployment: Deployment) -> dg.Definitions:
     """The `events` asset that all event sources of the deployment share, and its typed tables."""
     tables = typed_event_tables(deployment)
@@ -58,7 +76,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         "and reason.",
         table=EVENTS,
         deps=[f"files/{name}" for name in deployment.event_files],
-        partitions_def=days_partitions(Settings(), deployment_start(deployment)),
+        partitions_def=days_partitions(deployment),
     )
     typed = [
         asset_spec(
@@ -80,11 +98,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         name="ingest_events",
         specs=[spec],
         check_specs=[
-            dg.AssetCheckSpec(
-                ACCOUNTING,
-                asset=spec.key,
-                description="Every line read is stored, a duplicate, or in quarantine.",
-            )
+            accounting_spec(spec.key, "Every line read is stored, a duplicate, or in quarantine.")
         ],
         pool="events",
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -120,14 +134,12 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 files_with_known_bytes=result.same_bytes,
                 files_failed=result.failed,
             ),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=ACCOUNTING,
-                    passed=result.read == result.stored + result.duplicates + result.quarantined
-                    and not result.failed,
-                    metadata=counts(read=result.read, stored=result.stored),
-                )
-            ],
+            check_results=accounted(
+                result.read == result.stored + result.duplicates + result.quarantined
+                and not result.failed,
+                read=result.read,
+                stored=result.stored,
+            ),
         )
 
     return dg.Definitions(assets=[ingest, *typed])
@@ -156,10 +168,4 @@ class EventFiles(CdpComponent):
         source = source_spec(
             declared, "json", "Event files that appear in a folder; a sensor looks for new ones."
         )
-        own = dg.Definitions(
-            assets=[source],
-            sensors=[files_sensor(deployment, declared.name, dg.AssetKey("events"))],
-        )
-        if next(iter(deployment.event_files)) != declared.name:
-            return own
-        return dg.Definitions.merge(own, events_definitions(deployment))
+        return event_source(declared, deployment, source)

@@ -8,12 +8,17 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import object_table
-from cdp_assets.components.crm import ACCOUNTING
-from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
+from cdp_assets.components.dagster_assets import (
+    accounted,
+    accounting_spec,
+    asset_spec,
+    counts,
+    safe_errors,
+)
 from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.event_files import events_definitions, files_sensor, source_spec
+from cdp_assets.components.event_files import event_source, files_sensor, source_spec
 from cdp_assets.events.config import FilesConfig
+from cdp_assets.raw.tables import raw_table
 
 
 class _FilesParams(BaseModel):
@@ -49,13 +54,7 @@ class Files(CdpComponent):
             declared, "csv", "Files of rows in a folder; a sensor looks for new ones."
         )
         if self.config.event:
-            own = dg.Definitions(
-                assets=[source],
-                sensors=[files_sensor(deployment, declared.name, dg.AssetKey("events"))],
-            )
-            if next(iter(deployment.event_files)) != declared.name:
-                return own
-            return dg.Definitions.merge(own, events_definitions(deployment))
+            return event_source(declared, deployment, source)
         pull = _records_asset(declared, deployment)
         return dg.Definitions(
             assets=[source, pull], sensors=[files_sensor(deployment, declared.name, pull.key)]
@@ -68,7 +67,7 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
         f"raw/{declared.name}/{config.as_}",
         group="raw",
         description=f"Every row of the files of `{declared.name}`, verbatim, as {config.as_}.",
-        table=object_table(declared.name, config.as_),
+        table=raw_table(declared.name, config.as_),
         deps=[f"files/{declared.name}"],
     )
 
@@ -76,11 +75,10 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
         name=f"pull_{declared.name}",
         specs=[spec],
         check_specs=[
-            dg.AssetCheckSpec(
-                ACCOUNTING,
-                asset=spec.key,
-                description="Every row read is stored, known already, or in quarantine, and every "
-                "file could be read.",
+            accounting_spec(
+                spec.key,
+                "Every row read is stored, known already, or in quarantine, and every file could "
+                "be read.",
             )
         ],
         pool=declared.name,
@@ -101,17 +99,12 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
                 files_failed=result.failed,
                 files_still_growing=result.growing,
             ),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=ACCOUNTING,
-                    passed=whole and not result.failed,
-                    metadata=counts(
-                        read=result.rows,
-                        files_failed=result.failed,
-                        reasons="; ".join(result.reasons) or None,
-                    ),
-                )
-            ],
+            check_results=accounted(
+                whole and not result.failed,
+                read=result.rows,
+                files_failed=result.failed,
+                reasons="; ".join(result.reasons) or None,
+            ),
         )
 
     return pull

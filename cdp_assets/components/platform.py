@@ -14,6 +14,7 @@ from cdp_assets.components.catalog import (
     catalog,
     connector,
     identity_of,
+    sync_entity,
 )
 from cdp_assets.components.deployment import Deployment
 from cdp_assets.components.yaml_source import ConfigurationError
@@ -158,16 +159,19 @@ class Platform:
         for name in self.deployment.event_files:
             self._require_set(name)
         span = tuple(date.fromisoformat(day) for day in days) if days else None
-        sources = [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()]
         return events.ingest(
             self.lake,
-            sources,
+            self._event_sources,
             self.catalog.properties,
             self.catalog.told,
             self.now,
             run_id,
             days=(span[0], span[1]) if span else None,
         )
+
+    @property
+    def _event_sources(self) -> list[EventFilesSpec]:
+        return [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()]
 
     def ingest_record_files(self, name: str, run_id: str) -> FilesResult:
         """New files of rows that are records."""
@@ -211,7 +215,7 @@ class Platform:
             timezone=self.settings.timezone,
             specs=self.catalog.specs,
             others=self.deployment.traits,
-            folder=self.deployment.trait_file(entity),
+            folder=self.deployment.traits_folder(entity),
             run=run_id,
         )
 
@@ -233,13 +237,8 @@ class Platform:
             client,
             self._described(config.source),
             self.now,
-            entity=self._entity(config),
+            entity=sync_entity(self.deployment, config),
         )
-
-    def _entity(self, config: SyncConfig) -> str:
-        """The entity whose profiles a sync writes."""
-        audience = self.deployment.audiences.get(config.audience or "")
-        return audience.entity if audience else config.from_
 
     def _described(self, source: str) -> Description:
         return self.description(source) or self.describe(source)
@@ -255,7 +254,7 @@ class Platform:
         """Judge the open lines of quarantine again."""
         return replay(
             self.lake,
-            [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()],
+            self._event_sources,
             self.catalog.properties,
             self.catalog.told,
             self.now,
@@ -287,7 +286,7 @@ class Platform:
             run_id,
             env=self.settings.env,
             url=self.deployment.crms[config.source].url,
-            entity=self._entity(config),
+            entity=sync_entity(self.deployment, config),
         )
 
     # care

@@ -11,8 +11,7 @@ from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.catalog import sync_columns, sync_inputs
-from cdp_assets.components.crm import RETRY
-from cdp_assets.components.dagster_assets import asset_spec, counts, safe_errors
+from cdp_assets.components.dagster_assets import RETRY, asset_spec, counts, safe_errors
 from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.scaffolding import around, first_sync
 from cdp_assets.syncs import PLAN, state_table

@@ -207,10 +207,3 @@ def stray_templates(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, s
             yield from stray_templates(item, (*path, i))
     elif isinstance(value, str) and "{{" in _ENV.sub("", value):
         yield path, value
-
-
-def unset_variables(value: Any) -> set[str]:
-    """Names of the environment variables that `value` still waits for."""
-    missing: set[str] = set()
-    fill_env(value, missing)
-    return missing

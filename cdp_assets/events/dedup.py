@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -120,8 +119,3 @@ class Seen:
 
 def _hashes(keys: pl.DataFrame) -> Hashes:
     return keys.select(_NAME).hash_rows(1).to_numpy()
-
-
-def days_of(frames: Iterable[pl.DataFrame]) -> set[date]:
-    """The event_days of these frames."""
-    return {day for frame in frames for day in frame["event_day"].unique().to_list()}

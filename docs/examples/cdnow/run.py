@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -85,7 +86,7 @@ def run() -> None:
     runs = Runs(Settings(), defs())
     key = dg.AssetKey
     with step("Backfilling 546 days of purchases through Dagster's partitions"):
-        runs.launch([key("events")], first="1997-01-01", last="1998-06-30")
+        runs.launch([key("events")], first=date(1997, 1, 1), last=date(1998, 6, 30))
     with step("Records, identity, profiles, audience, and the sync's plan"):
         keys = [k for k in runs.keys if k.path[0] not in ("raw", "events")]
         runs.launch(keys)
