@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from cdp_assets.connectors.crm import as_day, as_milliseconds
 from cdp_assets.connectors.hubspot.client import Property
 
 
@@ -47,10 +48,10 @@ def _converted(found: Property, value: Any) -> str | None:
         # `normalize` writes 1E+3, and -0 for a negative zero.
         return format(number.normalize(), "f") if number else "0"
     if found.type == "date":
-        day = _day(value)
+        day = as_day(value)
         return day.isoformat()
     if found.type == "datetime":
-        return _moment(value)
+        return as_milliseconds(value) + "Z"
     if found.type == "enumeration" and (
         found.field_type == "checkbox" or isinstance(value, list | tuple | set)
     ):
@@ -61,24 +62,10 @@ def _converted(found: Property, value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
-        return _moment(value)
+        return as_milliseconds(value) + "Z"
     if isinstance(value, Decimal):
         return format(value.normalize(), "f") if value else "0"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value)
     return text.lower() if found.name == "email" else text
-
-
-def _day(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).date() if value.tzinfo else value.date()
-    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
-
-
-def _moment(value: Any) -> str:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

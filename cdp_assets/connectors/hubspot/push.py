@@ -15,6 +15,7 @@ from cdp_assets.connectors.base import (
     RowChange,
     RowOutcome,
 )
+from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient
 from cdp_assets.connectors.hubspot.forms import normalised, shown
@@ -162,7 +163,7 @@ class HubSpotPush:
         """One call for the batch. Where one row's mistake refuses all, the batch is halved until
         that row stands alone and the others are written."""
         outcomes: dict[int, RowOutcome] = {}
-        for group in _alike(batch):
+        for group in alike(batch):
             seen: set[str] = set()
             sent = []
             for change in group:
@@ -269,14 +270,6 @@ def _unsent(change: RowChange) -> RowOutcome:
         change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
         message="not sent: the call before it got no answer",
     )  # fmt: skip
-
-
-def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
-    groups: dict[tuple[str, str | None], list[RowChange]] = {}
-    for change in batch:
-        key = (change.op, change.key_field if change.op == "upsert" else None)
-        groups.setdefault(key, []).append(change)
-    return list(groups.values())
 
 
 def _input(change: RowChange) -> dict[str, Any]:

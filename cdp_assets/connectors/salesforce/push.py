@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
@@ -14,6 +14,7 @@ from cdp_assets.connectors.base import (
     RowOutcome,
     WrongObject,
 )
+from cdp_assets.connectors.crm import alike, as_day, as_milliseconds
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.redaction import redact
 from cdp_assets.connectors.salesforce.client import SalesforceClient, soql_string
@@ -116,7 +117,7 @@ class SalesforcePush:
     def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
         """One call for the batch; rows that met a row lock are tried again by themselves."""
         outcomes: dict[int, RowOutcome] = {}
-        for group in _alike(batch):
+        for group in alike(batch):
             outcomes.update(self._send(name, group))
         self._unlock(name, batch, outcomes)
         return [outcomes[change.row] for change in batch if change.row in outcomes]
@@ -133,7 +134,7 @@ class SalesforcePush:
             self._options.sleep(self._options.backoff * (attempt + 1))
             # Children of one parent lock it: they go together.
             locked.sort(key=lambda c: (_parents(c), c.row))
-            parts = [g[at : at + size] for g in _alike(locked) for at in range(0, len(g), size)]
+            parts = [g[at : at + size] for g in alike(locked) for at in range(0, len(g), size)]
             for part in parts:
                 try:
                     outcomes.update(self._send(name, part))
@@ -233,9 +234,9 @@ def _converted(field: SalesforceField, value: Any) -> Any:
         whole = rounded == rounded.to_integral_value()
         return int(rounded) if kind in {"int", "long"} and whole else float(rounded)
     if kind == "date":
-        return _date(value).isoformat()
+        return as_day(value).isoformat()
     if kind == "datetime":
-        return _moment(value)
+        return as_milliseconds(value) + "+0000"
     if kind == "multipicklist":
         parts = value if isinstance(value, list | tuple | set) else str(value).split(";")
         return ";".join(sorted({str(p).strip() for p in parts} - {""})) or None
@@ -246,28 +247,11 @@ def _converted(field: SalesforceField, value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, datetime):
-        return _moment(value)
+        return as_milliseconds(value) + "+0000"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value)
     return text.lower() if kind == "email" else text
-
-
-def _date(value: Any) -> date:
-    if isinstance(value, datetime):
-        # A moment's day is its day in UTC; a zone of ours must not shift it.
-        return value.astimezone(UTC).date() if value.tzinfo else value.date()
-    if isinstance(value, date):
-        return value
-    return date.fromisoformat(str(value)[:10])
-
-
-def _moment(value: Any) -> str:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}+0000"
 
 
 def _folded(field: SalesforceField, value: Any) -> str:
@@ -302,15 +286,6 @@ def _groups(literals: Sequence[str], longest: int) -> Iterator[list[str]]:
         used += len(literal) + 1
     if group:
         yield group
-
-
-def _alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
-    """Rows by what one call can carry: one op, one external id field."""
-    groups: dict[tuple[str, str | None], list[RowChange]] = {}
-    for change in batch:
-        key = (change.op, change.key_field if change.op == "upsert" else None)
-        groups.setdefault(key, []).append(change)
-    return list(groups.values())
 
 
 def _endpoint(name: str, change: RowChange) -> tuple[str, str, bool]:

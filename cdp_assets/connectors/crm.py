@@ -1,0 +1,136 @@
+"""What the connectors of CRMs share: their parts put together, batches, and forms of days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Protocol
+
+from cdp_assets.connectors.base import (
+    Description,
+    ObjectInfo,
+    ObjectMapping,
+    RowChange,
+    RowOutcome,
+)
+from cdp_assets.connectors.config import CrmConfig, ObjectConfig
+from cdp_assets.connectors.http import HttpOptions
+
+
+class Client(Protocol):
+    """Requests to one account."""
+
+    @property
+    def calls(self) -> int: ...
+
+    def describe(self, names: Sequence[str], /) -> dict[str, ObjectInfo]: ...
+
+
+class Push(Protocol):
+    """Records read and written (see `Destination`)."""
+
+    batch_size: int
+
+    def read(
+        self, name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]: ...
+
+    def find(
+        self, name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]: ...
+
+    def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]: ...
+
+    def normalise(self, name: str, field_name: str, value: Any) -> Any: ...
+
+
+class Crm:
+    """One account of a CRM (see `Source` and `Destination` for what each method promises). A
+    system makes the client and the push, and adds `pull` and `has_news`."""
+
+    system: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        config: CrmConfig,
+        *,
+        client: Client,
+        push: Push,
+        map_object: Callable[[ObjectConfig], ObjectMapping | None],
+        api_version: str,
+        options: HttpOptions,
+    ) -> None:
+        """name: the name of its folder in defs/. No request is made before it is asked for one."""
+        self.name = name
+        self._requests = client
+        self._records = push
+        self._objects = config.object_configs
+        self._map_object = map_object
+        self._api_version = api_version
+        self._now = options.now
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+        return self._requests.calls
+
+    def mapping(self, object_name: str) -> ObjectMapping | None:
+        return self._map_object(self._objects.get(object_name) or ObjectConfig(name=object_name))
+
+    def describe(self, objects: Sequence[str]) -> Description:
+        return Description(
+            source=self.name,
+            system=self.system,
+            taken_at=self._now(),
+            api_version=self._api_version,
+            objects=self._requests.describe(objects),
+        )
+
+    def batch_size(self, object_name: str) -> int:
+        return self._records.batch_size
+
+    def read(
+        self, object_name: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        return self._records.read(object_name, ids, fields)
+
+    def find(
+        self, object_name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
+    ) -> dict[str, list[dict[str, Any]]]:
+        return self._records.find(object_name, field_name, values, fields)
+
+    def write(self, object_name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
+        return self._records.write(object_name, batch)
+
+    def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
+        return self._records.normalise(object_name, field_name, value)
+
+
+def alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
+    """Rows by what one call can carry: one op, one external id field."""
+    groups: dict[tuple[str, str | None], list[RowChange]] = {}
+    for change in batch:
+        key = (change.op, change.key_field if change.op == "upsert" else None)
+        groups.setdefault(key, []).append(change)
+    return list(groups.values())
+
+
+def as_day(value: Any) -> date:
+    """A value's calendar day: a moment's is its day in UTC; a zone of ours must not shift it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).date() if value.tzinfo else value.date()
+    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
+
+
+def as_milliseconds(value: Any) -> str:
+    """A value as a moment in UTC, `2026-01-31T09:00:00.000`, to which each system adds its own
+    sign of UTC. A moment without a zone is UTC; a day begins at midnight."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}"
