@@ -13,38 +13,16 @@ from llvmlite import ir
 from numba import njit, types, uint64
 from numba.extending import intrinsic
 
+from cdp_assets.raw.words import HIGHS, ONES, has_byte, word_at
+
 ABSENT, NULL, TEXT, ESCAPED, OTHER, NESTED = 0, 1, 2, 3, 4, 5
 ODD, EDGE, DEEP, LARGE = 1, 2, 4, 8
 FREE, LEAF, NAME, OBJECT = 0, 1, 2, 3
 
-_ONES = np.uint64(0x0101010101010101)
-_HIGHS = np.uint64(0x8080808080808080)
 _SMALL = np.uint64(0x2020202020202020)
 _UPPER = np.uint64(0xF0F0F0F0F0F0F0F0)
 _LOW = np.uint64(0xFFFFFFFF)
 _LEVELS = 8
-
-
-@intrinsic
-def _word(typing_context: Any, data: Any, at: Any) -> Any:
-    """The eight bytes of `data` from `at` on as one number, in one (unaligned) load."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        place = builder.bitcast(place, ir.IntType(64).as_pointer())
-        loaded = builder.load(place)
-        loaded.align = 1
-        return loaded
-
-    return types.uint64(data, at), generate
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _has(word: Any, byte: Any) -> Any:
-    """Not 0 where one of the word's bytes equals `byte`; bits above the first hit may be wrong."""
-    x = word ^ (uint64(byte) * _ONES)
-    return (x - _ONES) & ~x & _HIGHS
 
 
 @intrinsic
@@ -65,8 +43,8 @@ def _closing(data: Any, at: Any, end: Any) -> Any:
     limit = data.shape[0] - 8
     while at < end:
         if at <= limit:
-            word = _word(data, at)
-            hits = _has(word, 34) | _has(word, 92)
+            word = word_at(data, at)
+            hits = has_byte(word, 34) | has_byte(word, 92)
             if hits == 0:
                 at += 8
                 continue
@@ -115,7 +93,7 @@ def _first(data: Any, start: Any, size: Any) -> Any:
     if size <= 0:
         return uint64(0)
     if start + 8 <= data.shape[0]:
-        word = _word(data, start)
+        word = word_at(data, start)
         if size < 8:
             word &= (uint64(1) << uint64(8 * size)) - uint64(1)
         return word
@@ -329,10 +307,10 @@ def exponents(data: Any, found: Any) -> Any:
     while at < size:
         near = True
         if at + 8 <= size:
-            word = _word(data, at)
-            e = _has(word | _SMALL, 101)
-            rest = (word & _UPPER) ^ (uint64(0x30) * _ONES)
-            digits = (rest - _ONES) & ~rest & _HIGHS
+            word = word_at(data, at)
+            e = has_byte(word | _SMALL, 101)
+            rest = (word & _UPPER) ^ (uint64(0x30) * ONES)
+            digits = (rest - ONES) & ~rest & HIGHS
             near = (e & ((digits << uint64(8)) | carry)) != 0
             carry = digits >> uint64(56)
         if near:

@@ -12,24 +12,16 @@ import numpy as np
 import polars as pl
 from msgspec import Raw
 
+from cdp_assets.events.columns import event_columns, suspect, unlikely
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.model import (
-    BIG_EXPONENT_PATTERN,
     BLANK,
-    MAX_DEPTH,
-    MAX_ID,
     NO_RAW,
-    TYPES,
-    Campaign,
-    Context,
     Event,
-    OddEvent,
-    Page,
     Refusal,
     decode_event,
     decode_lines,
     judge,
-    page_of,
     skip_lines,
 )
 from cdp_assets.events.spans import ENVELOPE, PROPERTIES, TIMES, Fields, Spans
@@ -40,7 +32,6 @@ from cdp_assets.raw.quarantine import Refusal as Refused
 
 SOME = 1_000
 """Events decoded before their columns are made: few enough to stay in the processor's cache."""
-_NO_CONTEXT, _NO_PAGE, _NO_CAMPAIGN = Context(), Page(), Campaign()
 _NULL_TEXT = pl.lit(None, pl.String)
 
 
@@ -90,9 +81,9 @@ def decode_block(
         events, rows, odd, blank = _one_by_one(lines, refused)
         gathered.add(events, rows)
         frame = gathered.frame(lines.texts(rows))
-        read = frame, gathered.typed(), gathered.told(), _suspect(frame)
-    frame, typed, told, suspect = read
-    suspects = frame["row"].filter(suspect).to_list()
+        read = frame, gathered.typed(), gathered.told(), suspect(frame)
+    frame, typed, told, doubtful = read
+    suspects = frame["row"].filter(doubtful).to_list()
     if suspects:
         texts = lines.lines()
         for row in suspects:
@@ -132,7 +123,7 @@ class _Gathered:
 
     def add(self, events: Sequence[Event], rows: Sequence[int], *, odd: bool = False) -> None:
         """Take events and their places in the block; `odd` ones may carry flags."""
-        self._frames.append(_columns(events, rows, odd))
+        self._frames.append(event_columns(events, rows, odd))
         specs = self._specs
         found: dict[str, tuple[list[int], list[Raw]]] = {}
         for row, event in zip(rows, events, strict=True) if specs else ():
@@ -193,7 +184,7 @@ def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) ->
         if not _decoded(lines, gathered):
             return None
         frame = gathered.frame(lines.column())
-        return frame, gathered.typed(), gathered.told(), _suspect(frame)
+        return frame, gathered.typed(), gathered.told(), suspect(frame)
     if not _sound(lines):
         return None
     spans = Spans(lines, Fields(names, told))
@@ -278,25 +269,25 @@ def _spanned(
         if len(identifies)
         else {}
     )
-    suspect = _unlikely(frame) | frame["marked"]
-    if suspect.any():
-        some = frame.filter(suspect)
-        suspect = frame["row"].is_in(some["row"].filter(_suspect(some)).implode())
+    doubtful = unlikely(frame) | frame["marked"]
+    if doubtful.any():
+        some = frame.filter(doubtful)
+        doubtful = frame["row"].is_in(some["row"].filter(suspect(some)).implode())
     frame = frame.drop("marked")
     if len(slow):
         others = gathered.frame(payload.gather(slow))
-        suspect = pl.concat([suspect, _suspect(others)])
+        doubtful = pl.concat([doubtful, suspect(others)])
         frame = (
             pl.concat([frame, others], how="diagonal")
-            .with_columns(suspect.alias("suspect"))
+            .with_columns(doubtful.alias("suspect"))
             .sort("row")
         )
-        suspect = frame["suspect"]
+        doubtful = frame["suspect"]
         frame = frame.drop("suspect")
         told = pl.concat([told, gathered.told()])
         for event, part in gathered.typed().items():
             typed[event] = pl.concat([typed[event], part]) if event in typed else part
-    return frame, typed, told, suspect
+    return frame, typed, told, doubtful
 
 
 def _one_by_one(
@@ -340,109 +331,6 @@ def _judge_into(
     elif isinstance(found, Event):
         odd.append((row, found))
     return 0
-
-
-def _columns(events: Sequence[Event], rows: Sequence[int], odd: bool) -> pl.DataFrame:
-    contexts = [e.context or _NO_CONTEXT for e in events]
-    pages = [c.page or _NO_PAGE for c in contexts]
-    for index, page in enumerate(pages):
-        if page is _NO_PAGE and events[index].type in ("page", "screen"):
-            pages[index] = page_of(events[index]) or _NO_PAGE
-    campaigns = [c.campaign or _NO_CAMPAIGN for c in contexts]
-    flags = _flags(events) if odd else []
-    return pl.DataFrame(
-        [
-            pl.Series("row", rows, dtype=pl.Int64),
-            _text("type", [e.type for e in events]),
-            _text("event", [e.event for e in events]),
-            _text("message_id", [e.message_id for e in events]),
-            _text("anonymous_id", [e.anonymous_id for e in events]),
-            _text("user_id", [e.user_id for e in events]),
-            _text("group_id", [e.group_id for e in events]),
-            _text("context_group_id", [c.group_id for c in contexts]),
-            _text("original_text", [e.original_timestamp for e in events]),
-            _text("timestamp_text", [e.timestamp for e in events]),
-            _text("sent_text", [e.sent_at for e in events]),
-            _text("received_text", [e.received_at for e in events]),
-            _text("page_url", [p.url for p in pages]),
-            _text("page_path", [p.path for p in pages]),
-            _text("page_title", [p.title for p in pages]),
-            _text("referrer", [p.referrer for p in pages]),
-            _text("campaign_source", [c.source for c in campaigns]),
-            _text("campaign_medium", [c.medium for c in campaigns]),
-            _text("campaign_name", [c.name for c in campaigns]),
-            _text("ip", [c.ip for c in contexts]),
-            _text("user_agent", [c.user_agent for c in contexts]),
-            pl.Series("flags", flags, dtype=pl.List(pl.String))
-            if flags
-            else pl.repeat([], len(events), dtype=pl.List(pl.String), eager=True).alias("flags"),
-        ]
-    )
-
-
-def _flags(events: Sequence[Event]) -> list[list[str]]:
-    if not any(e.__class__ is OddEvent for e in events):
-        return []
-    return [list(e.flags) if isinstance(e, OddEvent) else [] for e in events]
-
-
-def _text(name: str, values: list[Any]) -> pl.Series:
-    """Ids and times: text mostly, whole numbers sometimes."""
-    try:
-        return pl.Series(name, values, dtype=pl.String)
-    except TypeError:
-        texts = [v if v is None or v.__class__ is str else str(v) for v in values]
-        return pl.Series(name, texts, dtype=pl.String)
-
-
-def _unlikely(frame: pl.DataFrame) -> pl.Series:
-    """Rows without what every event must have; see `_suspect` for those that have too much."""
-    absent = [pl.col(c).is_null() | (pl.col(c) == "") for c in ("anonymous_id", "user_id")]
-    nameless = pl.col("event").is_null() | (pl.col("event") == "")
-    found = frame.select(
-        (
-            ~pl.col("type").is_in(sorted(TYPES))
-            | (absent[0] & absent[1])
-            | ((pl.col("type") == "track") & nameless)
-        ).alias("suspect")
-    )
-    return found["suspect"].fill_null(True)
-
-
-def _suspect(frame: pl.DataFrame) -> pl.Series:
-    """Rows that passed the typed decoder and are yet for `judge` to decide: it alone refuses,
-    and it alone trims."""
-    outer = r"^[\s\x00-\x20]|[\s\x00-\x20]$"
-    absent = [pl.col(c).is_null() | (pl.col(c) == "") for c in ("anonymous_id", "user_id")]
-    text = pl.col("payload")
-    brackets = text.str.count_matches("{", literal=True) + text.str.count_matches("[", literal=True)
-    found = frame.select(
-        (
-            ~pl.col("type").is_in(sorted(TYPES))
-            | (absent[0] & absent[1])
-            | (
-                (pl.col("type") == "track")
-                & (pl.col("event").is_null() | pl.col("event").str.contains(outer)
-                   | (pl.col("event") == "") | (pl.col("event").str.len_chars() > MAX_ID))
-            )
-            | pl.any_horizontal(
-                (pl.col(c).str.contains(outer) | (pl.col(c).str.len_chars() > MAX_ID)).fill_null(
-                    False
-                )
-                for c in ("anonymous_id", "user_id", "group_id", "context_group_id")
-            )
-            | pl.col("message_id").str.contains(outer).fill_null(False)
-            | (brackets > MAX_DEPTH)
-        ).alias("suspect")
-    )  # fmt: skip
-    suspect = found["suspect"].fill_null(True)
-    # the cheap pattern first: the exact one takes three times as long
-    maybe = frame["payload"].str.contains(r"[0-9][eE]\+?[0-9]{3}")
-    if maybe.any():
-        big = frame["payload"].filter(maybe).str.contains(BIG_EXPONENT_PATTERN)
-        if big.any():
-            suspect |= frame["row"].is_in(frame["row"].filter(maybe).filter(big).implode())
-    return suspect
 
 
 def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFrame:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types, uint64
-from numba.extending import intrinsic
+from numba import njit, uint64
+
+from cdp_assets.raw.words import has_byte, word_at
 
 _P1 = np.uint64(0x100000001B3)
 _P2 = np.uint64(0x9E3779B97F4A7C15)
@@ -21,8 +21,6 @@ _S1 = np.uint64(0xCBF29CE484222325)
 _S2 = np.uint64(0x84222325CBF29CE5)
 _M1 = np.uint64(0xFF51AFD7ED558CCD)
 _M2 = np.uint64(0xC4CEB9FE1A85EC53)
-_ONES = np.uint64(0x0101010101010101)
-_HIGHS = np.uint64(0x8080808080808080)
 _DEPTH = 64
 
 _NUMBER, _TRUE, _FALSE, _NULL, _OBJECT, _ARRAY, _DEEP = 2, 3, 4, 5, 6, 7, 8
@@ -53,28 +51,6 @@ def _unit(data: Any, at: Any) -> Any:
     for k in range(4):
         unit = unit * 16 + _hex(np.int64(data[at + k]))
     return unit
-
-
-@intrinsic
-def _word(typing_context: Any, data: Any, at: Any) -> Any:
-    """The eight bytes of `data` from `at` on as one number, in one (unaligned) load."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        place = builder.bitcast(place, ir.IntType(64).as_pointer())
-        loaded = builder.load(place)
-        loaded.align = 1
-        return loaded
-
-    return types.uint64(data, at), generate
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _has(word: Any, byte: Any) -> Any:
-    """Not 0 where one of the word's bytes equals `byte`."""
-    x = word ^ (uint64(byte) * _ONES)
-    return (x - _ONES) & ~x & _HIGHS
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -110,8 +86,8 @@ def _text(data: Any, at: Any, end: Any) -> Any:
     start = at
     limit = data.shape[0] - 8
     while at <= limit:
-        word = _word(data, at)
-        if _has(word, 34) | _has(word, 92):
+        word = word_at(data, at)
+        if has_byte(word, 34) | has_byte(word, 92):
             break
         a, b = _feed(a, b, word)
         at += 8
@@ -135,7 +111,7 @@ def _text(data: Any, at: Any, end: Any) -> Any:
         stop = at - zone
         full = start + ((stop - start) & ~7)
         for k in range(start, full, 8):
-            a, b = _feed(a, b, _word(data, k))
+            a, b = _feed(a, b, word_at(data, k))
         for k in range(stop - full):
             rest |= uint64(data[full + k]) << uint64(8 * k)
         rest |= uint64(90) << uint64(8 * (stop - full))

@@ -27,7 +27,6 @@ class HubSpot(Crm):
     ) -> None:
         """name: the name of its folder in defs/. No request is made before it is asked for one."""
         options = options or HttpOptions()
-        self.config = config
         self._client = HubSpotClient(name, config, options)
         super().__init__(
             name,

@@ -25,7 +25,6 @@ class Salesforce(Crm):
     ) -> None:
         """name: the name of its folder in defs/. No request is made before it is asked for one."""
         options = options or HttpOptions()
-        self.config = config
         self._client = SalesforceClient(name, config, options)
         super().__init__(
             name,
