@@ -61,7 +61,7 @@ def _damaged(error: BaseException) -> bool:
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    from cdp_assets.components.errors import SAFE_ERRORS
+    from cdp_assets.deployment.errors import SAFE_ERRORS
 
     return SAFE_ERRORS
 
@@ -71,8 +71,8 @@ def _complain(message: str) -> None:
 
 
 def _platform() -> Any:
-    from cdp_assets.components.deployment import find_defs, load_deployment
-    from cdp_assets.components.platform import Platform
+    from cdp_assets.deployment.declarations import find_defs, load_deployment
+    from cdp_assets.deployment.platform import Platform
 
     settings = Settings()
     return Platform(settings, load_deployment(find_defs(settings)).require_valid())
@@ -85,7 +85,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def up(args: argparse.Namespace) -> int:
-    from cdp_assets.components.deployment import find_project
+    from cdp_assets.deployment.declarations import find_project
     from cdp_assets.up import serve
 
     settings = Settings()
@@ -94,7 +94,7 @@ def up(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    from cdp_assets.components.checks import check_deployment
+    from cdp_assets.deployment.checks import check_deployment
 
     here = _platform()
     problems = check_deployment(here.deployment, here.settings)
@@ -121,7 +121,7 @@ def describe(args: argparse.Namespace) -> int:
 
 
 def plan(args: argparse.Namespace) -> int:
-    from cdp_assets.components import report
+    from cdp_assets import report
 
     here = _platform()
     result = here.plan(args.name)
@@ -160,7 +160,7 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def letters(args: argparse.Namespace) -> int:
-    from cdp_assets.components import report
+    from cdp_assets import report
 
     for line in report.letter_lines(_platform()):
         print(line)
@@ -168,7 +168,7 @@ def letters(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    from cdp_assets.components import report
+    from cdp_assets import report
 
     here = _platform()
     moment = None
@@ -180,7 +180,7 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def tables(args: argparse.Namespace) -> int:
-    from cdp_assets.components import report
+    from cdp_assets import report
 
     for line in report.table_lines(_platform()):
         print(line)
@@ -199,12 +199,14 @@ def fsck(args: argparse.Namespace) -> int:
 def maintain(args: argparse.Namespace) -> int:
     import dagster as dg
 
+    from cdp_assets.components.maintenance import maintain_all
+
     here = _platform()
     home = here.settings.home / "dagster"
     if (home / "dagster.yaml").is_file():
         os.environ["DAGSTER_HOME"] = str(home)
         with dg.DagsterInstance.get() as instance:
-            done = here.maintain(instance=instance)
+            done = maintain_all(here, instance)
     else:
         done = here.maintain()
     for name, value in done.items():

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from cdp_assets.components.base import valid_deployment
+from cdp_assets.components.maintenance import maintenance
 from cdp_assets.settings import Settings, load_home_env
 
 
@@ -79,12 +80,12 @@ def load(project: Path | None = None) -> dg.Definitions:
         tree = dg.ComponentTree.from_module(own, Path(__file__).parent.parent)
     else:
         tree = dg.ComponentTree.for_project(project)
-    valid_deployment(tree.defs_module_path)
+    deployment = valid_deployment(tree.defs_module_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         found = tree.build_defs()
-    return shared(found)
+    return shared(dg.Definitions.merge(found, maintenance(deployment)))
 
 
 @dg.definitions

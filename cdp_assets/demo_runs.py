@@ -17,11 +17,11 @@ from sqlalchemy import Engine, event
 
 from cdp_assets.components.base import platform
 from cdp_assets.components.dagster_assets import range_tags
-from cdp_assets.components.deployment import Deployment, find_defs, load_deployment
-from cdp_assets.components.platform import Platform
-from cdp_assets.components.report import brief, people_to_show
 from cdp_assets.definitions import load
+from cdp_assets.deployment.declarations import Deployment, find_defs, load_deployment
+from cdp_assets.deployment.platform import Platform
 from cdp_assets.identity import GRAPH
+from cdp_assets.report import brief, people_to_show
 from cdp_assets.sandbox.world.truth import Truth
 from cdp_assets.settings import Settings
 from cdp_assets.store import plans

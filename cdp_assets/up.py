@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cdp_assets.settings import Settings
 
-INSTANCE = Path(__file__).parent / "components" / "instance.yaml"
+INSTANCE = Path(__file__).parent / "instance.yaml"
 
 
 WORKSPACE = """\

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cdp_assets.components.deployment import KINDS
+from cdp_assets.deployment.declarations import KINDS
 from cdp_assets.settings import Settings
 
 HERE = Path(__file__).parent

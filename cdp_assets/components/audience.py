@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 from cdp_assets.audiences import audience_table
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import audience_inputs
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -19,8 +18,9 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.scaffolding import around, first_condition
+from cdp_assets.deployment.catalog import audience_inputs
+from cdp_assets.deployment.declarations import Declared, Deployment
 
 
 class _AudienceParams(BaseModel):

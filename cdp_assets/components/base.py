@@ -12,10 +12,10 @@ import dagster as dg
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from cdp_assets.components.checks import check_deployment
-from cdp_assets.components.deployment import Declared, Deployment, load_deployment
-from cdp_assets.components.platform import Platform
-from cdp_assets.components.yaml_source import ConfigurationError, Problem, fill_env
+from cdp_assets.deployment.checks import check_deployment
+from cdp_assets.deployment.declarations import Declared, Deployment, load_deployment
+from cdp_assets.deployment.platform import Platform
+from cdp_assets.deployment.yaml_source import ConfigurationError, Problem, fill_env
 from cdp_assets.settings import Settings
 
 

@@ -20,9 +20,9 @@ from cdp_assets.components.dagster_assets import (
     range_tags,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.raw.tables import raw_table
 
 

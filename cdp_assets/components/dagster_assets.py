@@ -17,8 +17,8 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel
 
-from cdp_assets.components.deployment import Deployment
-from cdp_assets.components.errors import SAFE_ERRORS
+from cdp_assets.deployment.declarations import Deployment
+from cdp_assets.deployment.errors import SAFE_ERRORS
 from cdp_assets.lake import Table
 from cdp_assets.settings import Settings
 

@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import typed_event_tables
 from cdp_assets.components.dagster_assets import (
     accounted,
     accounting_spec,
@@ -18,7 +17,8 @@ from cdp_assets.components.dagster_assets import (
     days_partitions,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.deployment.catalog import typed_event_tables
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.events import EVENTS
 from cdp_assets.events.config import EventFilesConfig
 

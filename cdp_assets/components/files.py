@@ -15,8 +15,8 @@ from cdp_assets.components.dagster_assets import (
     counts,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.event_files import event_source, files_sensor, source_spec
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.events.config import FilesConfig
 from cdp_assets.raw.tables import raw_table
 

@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import catalog, identity_of, raw_keys
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -18,7 +17,8 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
+from cdp_assets.deployment.catalog import catalog, identity_of, raw_keys
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.identity import tables as identity_tables
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.records import tables as record_tables
@@ -175,31 +175,6 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
     return resolve
 
 
-def _maintenance(deployment: Deployment) -> dg.Definitions:
-    spec = asset_spec(
-        "lake/maintenance",
-        group="maintenance",
-        description="Small files joined, files of past versions removed, old runs pruned. "
-        "The same as `cdp maintain`.",
-        kinds=("delta",),
-        personal=False,
-    )
-
-    @dg.multi_asset(name="maintain_lake", specs=[spec], pool="maintenance")
-    @safe_errors
-    def maintain(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        result = platform(deployment).maintain(instance=context.instance)
-        return dg.MaterializeResult(asset_key=spec.key, metadata=counts(**result))
-
-    nightly = dg.ScheduleDefinition(
-        name="maintenance_nightly",
-        target=dg.AssetSelection.assets(spec.key),
-        cron_schedule="15 3 * * *",
-        execution_timezone="UTC",
-    )
-    return dg.Definitions(assets=[maintain], schedules=[nightly])
-
-
 class _IdentityScaffolder(dg.Scaffolder[BaseModel]):
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
         scaffold_attributes(
@@ -229,4 +204,4 @@ class Identity(CdpComponent):
         assets = [_identity(deployment)]
         if raw_keys(deployment):
             assets.insert(0, _records(deployment))
-        return dg.Definitions.merge(dg.Definitions(assets=assets), _maintenance(deployment))
+        return dg.Definitions(assets=assets)

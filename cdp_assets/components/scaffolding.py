@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from cdp_assets.components.catalog import bare_specs
-from cdp_assets.components.deployment import Deployment, load_deployment
+from cdp_assets.deployment.catalog import bare_specs
+from cdp_assets.deployment.declarations import Deployment, load_deployment
 
 TITLES = {"salesforce": ("Contact", "Title"), "hubspot": ("contacts", "jobtitle")}
 """System → its object of people, and the field of their title."""

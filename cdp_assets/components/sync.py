@@ -10,10 +10,10 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import sync_columns, sync_inputs
 from cdp_assets.components.dagster_assets import RETRY, asset_spec, counts, safe_errors
-from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.scaffolding import around, first_sync
+from cdp_assets.deployment.catalog import sync_columns, sync_inputs
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.syncs import PLAN, state_table
 from cdp_assets.syncs.config import SyncConfig
 

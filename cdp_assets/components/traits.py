@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
-from cdp_assets.components.catalog import profile_table, trait_columns, trait_inputs
 from cdp_assets.components.dagster_assets import (
     AFTER_UPSTREAM,
     SINGLE_FILE,
@@ -18,8 +17,9 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
-from cdp_assets.components.deployment import Declared, Deployment
 from cdp_assets.components.scaffolding import around, first_traits
+from cdp_assets.deployment.catalog import profile_table, trait_columns, trait_inputs
+from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.profiles.config import TraitsConfig
 
 

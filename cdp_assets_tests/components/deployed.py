@@ -15,8 +15,8 @@ import dagster as dg
 import pytest
 
 from cdp_assets.components.base import platform
-from cdp_assets.components.deployment import load_deployment
-from cdp_assets.components.platform import Platform
+from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.platform import Platform
 from cdp_assets.settings import Settings
 from cdp_assets.up import prepare_home
 from cdp_assets_tests.sandbox.running import Running, running

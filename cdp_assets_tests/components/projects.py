@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cdp_assets.components.checks import check_deployment
-from cdp_assets.components.deployment import load_deployment
 from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
+from cdp_assets.deployment.checks import check_deployment
+from cdp_assets.deployment.declarations import load_deployment
 from cdp_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]

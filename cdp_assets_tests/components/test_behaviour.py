@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 
 from cdp_assets import identity
-from cdp_assets.components.platform import Platform
-from cdp_assets.components.runs import prune
+from cdp_assets.components.maintenance import prune
 from cdp_assets.definitions import load
+from cdp_assets.deployment.platform import Platform
 from cdp_assets_tests.components.commands import run
 from cdp_assets_tests.components.deployed import Deployed, deployed
 from cdp_assets_tests.components.projects import ROOT

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from cdp_assets import cli
-from cdp_assets.components.yaml_source import ConfigurationError
 from cdp_assets.connectors.base import FieldInfo
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.settings import Settings
 from cdp_assets_tests.components.projects import Project, describe
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from cdp_assets import cli
-from cdp_assets.components.deployment import KINDS, Declared, declare
+from cdp_assets.deployment.declarations import KINDS, Declared, declare
 from cdp_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import text
 
+from cdp_assets import report as _report  # noqa: F401 (for the fork server)
 from cdp_assets.cli import main
-from cdp_assets.components import report as _report  # noqa: F401 (for the fork server)
-from cdp_assets.components.deployment import load_deployment
-from cdp_assets.components.platform import Platform
+from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.platform import Platform
 from cdp_assets.identity import GRAPH
 from cdp_assets.lake import Lake
 from cdp_assets.lake.lake import LocalTable

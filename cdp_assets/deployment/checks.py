@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
-from cdp_assets.components.catalog import bare_specs, connector, typed_event_tables
-from cdp_assets.components.deployment import Declared, Deployment
-from cdp_assets.components.yaml_source import KeyPath, Problem
 from cdp_assets.connectors.base import Description
+from cdp_assets.deployment.catalog import bare_specs, connector, typed_event_tables
+from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.yaml_source import KeyPath, Problem
 from cdp_assets.events import EVENTS
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import EVENT_COLUMNS

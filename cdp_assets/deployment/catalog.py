@@ -10,11 +10,11 @@ from functools import lru_cache
 import polars as pl
 
 from cdp_assets.audiences.build import named as audiences_named
-from cdp_assets.components.deployment import Deployment
 from cdp_assets.connectors.base import ObjectMapping
 from cdp_assets.connectors.hubspot import HubSpot
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.events import typed_keys, typed_specs
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import needed_fields

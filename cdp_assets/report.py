@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from cdp_assets import identity, syncs
-from cdp_assets.components.platform import Platform
-from cdp_assets.components.yaml_source import ConfigurationError
+from cdp_assets.deployment.platform import Platform
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.lake import maintenance
 from cdp_assets.profiles.explain import Evidence, ProfileWhy, TraitWhy, explain
 from cdp_assets.raw import quarantine

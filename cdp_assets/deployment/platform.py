@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any
 
 from cdp_assets import audiences, events, identity, profiles, records, syncs
-from cdp_assets.components.catalog import (
+from cdp_assets.connectors.base import Description
+from cdp_assets.deployment.catalog import (
     Catalog,
     Connector,
     catalog,
@@ -16,9 +17,8 @@ from cdp_assets.components.catalog import (
     identity_of,
     sync_entity,
 )
-from cdp_assets.components.deployment import Deployment
-from cdp_assets.components.yaml_source import ConfigurationError
-from cdp_assets.connectors.base import Description
+from cdp_assets.deployment.declarations import Deployment
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.events import EventFilesSpec
 from cdp_assets.events.replay import ReplayResult, replay
 from cdp_assets.lake import Lake, fsck, maintenance
@@ -304,19 +304,12 @@ class Platform:
             findings = [finding for finding in findings if finding not in mended]
         return findings
 
-    def maintain(
-        self, instance: Any = None, keep_runs: timedelta = timedelta(days=30)
-    ) -> dict[str, int]:
-        """Compact and vacuum the lake; with Dagster's instance, prune its old runs."""
+    def maintain(self) -> dict[str, int]:
+        """Compact and vacuum the lake."""
         upkeep = maintenance.maintain(self.lake)
-        result = {
+        return {
             "tables": len(upkeep),
             "files_joined": sum(item.compacted for item in upkeep),
             "files_removed": sum(item.vacuumed + item.swept for item in upkeep),
             "bytes": sum(item.bytes for item in upkeep),
         }
-        if instance is not None:
-            from cdp_assets.components.runs import prune
-
-            result["runs_pruned"] = prune(instance, self.now - keep_runs)
-        return result

@@ -17,7 +17,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from cdp_assets.audiences.config import AudienceConfig
-from cdp_assets.components.yaml_source import (
+from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.deployment.yaml_source import (
     ConfigurationError,
     KeyPath,
     Problem,
@@ -26,8 +28,6 @@ from cdp_assets.components.yaml_source import (
     read_yaml,
     stray_templates,
 )
-from cdp_assets.connectors.hubspot.config import HubSpotConfig
-from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.events.config import EventFilesConfig, FilesConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.profiles.config import TraitsConfig

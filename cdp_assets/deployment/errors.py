@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cdp_assets.components.yaml_source import ConfigurationError
 from cdp_assets.connectors.base import ConnectorError
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.lake import LakeError
 from cdp_assets.profiles.errors import ExpressionError, TraitError
 from cdp_assets.raw.files import UnreadableFile
