@@ -19,6 +19,7 @@ from cdp_assets.events import typed_keys, typed_specs
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import needed_fields
 from cdp_assets.lake import Table
+from cdp_assets.profiles.catalogue import trait_docs
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
 from cdp_assets.profiles.model import compile_traits, origin
 from cdp_assets.profiles.needs import needs
@@ -113,7 +114,8 @@ def profile_table(deployment: Deployment, entity: str) -> Table | None:
     if any(isinstance(t, SqlTrait) and t.type is None for t in traits[entity].traits.values()):
         return None
     objects = {item.entity: item for item in as_objects(catalog(deployment).specs)}
-    return profiles_table(entity, compile_traits(traits[entity], traits, objects).stored)
+    stored = compile_traits(traits[entity], traits, objects).stored
+    return profiles_table(entity, stored, docs=trait_docs(traits[entity]))
 
 
 def trait_inputs(deployment: Deployment, entity: str) -> list[str]:

@@ -102,6 +102,9 @@ def profiles_table(
         schema=schema,
         primary_key=("profile_id",),
         personal=("profile_id", *personal),
-        column_docs=docs or {},
+        column_docs={
+            "profile_id": "Stays the same while the identifiers behind it grow; see identity/graph."
+        }
+        | (docs or {}),
         evolves=True,
     )

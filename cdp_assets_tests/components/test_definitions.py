@@ -125,6 +125,14 @@ def test_every_table_has_its_columns_with_their_types(own: dg.Definitions) -> No
             assert column.type, (key, column.name)
 
 
+def test_a_column_of_a_profile_says_its_rule(own: dg.Definitions) -> None:
+    columns = _specs(own)["profiles/person"].metadata["dagster/column_schema"].columns
+    told = {column.name: column.description for column in columns}
+    assert told.pop("profile_id"), "what the key is"
+    assert all(told.values()), told
+    assert told["revenue_90d"].endswith("within: 90d")
+
+
 def test_lineage_leads_to_columns_that_exist(own: dg.Definitions) -> None:
     """Wherever an asset has something upstream, by names that stand in the schemas."""
     specs = _specs(own)
