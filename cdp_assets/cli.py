@@ -95,17 +95,20 @@ def up(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     from cdp_assets.deployment.checks import check_deployment
+    from cdp_assets.deployment.notes import notes, unset_variables
 
     here = _platform()
-    problems = check_deployment(here.deployment, here.settings)
-    for problem in problems:
-        _complain(str(problem))
-    for name, item in here.deployment.declared.items():
-        for variable in sorted(item.unset):
-            print(f"{name}: the environment variable {variable} is not set")
-    if not problems:
-        print(f"{len(here.deployment.declared)} definitions, no mistakes")
-    return 2 if problems else 0
+    if problems := check_deployment(here.deployment, here.settings):
+        for problem in problems:
+            _complain(str(problem))
+        return 2
+    unset = unset_variables(here.deployment)
+    for problem in unset:
+        _complain(problem.short())
+    for note in notes(here.deployment, here.settings):
+        print(f"note: {note.short()}")
+    print(f"{len(here.deployment.declared)} definitions, no mistakes")
+    return 1 if unset else 0
 
 
 def describe(args: argparse.Namespace) -> int:
@@ -233,7 +236,12 @@ def _parser() -> argparse.ArgumentParser:
     one = add("up", up, "Dagster's UI with its daemon, and the demo's stand-in CRMs if any.")
     one.add_argument("--port", type=int, default=3000, help="port of the UI on 127.0.0.1")
     commands.add_parser("sandbox", help="Serve stand-in CRMs and a made-up company.")
-    add("check", check, "Check defs/: every mistake with file and line.")
+    add(
+        "check",
+        check,
+        "Check defs/: every mistake with file and line. Ends with 0 where all is well, 1 where "
+        "only environment variables are missing, 2 where there is a mistake.",
+    )
     one = add("describe", describe, "Ask an outside system for its objects and fields.")
     one.add_argument("source", help="name of the folder in defs/ that declares it")
     one.add_argument("--fields", action="store_true", help="list the fields too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from datetime import timedelta
 from importlib import import_module
@@ -12,6 +13,7 @@ import dagster as dg
 
 from cdp_assets.components.base import valid_deployment
 from cdp_assets.components.maintenance import maintenance
+from cdp_assets.deployment.notes import undescribed
 from cdp_assets.settings import Settings, load_home_env
 
 
@@ -81,6 +83,8 @@ def load(project: Path | None = None) -> dg.Definitions:
     else:
         tree = dg.ComponentTree.for_project(project)
     deployment = valid_deployment(tree.defs_module_path)
+    for note in undescribed(deployment, Settings()):
+        logging.getLogger(__name__).warning(note.short())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         warnings.simplefilter("ignore", category=dg.BetaWarning)

@@ -50,20 +50,26 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What an outside system says of its objects; kept as a file under `CDP_HOME`."""
+    """What an outside system says of its objects; kept as a file under `CDP_HOME`.
+
+    objects: those that were asked for. names: of all objects there are; empty where the system
+    was not asked for them.
+    """
 
     source: str
     system: str
     taken_at: datetime
     api_version: str = ""
     objects: dict[str, ObjectInfo]
+    names: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
-        """Write `<folder>/<source>.json` atomically, keeping objects described before."""
+        """Write `<folder>/<source>.json` atomically, keeping objects and names known before."""
         folder.mkdir(parents=True, exist_ok=True)
         before = Description.load(folder, self.source)
         objects = {**(before.objects if before else {}), **self.objects}
-        merged = msgspec.structs.replace(self, objects=objects)
+        names = self.names or (before.names if before else ())
+        merged = msgspec.structs.replace(self, objects=objects, names=names)
         path = folder / f"{self.source}.json"
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=1))

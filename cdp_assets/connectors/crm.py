@@ -90,6 +90,10 @@ class Crm:
             objects=self._requests.describe(objects),
         )
 
+    def names(self) -> tuple[str, ...]:
+        """The names of all objects there are; empty where the system has no list of them."""
+        return ()
+
     def batch_size(self, object_name: str) -> int:
         return self._records.batch_size
 

@@ -1,22 +1,24 @@
 """Every name in defs/ that can be misspelt, checked against what exists: file, line, nearest name.
 
-An outside system that was never described yet is not checked here; its first pull or plan
-describes it.
+What is no mistake for certain is a note (`notes.py`). An outside system that was never described
+yet is not checked here; its first pull or plan describes it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
-from cdp_assets.deployment.catalog import bare_specs, connector, typed_event_tables
+from cdp_assets.deployment.catalog import bare_specs, connector
 from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.seen import any_events, events_seen, unseen
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
-from cdp_assets.events import EVENTS
-from cdp_assets.identity.config import IdentityConfig
-from cdp_assets.identity.rules import EVENT_COLUMNS
-from cdp_assets.lake import Lake, Table
+from cdp_assets.identity.config import IdentifierConfig, IdentityConfig
+from cdp_assets.identity.normalise import LISTS
+from cdp_assets.identity.rules import EVENT_COLUMNS, declared_types, entity_rules
+from cdp_assets.lake import Lake
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait, TraitsConfig
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, parse
@@ -93,6 +95,10 @@ class _Check:
         client = connector(self.deployment, name)
         described = self._description(name)
         for i, item in enumerate(self.deployment.crms[name].object_configs.values()):
+            if described and described.names and item.name not in described.names:
+                near = nearest(item.name, described.names)
+                yield ("objects", i), f"{name} has no object `{item.name}`{near}"
+                continue
             info = described.objects.get(item.name) if described else None
             for own, column in item.fields.items():
                 if info is not None and column not in info.fields:
@@ -109,6 +115,33 @@ class _Check:
                 path: KeyPath = (entity, "identifiers", kind, "from")
                 for i, ref in enumerate(identifier.from_ or ()):
                     yield from self._field((*path, i), ref)
+                yield from self._blocked((entity, "identifiers", kind), kind, identifier)
+            logouts: dict[KeyPath, str] = {
+                (entity, "logout", i): name for i, name in enumerate(own.logout)
+            }
+            yield from self._events(logouts)
+        yield from self._unfed(config)
+
+    def _blocked(self, path: KeyPath, kind: str, identifier: IdentifierConfig) -> Found:
+        """Names of lists are told from values by their looks: a word that no value of the type
+        can be, or one much like a list's name."""
+        for i, value in enumerate(identifier.block):
+            sign = {"email": "@", "domain": "."}.get(kind)
+            word = re.fullmatch(r"[A-Za-z][A-Za-z_]*", value) is not None
+            if value in LISTS or not word:
+                continue
+            near = nearest(value, LISTS)
+            if sign or near:
+                hint = near or f"; there are {', '.join(LISTS)}"
+                yield (*path, "block", i), f"no list of values `{value}`{hint}"
+
+    def _unfed(self, config: IdentityConfig) -> Found:
+        """A type that no field feeds and that is spelt much like one that some do."""
+        specs = bare_specs(self.deployment)
+        for entity, rules in entity_rules(config, specs).items():
+            for kind in rules.types:
+                if not kind.sources and (near := nearest(kind.name, declared_types(entity, specs))):
+                    yield (entity, "identifiers", kind.name), f"no field feeds `{kind.name}`{near}"
 
     def _field(self, path: KeyPath, ref: str) -> Found:
         """Whether `source.Object.Field` or `events.…` names something."""
@@ -158,8 +191,21 @@ class _Check:
             return f"no source `{source}` in defs/{nearest(source, known)}"
         objects = self.deployment.crms[source].object_configs
         if object_name not in objects:
-            return f"{source} does not pull `{object_name}`{nearest(object_name, objects)}"
+            text = f"{source} does not pull `{object_name}`"
+            if self._exists(source, object_name):
+                return f"{text}: add it to `objects` in {self._where(source)}"
+            return f"{text}{nearest(object_name, objects)}"
         return None
+
+    def _where(self, source: str) -> str:
+        return "/".join(self.deployment.declared[source].source.file.parts[-2:])
+
+    def _exists(self, source: str, object_name: str) -> bool:
+        """Whether the system has such an object, pulled or not, as far as is known."""
+        described = self._description(source)
+        known = {*described.names, *described.objects} if described else set()
+        mapped = connector(self.deployment, source).mapping(object_name) is not None
+        return object_name in known or mapped
 
     def _compiled(self, config: TraitsConfig) -> Found:
         specs = bare_specs(self.deployment)
@@ -192,26 +238,20 @@ class _Check:
             yield path, str(error)
 
     def _event_names(self, config: TraitsConfig) -> Found:
+        named = selected_events(self.deployment, config)
+        yield from self._events({("traits", name, "from"): event for name, event in named.items()})
+
+    def _events(self, named: Mapping[KeyPath, str]) -> Found:
         """Events are known once some were ingested; a name that was never seen but resembles one
         that was is taken for a slip."""
-        named = {
-            name: trait.from_
-            for name, trait in config.traits.items()
-            if isinstance(trait, SelectTrait)
-        }
-        others = {"events", *self.deployment.traits}
-        others |= {spec.entity for spec in bare_specs(self.deployment)}
-        unseen = {
-            event
-            for event in {event for event in named.values() if "." not in event} - others
-            if not _holds_rows(self.settings, typed_event_tables(self.deployment).get(event))
-        }
-        if not unseen:
+        lake = Lake(self.settings.lake)
+        if not named or not any_events(lake):
             return
-        seen = _events_seen(self.settings)
-        for name, event in named.items():
-            if event in unseen - seen and (near := nearest(event, seen)):
-                yield ("traits", name, "from"), f"no event `{event}` was ever seen{near}"
+        missing = unseen(lake, self.deployment, named.values())
+        seen = events_seen(lake) if missing else frozenset()
+        for path, event in named.items():
+            if event in missing and (near := nearest(event, seen)):
+                yield path, f"no event `{event}` was ever seen{near}"
 
     def _columns(self, entity: str) -> dict[str, Kind] | None:
         """What a condition over an entity may name; None where its traits are missing or do not
@@ -308,6 +348,17 @@ class _Check:
         yield from check_fields(config, described, self._columns(entity), pulled=pulled)
 
 
+def selected_events(deployment: Deployment, config: TraitsConfig) -> dict[str, str]:
+    """Trait → the event that it selects from."""
+    others = {"events", *deployment.traits}
+    others |= {spec.entity for spec in bare_specs(deployment)}
+    return {
+        name: trait.from_
+        for name, trait in config.traits.items()
+        if isinstance(trait, SelectTrait) and "." not in trait.from_ and trait.from_ not in others
+    }
+
+
 def _is_object(origin: str) -> bool:
     """Whether a `from` is written like an object of a source (`salesforce.Opportunity`)."""
     return "." in origin and " " not in origin
@@ -317,18 +368,3 @@ def _trait_named(error: Exception) -> str:
     """The trait that a message begins with (`trait NAME: …`), empty where it names none."""
     first, _, rest = str(error).partition(" ")
     return rest.partition(":")[0] if first == "trait" and ":" in rest else ""
-
-
-def _holds_rows(settings: Settings, table: Table | None) -> bool:
-    if table is None:
-        return False
-    return bool(Lake(settings.lake).open(table).scan().head(1).collect().height)
-
-
-def _events_seen(settings: Settings) -> frozenset[str]:
-    """Names of the events that the lake holds; empty before the first ingest. Reads a column of
-    all events, so it is asked only for names whose own table holds nothing."""
-    table = Lake(settings.lake).open(EVENTS)
-    if not table.exists():
-        return frozenset()
-    return frozenset(table.scan().select("event").unique().collect()["event"].drop_nulls())

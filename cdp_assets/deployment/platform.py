@@ -7,6 +7,8 @@ from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from cdp_assets import audiences, events, identity, profiles, records, syncs
 from cdp_assets.connectors.base import Description
 from cdp_assets.deployment.catalog import (
@@ -22,6 +24,7 @@ from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.events import EventFilesSpec
 from cdp_assets.events.replay import ReplayResult, replay
 from cdp_assets.lake import Lake, fsck, maintenance
+from cdp_assets.profiles.errors import nearest
 from cdp_assets.raw import files, ingest, windows
 from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
@@ -84,7 +87,18 @@ class Platform:
     def describe(self, name: str) -> Description:
         """Ask a system for its objects and fields, and keep the answer under CDP_HOME."""
         client = self.connector(name)
-        description = client.describe(list(self.deployment.crms[name].object_configs))
+        wanted, names = list(self.deployment.crms[name].object_configs), client.names()
+        for i, object_name in enumerate(wanted):
+            if names and object_name not in names:
+                message = f"{name} has no object `{object_name}`, or does not show it to this user"
+                raise ConfigurationError(
+                    [
+                        self.deployment.declared[name].problem(
+                            ("objects", i), message + nearest(object_name, names)
+                        )
+                    ]
+                )
+        description = msgspec.structs.replace(client.describe(wanted), names=names)
         description.save(self.settings.descriptions)
         return description
 

@@ -21,7 +21,7 @@ _ENV = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 class Problem:
     """A mistake in the configuration, at the place where a person can mend it.
 
-    line and column count from 1; a column of 0 marks the line as a whole.
+    line and column count from 1; a column of 0 marks the line as a whole, a line of 0 the file.
     """
 
     file: Path
@@ -30,7 +30,12 @@ class Problem:
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{_shown(self.file)}:{self.line}: {self.message}{self.snippet()}"
+        return self.short() + self.snippet()
+
+    def short(self) -> str:
+        """Place and message in one line."""
+        line = f":{self.line}" if self.line else ""
+        return f"{_shown(self.file)}{line}: {self.message}"
 
     def snippet(self) -> str:
         """The line with the one before it, and a caret below the place."""

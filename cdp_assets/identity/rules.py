@@ -140,6 +140,12 @@ def _rules(entity: str, config: EntityIdentity, specs: tuple[ObjectSpec, ...]) -
     return EntityRules(entity, tuple(types), specs, tuple(config.logout))
 
 
+def declared_types(entity: str, specs: Sequence[ObjectSpec]) -> set[str]:
+    """The types that events and connectors declare fields of, without configuration."""
+    found = set(_DEFAULT_EVENTS.get(entity, {}))
+    return found.union(*(spec.mapping.identifiers for spec in specs if spec.entity == entity))
+
+
 def needed_fields(config: IdentityConfig) -> dict[tuple[str, str], set[str]]:
     """Fields that identity names explicitly: (source, object) → fields, to be kept by `records`
     and, under ("events", "traits"), by `events`."""

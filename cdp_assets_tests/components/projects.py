@@ -11,6 +11,7 @@ from pathlib import Path
 from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
 from cdp_assets.deployment.checks import check_deployment
 from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.notes import notes
 from cdp_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,11 @@ class Project:
         """What `cdp check` and `dg check defs` both say."""
         return [str(problem) for problem in check_deployment(load_deployment(self.defs), settings)]
 
+    def notes(self, settings: Settings) -> list[str]:
+        """What `cdp check` says besides, each in one line with the folder's name before it."""
+        found = notes(load_deployment(self.defs), settings)
+        return [f"{note.file.parent.name}:{note.line}: {note.message}" for note in found]
+
 
 def project(root: Path, name: str = "company", own_defs: bool = True) -> Project:
     """A project of one's own, as `create-dagster` lays it out; with the repository's defs/."""
@@ -78,8 +84,11 @@ def project(root: Path, name: str = "company", own_defs: bool = True) -> Project
     return Project(root, module / "defs")
 
 
-def describe(settings: Settings, source: str, **objects: list[FieldInfo]) -> None:
-    """Keep a description of a system, as its first pull does."""
+def describe(
+    settings: Settings, source: str, names: tuple[str, ...] = (), **objects: list[FieldInfo]
+) -> None:
+    """Keep a description of a system, as its first pull does; with the names of all objects there
+    are, as `cdp describe` does."""
     Description(
         source=source,
         system=source,
@@ -88,4 +97,5 @@ def describe(settings: Settings, source: str, **objects: list[FieldInfo]) -> Non
             name: ObjectInfo(name=name, fields={field.name: field for field in fields})
             for name, fields in objects.items()
         },
+        names=names,
     ).save(settings.descriptions)

@@ -119,6 +119,23 @@ MISTAKES = {
         "people_to_hubspot", "revenue_90d: revenue_90d", 'revenue_90d: "{{ trait }}"',
         9, "only `{{ env.NAME }}` is filled in here", '"{{ trait }}"',
     ),
+    "an object that the org does not have": (
+        "salesforce", "    - Task", "    - Tsk",
+        12, "salesforce has no object `Tsk`; did you mean Task?", "Tsk",
+    ),
+    "an object that is not pulled": (
+        "account", "from: salesforce.Opportunity", "from: salesforce.Campaign",
+        8, "salesforce does not pull `Campaign`: add it to `objects` in salesforce/defs.yaml",
+        "salesforce.Campaign",
+    ),
+    "wrong list of blocked values": (
+        "identity", '["info@*", "sales@*", "support@*", "office@*", "team@*"]', "role_adresses",
+        7, "no list of values `role_adresses`; did you mean role_addresses?", "role_adresses",
+    ),
+    "a type of identifier that nothing feeds": (
+        "identity", "      email:", "      emial:",
+        7, "no field feeds `emial`; did you mean email?", "{limit: 5",
+    ),
     "not YAML": (
         "ready_for_sales", "  label: Ready for sales", "  label: [Ready",
         5, "not YAML", None,
@@ -126,13 +143,20 @@ MISTAKES = {
 }  # fmt: skip
 
 
+VARIABLES = (
+    "SALESFORCE_URL", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET", "HUBSPOT_URL",
+    "HUBSPOT_TOKEN", "EVENTS_DIR",
+)  # fmt: skip
+
+
 @pytest.fixture
 def described(settings: Settings) -> None:
-    """Systems that were described once, with a few of their fields."""
+    """Systems that were described once, with a few of their fields and all their objects."""
     text = {"type": "string"}
     describe(
         settings,
         "salesforce",
+        ("Account", "Campaign", "Contact", "Lead", "Opportunity", "Subscription__c", "Task"),
         Contact=[
             FieldInfo(name=name, **text)  # type: ignore[arg-type]
             for name in ("Email", "FirstName", "LastName", "Title", "Revenue_90d__c", "Orders__c",
@@ -224,10 +248,20 @@ def test_an_unset_variable_is_named_and_loads(
     monkeypatch.chdir(company.root)
     defs = dg.load_from_defs_folder(path_within_project=company.defs.parent)
     assert defs.resolve_asset_graph().get_all_asset_keys()
+    assert cli.main(["check"]) == 1
+    told = capsys.readouterr()
+    assert "salesforce/defs.yaml:3: the environment variable SALESFORCE_URL is not set" in told.err
+    assert "10 definitions, no mistakes" in told.out
+
+
+def test_all_is_well_only_with_every_variable_set(
+    company: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(company.root)
+    for name in VARIABLES:
+        assert cli.main(["check"]) == 1
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert cli.main(["check"]) == 0
-    assert "salesforce: the environment variable SALESFORCE_URL is not set" in (
-        capsys.readouterr().out
-    )
 
 
 def test_what_needs_an_unset_variable_says_so(

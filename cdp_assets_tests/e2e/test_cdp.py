@@ -46,6 +46,19 @@ def test_check_and_describe(story: Story) -> None:
     assert "salesforce, hubspot" in refused(story.house.cdp("describe", "sap"))
 
 
+def test_an_object_that_the_org_does_not_have(story: Story, tmp_path: Path) -> None:
+    """Described once, the org's list of objects judges names; asked anew, the org does."""
+    well(story.house.cdp("describe", "salesforce"))
+    shutil.copytree(story.house.defs, tmp_path / "defs")
+    file = tmp_path / "defs" / "salesforce" / "defs.yaml"
+    file.write_text(file.read_text("utf-8").replace("- Task", "- Tsk"), "utf-8")
+    wrong = House(story.house.home, story.house.variables, tmp_path / "defs", story.house.now)
+    for command in (["check"], ["describe", "salesforce"]):
+        said = refused(wrong.cdp(*command))
+        assert "salesforce/defs.yaml:12: salesforce has no object `Tsk`" in said
+        assert "did you mean Task?" in said
+
+
 def test_a_mistake_in_defs(story: Story, tmp_path: Path) -> None:
     folder = tmp_path / "defs" / "person"
     folder.mkdir(parents=True)

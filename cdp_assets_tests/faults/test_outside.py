@@ -68,8 +68,8 @@ def test_missing_variable(house: House) -> None:
     said = less.cdp("describe", "salesforce")
     assert_one_message(said, "SALESFORCE_CLIENT_SECRET", "defs.yaml:")
     checked = less.cdp("check")
-    assert checked.returncode == 0
-    assert "SALESFORCE_CLIENT_SECRET" in checked.stdout
+    assert checked.returncode == 1
+    assert "SALESFORCE_CLIENT_SECRET" in checked.stderr
 
 
 def test_nobody_answers(house: House) -> None:

@@ -22,7 +22,12 @@ from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
-from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject, object_info
+from cdp_assets.connectors.salesforce.describe import (
+    SalesforceField,
+    SalesforceObject,
+    SalesforceObjects,
+    object_info,
+)
 from cdp_assets.connectors.tokens import RenewedToken
 
 T = TypeVar("T")
@@ -249,6 +254,12 @@ class SalesforceClient:
         for name in names:
             self._objects.pop(name, None)
         return {name: object_info(self.object(name)) for name in names}
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all objects that the org shows to this user."""
+        decode = msgspec.json.Decoder(SalesforceObjects).decode
+        found = self.get("/sobjects", what="list of objects", decode=decode)
+        return tuple(sorted(item.name for item in found.sobjects))
 
     def query_page(
         self, soql: str, *, what: str, decode: Callable[[bytes], T], deleted: bool = False

@@ -36,6 +36,9 @@ class Salesforce(Crm):
             options=options,
         )
 
+    def names(self) -> tuple[str, ...]:
+        return self._client.names()
+
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         return SalesforcePull(self._client, object_name).pages(start, end)
 

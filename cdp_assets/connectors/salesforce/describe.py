@@ -64,6 +64,18 @@ class SalesforceField(msgspec.Struct, rename="camel"):
     reference_to: list[str] = []
 
 
+class SalesforceName(msgspec.Struct):
+    """An object in the org's list of objects."""
+
+    name: str
+
+
+class SalesforceObjects(msgspec.Struct):
+    """The org's list of objects."""
+
+    sobjects: list[SalesforceName]
+
+
 class SalesforceObject(msgspec.Struct, rename="camel"):
     """An object as describe gives it (what we read of it)."""
 

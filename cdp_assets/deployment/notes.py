@@ -1,0 +1,124 @@
+"""What `cdp check` says besides mistakes: what could not be checked, and what does nothing as it
+stands but may be meant so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cdp_assets.connectors.base import Description
+from cdp_assets.connectors.hubspot.mapping import MAPPINGS as hubspot  # noqa: N811
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.salesforce.mapping import MAPPINGS as salesforce  # noqa: N811
+from cdp_assets.deployment.catalog import bare_specs, catalog, connector, raw_keys
+from cdp_assets.deployment.checks import selected_events
+from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.seen import any_events, properties_seen, unseen
+from cdp_assets.deployment.yaml_source import KeyPath, Problem
+from cdp_assets.identity.config import IdentityConfig
+from cdp_assets.identity.rules import EVENT_COLUMNS, EVENT_TRAITS, entity_rules
+from cdp_assets.lake import Lake
+from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.profiles.errors import nearest
+from cdp_assets.settings import Settings
+
+Said = Iterator[tuple[KeyPath, str]]
+
+
+def unset_variables(deployment: Deployment) -> list[Problem]:
+    """The environment variables that defs/ names and that are not set: what needs them stops with
+    the same words when it runs."""
+    return [
+        declared.problem((), f"the environment variable {variable} is not set")
+        for declared in deployment.declared.values()
+        for variable in sorted(declared.unset)
+    ]
+
+
+def undescribed(deployment: Deployment, settings: Settings) -> list[Problem]:
+    """Systems, and objects of systems, whose fields could not be checked."""
+    found = []
+    for name, config in deployment.crms.items():
+        declared = deployment.declared[name]
+        described = Description.load(settings.descriptions, name)
+        cure = f"not described yet: fields not checked; run `cdp describe {name}`"
+        known = described.objects if described else {}
+        missing = [(i, o) for i, o in enumerate(config.object_configs) if o not in known]
+        if described is None:
+            found.append(declared.problem((), f"{name}: {cure}"))
+            missing = [(i, o) for i, o in missing if connector(deployment, name).mapping(o) is None]
+        mapped = salesforce if isinstance(config, SalesforceConfig) else hubspot
+        for i, object_name in missing:
+            near = nearest(object_name, {*known, *mapped} - {object_name})
+            found.append(declared.problem(("objects", i), f"{name}.{object_name} is {cure}{near}"))
+    return found
+
+
+def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
+    """All notes on a deployment without mistakes, except variables that are not set."""
+    lake = Lake(settings.lake)
+    found = undescribed(deployment, settings)
+    for declared in deployment.declared.values():
+        config = declared.config
+        if isinstance(config, IdentityConfig):
+            found += _problems(declared, _identity(deployment, config, lake))
+        elif isinstance(config, TraitsConfig):
+            found += _problems(declared, _traits(deployment, config, lake))
+    if deployment.identity is None and (raw_keys(deployment) or deployment.traits):
+        found.append(
+            Problem(
+                deployment.folder,
+                0,
+                "nothing here says `type: cdp_assets.Identity`: without it there are no records, "
+                "no identity and so no one to build profiles of; "
+                "`dg scaffold defs cdp_assets.Identity identity` begins one",
+            )
+        )
+    return found
+
+
+def _problems(declared: Declared, said: Said) -> list[Problem]:
+    return [declared.problem(path, message) for path, message in said]
+
+
+def _identity(deployment: Deployment, config: IdentityConfig, lake: Lake) -> Said:
+    for entity, rules in entity_rules(config, bare_specs(deployment)).items():
+        for kind in rules.types:
+            path: KeyPath = (entity, "identifiers", kind.name)
+            fed = [s for s in kind.sources if deployment.event_files or not _of_events(s)]
+            if not kind.sources:
+                yield path, f"no field feeds `{kind.name}`: name its fields with `from`"
+            elif not fed:
+                yield path, f"`{kind.name}` comes from events alone, and no source of them is here"
+        if entity in config.entities and any_events(lake):
+            missing = unseen(lake, deployment, rules.logout)
+            for i, event in enumerate(rules.logout):
+                if event in missing:
+                    yield (entity, "logout", i), f"no event `{event}` was ever seen"
+
+
+def _of_events(source: str) -> bool:
+    return source in EVENT_COLUMNS or source.startswith(EVENT_TRAITS)
+
+
+def _traits(deployment: Deployment, config: TraitsConfig, lake: Lake) -> Said:
+    if not any_events(lake):
+        return
+    named = selected_events(deployment, config)
+    missing = unseen(lake, deployment, named.values())
+    read = catalog(deployment).properties
+    for event in sorted(set(named.values())):
+        traits = [name for name, other in named.items() if other == event]
+        if event in missing:
+            for name in traits:
+                yield ("traits", name, "from"), f"no event `{event}` was ever seen"
+            continue
+        seen = properties_seen(lake, event) if read.get(event) else frozenset()
+        for column in sorted(set(read.get(event, {})) - seen):
+            name = next((name for name in traits if column in _words(config, name)), traits[0])
+            message = f"no `{event}` that was looked at has a property `{column}`"
+            yield ("traits", name), message + nearest(column, seen)
+
+
+def _words(config: TraitsConfig, name: str) -> str:
+    trait = config.traits[name]
+    return f"{getattr(trait, 'select', '')} {getattr(trait, 'where', '') or ''}"
