@@ -14,6 +14,12 @@ from pydantic import ValidationError
 
 from cdp_assets.settings import Settings, load_home_env
 
+_FORMS = {
+    "date_": "expected a day such as 2015-01-31",
+    "datetime_": "expected a moment such as 1998-06-30T23:59:59Z",
+}
+"""What pydantic says of days and moments, in words that help."""
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -32,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for item in error.errors():
             name = "CDP_" + ".".join(str(part) for part in item["loc"]).upper()
-            _complain(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+            form = next((f for kind, f in _FORMS.items() if item["type"].startswith(kind)), None)
+            _complain(f"{name}: {form or item['msg'].removeprefix('Value error, ')}")
         return 2
     except BrokenPipeError:
         return 1
@@ -217,6 +224,14 @@ def maintain(args: argparse.Namespace) -> int:
     return 0
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        message = f"expected a day such as 2026-06-30, not {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cdp",
@@ -259,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")
     one.add_argument("who", help="an e-mail, a user id, a record id, or profile:ID")
     one.add_argument("--entity", default="person", help="person, account or another entity")
-    one.add_argument("--as-of", type=date.fromisoformat, help="the same for a past day")
+    one.add_argument("--as-of", type=_day, metavar="DAY", help="the same for a past day")
     one.add_argument("--brief", action="store_true", help="one line")
     add("tables", tables, "List the tables of the lake with rows and size.")
     one = add("fsck", fsck, "Look for damage in the lake, and say what to do about it.")

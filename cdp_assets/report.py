@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,8 +14,12 @@ from cdp_assets import identity, syncs
 from cdp_assets.deployment.platform import Platform
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.lake import maintenance
+from cdp_assets.profiles.errors import nearest
 from cdp_assets.profiles.explain import Evidence, ProfileWhy, TraitWhy, explain
 from cdp_assets.raw import quarantine
+from cdp_assets.raw.tables import FILES
+
+_SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def plan_lines(here: Platform, name: str, plan: syncs.Plan, limit: int) -> Iterator[str]:
@@ -47,6 +52,11 @@ def _cell(value: Any) -> str:
 
 def find(here: Platform, entity: str, who: str) -> int:
     """The one profile that `who` names. Raises ConfigurationError where none or several do."""
+    known = here.entities
+    if entity not in known:
+        raise ConfigurationError.plain(
+            f"there is no entity `{entity}`{nearest(entity, known)}; there are: {', '.join(known)}"
+        )
     found = identity.lookup(here.lake, entity, who)
     if not found:
         raise ConfigurationError.plain(
@@ -72,27 +82,36 @@ def explain_lines(
     if why.waiting:
         yield "Newer input waits: the next build may change these values."
     yield ""
+    paths = _file_paths(here)
     for trait in why.traits:
-        yield from _trait_lines(trait)
+        yield from _trait_lines(trait, paths)
     yield ""
     yield "Why these identifiers are one:"
     yield from identity.explain(here.lake, entity, profile_id, as_of=as_of).lines()
 
 
-def _trait_lines(trait: TraitWhy) -> Iterator[str]:
+def _trait_lines(trait: TraitWhy, paths: Mapping[str, str]) -> Iterator[str]:
     yield f"{trait.trait} = {_shown(trait.value)}    ({trait.rule})"
     if trait.inputs:
         yield "    from " + ", ".join(f"{n} = {_shown(v)}" for n, v in trait.inputs.items())
     chosen = trait.rule.startswith(("prefer", "latest"))
     for row in trait.evidence:
-        yield f"    {'✓' if chosen and row.won else '·'} {_evidence(row)}"
+        yield f"    {'✓' if chosen and row.won else '·'} {_evidence(row, paths)}"
     if trait.rows > len(trait.evidence) > 0:
         yield f"      of {trait.rows:,} rows"
 
 
-def _evidence(row: Evidence) -> str:
+def _evidence(row: Evidence, paths: Mapping[str, str]) -> str:
     when = f" at {row.at:%Y-%m-%d %H:%M}" if row.at else ""
-    return f"{_shown(row.value)} {row.source} {row.ref}{when}  [{row.raw}]"
+    ref = _SHA256.sub(lambda found: found[0][:12], row.ref)
+    raw = _SHA256.sub(lambda found: paths.get(found[0], found[0]), row.raw)
+    return f"{_shown(row.value)} {row.source} {ref}{when}  [{raw}]"
+
+
+def _file_paths(here: Platform) -> dict[str, str]:
+    """SHA-256 of a file that was read → where it lay."""
+    rows = here.lake.open(FILES).scan().sort(pl.col("state") == "ingested", "first_seen", "path")
+    return dict(rows.select("sha256", "path").collect().iter_rows())
 
 
 def _shown(value: Any) -> str:

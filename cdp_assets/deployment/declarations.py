@@ -20,6 +20,7 @@ from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.yaml_source import (
+    A_DAY,
     ConfigurationError,
     KeyPath,
     Problem,
@@ -269,6 +270,8 @@ def _pydantic_problem(source: YamlSource, kind: str, error: Any) -> Problem:
         return source.problem(path, f"{name}: no such option{near}", key=True)
     if error["type"] == "missing":
         text = f"`{error['loc'][-1]}` is missing"
+    if error["type"].startswith("date_"):
+        text = A_DAY
     if error["type"] == "union_tag_not_found":
         text = "expected a map such as {prefer: […]}, {select: …, from: …} or {expr: …}"
     return source.problem(path, f"{name}: {text}")

@@ -23,6 +23,7 @@ from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.events import EventFilesSpec
 from cdp_assets.events.replay import ReplayResult, replay
+from cdp_assets.identity.rules import entity_rules
 from cdp_assets.lake import Lake, fsck, maintenance
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.raw import files, ingest, windows
@@ -63,6 +64,12 @@ class Platform:
     def catalog(self) -> Catalog:
         """Objects, event properties and identify traits that this deployment keeps."""
         return catalog(self.deployment)
+
+    @property
+    def entities(self) -> list[str]:
+        """Every entity that has profiles."""
+        resolved = entity_rules(identity_of(self.deployment), self.catalog.specs)
+        return list(dict.fromkeys([*resolved, *self.deployment.traits]))
 
     def connector(self, name: str) -> Connector:
         """The client of an outside system. Raises ConfigurationError where `name` is not declared

@@ -14,6 +14,8 @@ import yaml
 KeyPath = tuple[str | int, ...]
 Place = tuple[int, int]
 
+A_DAY = "expected a day such as 2015-01-31"
+
 _ENV = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
@@ -160,7 +162,9 @@ def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
     try:
         return constructor.construct_object(node)
     except (yaml.MarkedYAMLError, ValueError):
-        source.problems.append(source.problem(path, f"cannot be read as {node.tag}"))
+        day = node.tag == "tag:yaml.org,2002:timestamp"
+        wrong = f"`{node.value}`: {A_DAY}" if day else f"cannot be read as {node.tag}"
+        source.problems.append(source.problem(path, wrong))
         return None
 
 

@@ -136,6 +136,14 @@ MISTAKES = {
         "identity", "      email:", "      emial:",
         7, "no field feeds `emial`; did you mean email?", "{limit: 5",
     ),
+    "a day that is none": (
+        "salesforce", "start: 2015-01-01", "start: 2015-13-01",
+        16, "`2015-13-01`: expected a day such as 2015-01-31", "2015-13-01",
+    ),
+    "a word for a day": (
+        "salesforce", "start: 2015-01-01", "start: yesterday",
+        16, "start: expected a day such as 2015-01-31", "yesterday",
+    ),
     "not YAML": (
         "ready_for_sales", "  label: Ready for sales", "  label: [Ready",
         5, "not YAML", None,

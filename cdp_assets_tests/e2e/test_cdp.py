@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -76,7 +77,10 @@ def test_a_mistake_in_defs(story: Story, tmp_path: Path) -> None:
 
 
 def test_settings_that_cannot_be(story: Story) -> None:
-    assert "CDP_NOW" in refused(story.house.cdp("tables", CDP_NOW="yesterday"))
+    said = refused(story.house.cdp("tables", CDP_NOW="yesterday"))
+    assert said == "CDP_NOW: expected a moment such as 1998-06-30T23:59:59Z\n"
+    said = refused(story.house.cdp("tables", CDP_START="2015-13-01"))
+    assert said == "CDP_START: expected a day such as 2015-01-31\n"
     assert "CDP_TIMEZONE" in refused(story.house.cdp("tables", CDP_TIMEZONE="Mars/Base"))
 
 
@@ -195,6 +199,7 @@ def test_explain_as_of(story: Story) -> None:
     refused_text = story.house.cdp("explain", profile, "--as-of", "someday")
     assert refused_text.returncode == 2
     assert "Traceback" not in refused_text.stderr
+    assert "expected a day such as 2026-06-30, not 'someday'" in refused_text.stderr
 
 
 def test_explain_an_account_to_its_subscription(story: Story) -> None:
@@ -209,6 +214,15 @@ def test_explain_nobody(story: Story) -> None:
     for name in ("nobody@example.invalid", "999999999", "user_id:nope", "", "%", "a:b:c"):
         text = refused(story.house.cdp("explain", name))
         assert "Traceback" not in text
+    said = refused(story.house.cdp("explain", "1", "--entity", "acount"))
+    assert "no entity `acount`; did you mean account?; there are: person, account, " in said
+
+
+def test_explain_names_the_file_of_an_event(story: Story) -> None:
+    seen = story.house.table("profiles/person").filter(pl.col("last_seen").is_not_null())
+    text = well(story.house.cdp("explain", str(seen["profile_id"].min())))
+    assert re.search(r"\[file \S*/events/\S+\.jsonl\S* row \d+\]", text)
+    assert re.search("[0-9a-f]{64}", text) is None
 
 
 def test_the_installed_command(story: Story) -> None:
