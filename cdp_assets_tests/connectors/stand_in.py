@@ -51,8 +51,12 @@ class StandIn:
         config = SalesforceConfig(
             url=self.url,
             client_id=given["client_id"],
-            client_secret=given["client_secret"],
-            **{"objects": ["Account", "Contact", "Lead"], "start": "2015-01-01", **more},
+            **{
+                "client_secret": given["client_secret"],
+                "objects": ["Account", "Contact", "Lead"],
+                "start": "2015-01-01",
+                **more,
+            },
         )
         return Salesforce("salesforce", config, options=options or quick())
 

@@ -178,15 +178,10 @@ def test_a_token_that_ends_on_the_way_is_renewed_once(stand_in: StandIn) -> None
 
 
 def test_credentials_that_are_refused_say_re_authorise_once(stand_in: StandIn) -> None:
-    source = stand_in.salesforce()
-    wrong = salesforce.Salesforce(
-        "salesforce",
-        source.config.model_copy(update={"client_secret": type(source.config.client_id)("n0pe")}),
-        options=quick(),
-    )
+    wrong = stand_in.salesforce(client_secret="n0pe")
     with pytest.raises(NotAuthorised, match="Re-authorise") as caught:
         pulled(wrong)
-    assert "n0pe" not in str(caught.value) + repr(wrong) + repr(wrong.config)
+    assert "n0pe" not in str(caught.value) + repr(wrong)
     stand_in.faults({"match": "queryAll", "status": 401, "times": 9, "body": []})
     stand_in.control("DELETE", "journal")
     with pytest.raises(NotAuthorised, match="Re-authorise"):
