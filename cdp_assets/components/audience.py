@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from cdp_assets.components.dagster_assets import (
 from cdp_assets.components.scaffolding import around, first_condition
 from cdp_assets.deployment.catalog import audience_inputs
 from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.soundness import JUMP, SMALL, jumped, strangers
 
 
 class _AudienceParams(BaseModel):
@@ -67,16 +69,51 @@ class Audience(CdpComponent):
             code_version=rules_version(self.config),
         )
 
-        @dg.multi_asset(name=f"build_audience_{name}", specs=[spec], pool=SINGLE_FILE)
+        entity = self.config.entity
+        checks = [
+            dg.AssetCheckSpec(
+                "members_are_profiles",
+                asset=spec.key,
+                blocking=True,
+                description=f"Each present member is a {entity} that has a profile.",
+            ),
+            dg.AssetCheckSpec(
+                "no_jump",
+                asset=spec.key,
+                description=f"A warning where a build makes the audience more than {JUMP:.0%} "
+                f"larger or smaller; not of audiences below {SMALL}, nor at the first build.",
+            ),
+        ]
+
+        @dg.multi_asset(
+            name=f"build_audience_{name}", specs=[spec], check_specs=checks, pool=SINGLE_FILE
+        )
         @safe_errors
-        def build(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-            result = platform(deployment).build_audience(name)
-            return dg.MaterializeResult(
+        def build(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            here = platform(deployment)
+            result = here.build_audience(name)
+            unknown = strangers(here.lake, name, entity)
+            yield dg.MaterializeResult(
                 asset_key=spec.key,
                 metadata={
                     **counts(members=result.members, entered=result.entered, left=result.left),
                     "dagster/row_count": result.members,
                 },
+                check_results=[
+                    dg.AssetCheckResult(
+                        check_name=checks[0].name,
+                        passed=unknown == 0,
+                        metadata=counts(members=result.members, without_a_profile=unknown),
+                    ),
+                    dg.AssetCheckResult(
+                        check_name=checks[1].name,
+                        passed=not jumped(result),
+                        severity=dg.AssetCheckSeverity.WARN,
+                        metadata=counts(
+                            members=result.members, entered=result.entered, left=result.left
+                        ),
+                    ),
+                ],
             )
 
         return dg.Definitions(assets=[build])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,7 @@ from cdp_assets.components.dagster_assets import (
 from cdp_assets.components.scaffolding import around, first_traits
 from cdp_assets.deployment.catalog import profile_table, trait_columns, trait_inputs
 from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.soundness import profiles_found
 from cdp_assets.profiles.config import TraitsConfig
 
 
@@ -75,10 +77,22 @@ class Traits(CdpComponent):
         spec = self.get_asset_spec(declared, deployment)
         entity = self.config.entity
 
-        @dg.multi_asset(name=f"build_profiles_{entity}", specs=[spec], pool=SINGLE_FILE)
+        once = dg.AssetCheckSpec(
+            "one_row_each",
+            asset=spec.key,
+            blocking=True,
+            description=f"Every {entity} in identity's graph has its one row here, and nobody else "
+            "has one: no audience and no sync is made of profiles that were lost or doubled.",
+        )
+
+        @dg.multi_asset(
+            name=f"build_profiles_{entity}", specs=[spec], check_specs=[once], pool=SINGLE_FILE
+        )
         @safe_errors
         def build(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            result = platform(deployment).build_profiles(entity, run_id=context.run.run_id)
+            here = platform(deployment)
+            result = here.build_profiles(entity, run_id=context.run.run_id)
+            found = profiles_found(here.lake, entity)
             yield dg.MaterializeResult(
                 asset_key=spec.key,
                 metadata={
@@ -91,6 +105,11 @@ class Traits(CdpComponent):
                     ),
                     "dagster/row_count": result.profiles,
                 },
+                check_results=[
+                    dg.AssetCheckResult(
+                        check_name=once.name, passed=found.sound, metadata=counts(**asdict(found))
+                    )
+                ],
             )
 
         return dg.Definitions(assets=[build])

@@ -79,10 +79,11 @@ def _everything(defs: dg.Definitions) -> dict[str, Any]:
             if assets.backfill_policy:
                 policies[key.to_user_string()] = str(assets.backfill_policy.policy_type.name)
     checks = {
-        key.to_user_string(): spec.blocking
-        for assets in repository.asset_checks_defs_by_key.values()
-        for key, spec in ((s.key, s) for s in assets.check_specs)
+        spec.key.to_user_string(): spec.blocking
+        for assets in repository.assets_defs_by_key.values()
+        for spec in assets.check_specs
     }
+    assert checks
     return {
         "assets": {key: _asset(spec, pools) for key, spec in sorted(_specs(defs).items())},
         "backfill_policies": dict(sorted(policies.items())),
