@@ -102,6 +102,8 @@ class Runs:
         self.settings = settings
         lighten_history(settings.home / "dagster")
         self.deployment: Deployment = load_deployment(find_defs(settings)).require_valid()
+        # a first run has described nothing yet: no word of that between the demo's own lines
+        logging.getLogger("cdp_assets.definitions").setLevel(logging.ERROR)
         self.definitions = definitions or load()
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
         graph = self.definitions.resolve_asset_graph()
