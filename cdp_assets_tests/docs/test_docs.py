@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from pydantic import BaseModel
 
 from cdp_assets import cli
 from cdp_assets.deployment.declarations import KINDS, Declared, declare
+from cdp_assets.profiles.expressions import Context, parse
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.operators import BUILT_IN, NAMED
 from cdp_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +35,42 @@ def _generator() -> Any:
 def test_page_is_what_the_code_says(page: str) -> None:
     written = (ROOT / "docs" / page).read_text("utf-8")
     assert written == _generator().PAGES[page](), "run `make docs`"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_examples_load(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "thing" / "defs.yaml"
+    file.parent.mkdir()
+    file.write_text(f"type: cdp_assets.{kind}" + _generator().EXAMPLES[kind])
+    found = declare(file)
+    assert isinstance(found, Declared), found
+    for path, text in _expressions_of(found.config):
+        assert parse(text, Context({}, open=True, audiences=frozenset("*"))), path
+
+
+def _expressions_of(config: BaseModel) -> Iterator[tuple[str, str]]:
+    for name, trait in getattr(config, "traits", {}).items():
+        if expr := getattr(trait, "expr", None):
+            yield name, expr
+    if where := getattr(config, "where", None):
+        yield "where", where
+
+
+TRAITS = {
+    "email": Kind.STRING, "title": Kind.STRING, "stage": Kind.STRING, "orders": Kind.INTEGER,
+    "revenue": Kind.DECIMAL, "active": Kind.BOOLEAN, "last_seen": Kind.TIMESTAMP,
+}  # fmt: skip
+
+
+def test_examples_of_expressions_are_expressions() -> None:
+    for name, example, _ in _generator().FUNCTIONS:
+        assert parse(example, Context(TRAITS, audiences=frozenset({"competitors"}))), name
+
+
+def test_every_function_is_documented() -> None:
+    forms = " ".join(name for name, _, _ in _generator().FUNCTIONS)
+    named = set(re.findall(r"([a-z_]+)\(", forms))
+    assert named - {"cast"} == {*NAMED, *BUILT_IN}
 
 
 def _models() -> dict[str, type[BaseModel]]:

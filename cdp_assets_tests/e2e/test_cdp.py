@@ -230,6 +230,17 @@ def test_the_installed_command(story: Story) -> None:
     refused(story.house.command("explain", "nobody@example.invalid"))
 
 
+def test_the_lake_is_read_as_the_readme_says(
+    story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = "lake/profiles/person.delta"
+    shutil.copytree(story.house.home / table, tmp_path / table)  # to a path without blanks
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code.replace("~/.local/share/cdp", str(tmp_path)), {})
+    assert "shape: (5, 3)" in capsys.readouterr().out
+
+
 def test_tables_and_replay(story: Story) -> None:
     text = well(story.house.cdp("tables"))
     for key in ("raw/salesforce/contact", "events", "identity/graph", "profiles/person"):
