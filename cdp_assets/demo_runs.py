@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import polars as pl
@@ -77,6 +79,37 @@ class Outcome:
         )
 
 
+class Progress:
+    """Tells each stage of a run as soon as its last step has ended."""
+
+    def __init__(self, steps: Iterable[str], tell: Callable[[str], None]) -> None:
+        """steps: the names of all steps of the run."""
+        self._waiting = Counter(stage_of(step) for step in steps)
+        self._seconds: dict[str, float] = {}
+        self._began: dict[str, float] = {}
+        self._tell = tell
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        """Take in one event of the run."""
+        kind, step = entry.dagster_event_type, entry.step_key
+        if step is None:
+            return
+        if kind == dg.DagsterEventType.STEP_START:
+            self._began[step] = entry.timestamp
+        elif kind == dg.DagsterEventType.STEP_SUCCESS and step in self._began:
+            stage = stage_of(step)
+            seconds = entry.timestamp - self._began[step]
+            self._seconds[stage] = self._seconds.get(stage, 0) + seconds
+            self._waiting[stage] -= 1
+            if not self._waiting[stage]:
+                self._tell(f"  {stage} {self._seconds[stage]:.1f} s")
+
+
+def stage_of(step: str) -> str:
+    """The stage of the demo that a step belongs to."""
+    return next((stage for start, stage in STAGES.items() if step.startswith(start)), "other")
+
+
 def lighten_history(dagster_home: Path) -> None:
     """Let Dagster's own databases in this process commit without waiting for the disk.
 
@@ -97,8 +130,15 @@ def lighten_history(dagster_home: Path) -> None:
 class Runs:
     """Launches of one deployment."""
 
-    def __init__(self, settings: Settings, definitions: dg.Definitions | None = None) -> None:
-        """definitions: by default those of this package's own defs/."""
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: dg.Definitions | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """definitions: by default those of this package's own defs/. tell: is given a line as
+        soon as a stage of a run has ended."""
+        self.tell = tell
         self.settings = settings
         lighten_history(settings.home / "dagster")
         self.deployment: Deployment = load_deployment(find_defs(settings)).require_valid()
@@ -145,10 +185,15 @@ class Runs:
         if first is not None and last is not None:
             tags = range_tags(first, last)
         logging.getLogger("dagster").setLevel(logging.ERROR)
+        selected, run_id = list(keys), str(uuid4())
+        graph = self.definitions.resolve_asset_graph()
+        steps = {graph.get(key).assets_def.op.name for key in selected}
         with dg.DagsterInstance.get() as instance:
+            instance.add_event_listener(run_id, Progress(steps, self.tell))
             result = self.job.execute_in_process(
                 instance=instance,
-                asset_selection=list(keys),
+                run_id=run_id,
+                asset_selection=selected,
                 tags=tags,
                 raise_on_error=False,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -207,7 +252,7 @@ def _failures(result: Any) -> Iterable[str]:
 def _seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for stat in instance.get_run_step_stats(run_id):
-        stage = next((s for start, s in STAGES.items() if stat.step_key.startswith(start)), "other")
+        stage = stage_of(stat.step_key)
         if stat.start_time and stat.end_time:
             found[stage] = round(found.get(stage, 0) + stat.end_time - stat.start_time, 2)
     return found
