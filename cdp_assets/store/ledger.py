@@ -37,8 +37,8 @@ _texts = msgspec.json.Decoder(dict[str, str | None])
 class Intent:
     """A row about to be sent.
 
-    fields: field → canonical text in the outside system's form. asked: the profile's own text of
-    those fields where it differs. digest: of everything asked of this row.
+    fields: field → canonical text in the outside system's form. asked: what the sync's state keeps
+    besides, by its column. digest: of everything asked of this row.
     """
 
     profile_id: int

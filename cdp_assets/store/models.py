@@ -83,9 +83,9 @@ class LedgerRow(Base):
     """One row sent, or about to be sent, to an outside system.
 
     Written before the call with outcome null; the outcome follows the answer. `fields` is a JSON
-    object field → canonical text told, in the system's own form; `asked` holds the same of the
-    profile's own text where that differs. outcome: ok | failed | lost (it never took effect) |
-    unknown (nobody can tell; a person has to look).
+    object field → canonical text told, in the system's own form; `asked` holds what the sync's
+    state keeps besides, by its column: the profile's own text where that differs. outcome: ok |
+    failed | lost (it never took effect) | unknown (nobody can tell; a person has to look).
     """
 
     __tablename__ = "sync_ledger"

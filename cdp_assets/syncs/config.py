@@ -351,6 +351,10 @@ class SyncConfig(BaseModel):
         """The audience in `from`, if it names one."""
         return self.from_.partition(".")[2] or None
 
+    def write_policy(self, name: str) -> str:
+        """`write` of a field; that of `key` or `match` is always written."""
+        return self.fields[name].write if name in self.fields else "always"
+
     @property
     def key_rule(self) -> tuple[str, str] | None:
         """(field, column) of `key`."""

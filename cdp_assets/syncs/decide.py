@@ -14,7 +14,7 @@ from cdp_assets.syncs import mapping
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
 from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value, want
 from cdp_assets.syncs.model import Change, Obstacle, record_id, ref
-from cdp_assets.syncs.tables import last, state_table
+from cdp_assets.syncs.tables import last, settled, state_table
 
 CONFLICT_ATTEMPTS = 3
 
@@ -112,7 +112,8 @@ class Builder:
             sent[name], told[name], old[name] = form, said, present
             why[name] = _why(field, row, wish.before.get(name))
         if not sent:
-            known = {last(f): v for f, v in {**wish.before, **wish.asked}.items()}
+            values = {**wish.before, **wish.asked}
+            known = {settled(f, self.config.write_policy(f)): v for f, v in values.items()}
             head = {"record": row["record"], "object": object_name, "profile_id": row["profile_id"]}
             self._checked.append({**head, **known})
             return
@@ -182,7 +183,7 @@ class Builder:
 
     def checked_rows(self, now: datetime) -> pl.DataFrame:
         """Rows for the state: records that were read and hold what is wanted."""
-        names = [last(f) for f in self.config.fields]
+        names = [settled(f, told.write) for f, told in self.config.fields.items()]
         base = state_table("x").schema
         schema = {**base, **dict.fromkeys(names, pl.String())}
         rows = [{**row, "checked_at": now} for row in self._checked]

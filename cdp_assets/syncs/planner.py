@@ -18,7 +18,7 @@ from cdp_assets.syncs.difference import difference
 from cdp_assets.syncs.mapping import KEY, MATCH, wanted
 from cdp_assets.syncs.model import Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
-from cdp_assets.syncs.tables import TS, last, plan_table
+from cdp_assets.syncs.tables import TS, last, plan_table, settled
 
 READ_CHUNK = 2_000
 SEEK_AGAIN = timedelta(days=7)
@@ -170,10 +170,14 @@ def _stopped(
 
 
 def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
-    """The state with a column for each field, null for those never told."""
+    """The state with `last_<field>` for each field: what needs no more telling under the field's
+    policy, null where that is nothing."""
     have = set(state.collect_schema().names())
-    missing = [last(f) for f in config.fields if last(f) not in have]
-    return state.with_columns(pl.lit(None, dtype=pl.String).alias(n) for n in missing)
+    columns = {last(f): settled(f, told.write) for f, told in config.fields.items()}
+    return state.with_columns(
+        (pl.col(column) if column in have else pl.lit(None, dtype=pl.String)).alias(name)
+        for name, column in columns.items()
+    )
 
 
 def _aged(state: pl.LazyFrame, lasts: Sequence[str]) -> pl.LazyFrame:

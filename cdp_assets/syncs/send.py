@@ -19,6 +19,7 @@ from cdp_assets.store import Store, ledger
 from cdp_assets.store.ledger import Answer, Intent
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Change, Plan
+from cdp_assets.syncs.tables import last, settled
 
 _SILENT_CALLS = 2
 
@@ -95,7 +96,11 @@ def _batches(changes: Sequence[Change], destination: Destination) -> Iterator[li
 
 
 def _intent(change: Change, config: SyncConfig) -> Intent:
-    asked = {f: t for f, t in change.asked.items() if f not in change.told or change.told[f] != t}
+    asked = {}
+    for name, text in change.asked.items():
+        column = settled(name, config.write_policy(name))
+        if column != last(name) or name not in change.told or change.told[name] != text:
+            asked[column] = text
     return Intent(
         profile_id=change.profile_id,
         source=config.source,

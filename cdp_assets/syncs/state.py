@@ -9,7 +9,7 @@ import polars as pl
 
 from cdp_assets.lake import Lake
 from cdp_assets.store import Store, ledger
-from cdp_assets.syncs.tables import LEDGER, last, state_table
+from cdp_assets.syncs.tables import LEDGER, is_value, last, offered, state_table
 
 
 def fold(lake: Lake, store: Store, name: str) -> int:
@@ -56,7 +56,9 @@ def fold_entries(
         gone.discard(record)
         touched.add(record)
         row = rows.setdefault(record, {"record": record, "checked_at": None})
-        row |= {last(f): t for f, t in {**entry.fields, **entry.asked}.items()}
+        row |= {last(f): t for f, t in entry.fields.items()}
+        row |= {offered(f): t for f, t in entry.fields.items() if offered(f) in row}
+        row |= entry.asked
         row |= {
             "object": entry.object,
             "profile_id": entry.profile_id,
@@ -93,5 +95,5 @@ def _frame(rows: list[dict[str, Any]], stored: pl.DataFrame) -> pl.DataFrame:
     base = {n: pl.DataType.from_python(str) for n in names}
     schema = {**base, **stored.schema, **state_table("x").schema}
     return pl.DataFrame({n: [row.get(n) for row in rows] for n in schema}, schema=schema).select(
-        *state_table("x").schema, *sorted(n for n in schema if n.startswith(last("")))
+        *state_table("x").schema, *sorted(n for n in schema if is_value(n))
     )

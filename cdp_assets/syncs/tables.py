@@ -9,7 +9,7 @@ from cdp_assets.lake import Table
 TS = pl.Datetime("us", "UTC")
 LEDGER = "store/ledger"
 """Watermark of the state: the highest ledger id folded into it."""
-_LAST = "last_"
+_LAST, _OFFERED = "last_", "offered_"
 
 _PLAN_SCHEMA = {
     "plan": pl.String(),
@@ -56,8 +56,8 @@ def state_table(name: str) -> Table:
     """`syncs/<name>`: what each record of the destination was last told.
 
     A projection of the ledger, and the answers of the planner's own readings: `last_<field>` is
-    the profile's value that needs no more telling, since it was told (told_at) or found there, or
-    `if_empty` found another value there (checked_at).
+    the profile's value that needs no more telling, since it was told (told_at) or found there
+    (checked_at); `offered_<field>` is the same under `if_empty`, which leaves another value there.
     """
     return Table(
         key=f"syncs/{name}",
@@ -100,5 +100,21 @@ def sought_table(name: str) -> Table:
 
 
 def last(field: str) -> str:
-    """The state's column of a field."""
+    """The state's column of what a record was told, or found to hold."""
     return _LAST + field
+
+
+def offered(field: str) -> str:
+    """The state's column of what a record was offered under `if_empty`, taken or not."""
+    return _OFFERED + field
+
+
+def settled(field: str, write: str) -> str:
+    """The state's column that says which value of a field needs no more telling. What was held
+    back under one policy stands apart, so that after a change to another it is news."""
+    return offered(field) if write == "if_empty" else last(field)
+
+
+def is_value(column: str) -> bool:
+    """Whether a column of the state holds values of a field."""
+    return column.startswith((_LAST, _OFFERED))

@@ -127,9 +127,6 @@ def test_plan_approve_and_a_world_that_moved(story: Story, copied: House) -> Non
     assert ledger(house.home).height == before
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a value that if_empty once left alone is taken for told ever after"
-)
 def test_a_field_that_is_no_longer_if_empty(story: Story, copied: House) -> None:
     """Where `write: if_empty` is taken away, the values that it held back are planned."""
     told = {row["Id"]: row["Title"] for row in story.served.query("SELECT Id, Title FROM Contact")}
