@@ -224,6 +224,49 @@ def test_write_policies(world: World) -> None:
     assert records["b"]["Title"] == "CIO"
 
 
+def test_what_one_policy_held_back_is_news_under_another(world: World) -> None:
+    def sync(write: str, **options: object) -> SyncConfig:
+        fields = {"Title": {"trait": "title", "write": write}, "Orders__c": "orders"}
+        return upsert(fields=fields, **options)
+
+    world.profile(1, title="CTO", orders=1)
+    world.profile(2, title="CEO", orders=1)
+    world.profile(3, title="COO", orders=1)
+    world.link("full", 1, Title="Boss")
+    world.link("empty", 2)
+    records = world.crm.records["Contact"]
+
+    def titles() -> list[object]:
+        return [records[name].get("Title") for name in ("full", "empty", "n0001")]
+
+    world.apply(sync("on_create"))
+    assert titles() == ["Boss", None, "COO"]
+    world.apply(sync("if_empty"))
+    assert titles() == ["Boss", "CEO", "COO"]
+    # Held back together with a field that was written, and then without one.
+    world.profile(1, title="CFO", orders=2)
+    world.apply(sync("if_empty"))
+    world.profile(1, title="CIO", orders=2)
+    assert world.apply(sync("if_empty")).written == 0
+    assert titles() == ["Boss", "CEO", "COO"]
+    calls = world.crm.calls
+    world.plan(sync("if_empty"))
+    assert world.crm.calls == calls, "what was held back is not read at each plan"
+    changes = world.plan(sync("always")).changes
+    assert [dict(change.told) for change in changes] == [{"Title": "CIO"}]
+    world.apply(sync("always"))
+    assert titles() == ["CIO", "CEO", "COO"]
+    # The other way: what was told stays, and what people write after it too.
+    records["full"]["Title"] = "Chief"
+    for write in ("if_empty", "on_create"):
+        assert world.apply(sync(write)).written == 0
+    world.profile(1, title="CDO", orders=2)
+    assert world.apply(sync("if_empty")).written == 0
+    assert world.apply(sync("on_create")).written == 0
+    world.apply(sync("always"))
+    assert titles() == ["CDO", "CEO", "COO"]
+
+
 def test_a_null_says_nothing_unless_it_is_to_clear(world: World) -> None:
     world.profile(1, title="CTO", orders=1)
     world.link("a", 1, Title="x", Orders__c=1)
