@@ -27,21 +27,14 @@ from cdp_assets.profiles.inputs import GRAPH, Inputs
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, Origin, SqlFile
 from cdp_assets.profiles.observations import surviving
+from cdp_assets.profiles.owners import Owners
 from cdp_assets.profiles.sources import (
-    CHECK,
-    VISIT,
-    VISITOR,
     RecordObject,
     columns_of,
     event_rows,
     objects_of,
-    one_each,
-    owned,
     record_owners,
     record_rows,
-    shared_devices,
-    visitors,
-    with_visitor,
 )
 from cdp_assets.profiles.sql import run_sql
 from cdp_assets.profiles.tables import profiles_table
@@ -97,28 +90,15 @@ def _aggregated(
     adding = [m for m in measures if m.adds_up]
     others = [m for m in measures if not m.adds_up]
     if source.kind in ("events", "event"):
-        rows = event_rows(inputs, source, columns)
-        if touched is not None:
-            rows = visitors(inputs, model.entity, touched).filter(rows)
-        rows = with_visitor(rows, shared_devices(inputs))
-        grouped = partials(
-            nw.from_native(rows), adding, [VISITOR], clock, carry=VISIT, spread=[CHECK]
-        )
-        by_visitor: pl.LazyFrame = nw.to_native(grouped)
-        mine = owned(inputs, one_each(by_visitor.collect(engine="streaming")).lazy(), model.entity)
-        if touched is not None:
-            mine = mine.join(touched.lazy(), on=KEY, how="semi")
-        mine = mine.collect().lazy()
-        found = [nw.to_native(combine(nw.from_native(mine), adding))] if adding else []
-        owned_rows = rows.join(mine.select(VISITOR, KEY), on=VISITOR, how="inner")
-        return found + _tallied(owned_rows, others, clock)
-    if source.kind == "records":
+        owners = Owners(inputs, model.entity, touched)
+        rows = owners.rows(event_rows(inputs, source, columns), ["timestamp", *columns]).lazy()
+    elif source.kind == "records":
         rows = record_rows(inputs, objects_of(source, objects), columns).join(
             record_owners(inputs, model.entity), on="record", how="inner"
         )
     else:
         rows = profile_rows(inputs, model.entity, source.name, columns)
-    if touched is not None:
+    if touched is not None and source.kind not in ("events", "event"):
         rows = rows.join(touched.lazy(), on=KEY, how="semi")
     found = []
     if adding:

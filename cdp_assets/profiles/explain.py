@@ -24,6 +24,7 @@ from cdp_assets.profiles.inputs import TS, Inputs
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, Origin, Survivor
 from cdp_assets.profiles.observations import is_event_field, observed
+from cdp_assets.profiles.owners import Owners
 from cdp_assets.profiles.past import InputsAsOf, InputsOfBuild
 from cdp_assets.profiles.read import evaluated, saved_model
 from cdp_assets.profiles.sources import (
@@ -31,10 +32,8 @@ from cdp_assets.profiles.sources import (
     columns_of,
     event_rows,
     objects_of,
-    owned,
     record_owners,
     record_rows,
-    visitors,
 )
 from cdp_assets.profiles.touched import input_keys, touched
 from cdp_assets.raw.tables import raw_table
@@ -235,13 +234,10 @@ class _Whys:
         columns = columns_of([measure])
         if origin.kind in ("events", "event"):
             read = {**columns, "message_id": Kind.STRING}
-            rows = visitors(self.inputs, self.model.entity, self.only).filter(
-                event_rows(self.inputs, origin, read)
-            )
-            rows = owned(
-                self.inputs, rows.with_columns(pl.col("timestamp").alias("at")), self.model.entity
-            ).join(self.only.lazy(), on=KEY, how="semi")
-            ref, moment = pl.col("message_id"), pl.col("at")
+            owners = Owners(self.inputs, self.model.entity, self.only)
+            events = event_rows(self.inputs, origin, read)
+            rows = owners.rows(events, ["timestamp", *read]).lazy()
+            ref, moment = pl.col("message_id"), pl.col("timestamp")
         elif origin.kind == "records":
             rows = (
                 record_rows(self.inputs, objects_of(origin, self.objects), columns)

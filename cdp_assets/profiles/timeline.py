@@ -16,7 +16,8 @@ from cdp_assets.profiles.inputs import (
 )
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Origin
-from cdp_assets.profiles.sources import event_rows, owned, record_owners, visitors
+from cdp_assets.profiles.owners import Owners
+from cdp_assets.profiles.sources import event_rows, record_owners
 from cdp_assets.profiles.tables import CHANGES
 
 KEY = "profile_id"
@@ -72,11 +73,10 @@ def _events(inputs: Inputs, entity: str, only: pl.DataFrame) -> pl.LazyFrame:
         )
     names = ("message_id", "type", "event", "page_path")
     rows = event_rows(inputs, Origin("events", "events"), dict.fromkeys(names, Kind.STRING))
-    mine = visitors(inputs, entity, only).filter(rows).with_columns(at=pl.col("timestamp"))
-    found = owned(inputs, mine, entity).join(only.lazy(), on=KEY, how="semi")
+    found = Owners(inputs, entity, only).rows(rows, ["timestamp", *names]).lazy()
     what = pl.coalesce("event", "type")
     return found.select(
-        _row(pl.col("at"), "event", what, pl.col("page_path"), pl.col("message_id"))
+        _row(pl.col("timestamp"), "event", what, pl.col("page_path"), pl.col("message_id"))
     )
 
 

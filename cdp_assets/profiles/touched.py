@@ -21,14 +21,13 @@ from cdp_assets.profiles.inputs import (
 )
 from cdp_assets.profiles.model import Model, Origin
 from cdp_assets.profiles.observations import is_event_field
+from cdp_assets.profiles.owners import Owners, event_ids
 from cdp_assets.profiles.sources import (
     RecordObject,
     columns_of,
-    event_ids,
     event_rows,
     event_table,
     objects_of,
-    owned,
     record_owners,
 )
 
@@ -159,8 +158,7 @@ def _events(
 
 
 def _owners(inputs: Inputs, entity: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-    seen = rows.select("user_id", "anonymous_id", pl.col("timestamp").alias("at")).unique()
-    return owned(inputs, seen, entity).select(KEY)
+    return Owners(inputs, entity).rows(rows).lazy()
 
 
 def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:

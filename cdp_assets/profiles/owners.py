@@ -1,0 +1,174 @@
+"""Whose events are whose: the answer of `identity.attribute` for very many events at once.
+
+The ids of events are nearly always sent as they are spelt in the graph, so a number of each id
+finds its profile, and no text is compared or kept. What a number cannot tell goes to `attribute`
+itself: devices that several people use, where the time decides, and ids in another spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from cdp_assets.identity import attribute, related
+from cdp_assets.identity.rules import stored_rules
+from cdp_assets.identity.tracks import shared_devices
+from cdp_assets.profiles.inputs import GRAPH, LOGINS, Inputs
+
+KEY = "profile_id"
+NOBODY, SHARED = -2, -1
+"""In place of a profile: an id whose profile is not asked for, and a device of several people."""
+_ODD = r"^\s|\s$|\.0+$"
+"""What only ids in another spelling have; see `identity.tracks.spelt`."""
+
+
+@dataclass(frozen=True)
+class EventIds:
+    """The identifier types that events' user_id and anonymous_id are; None where no rule has
+    events as a source of one."""
+
+    user: str | None
+    device: str | None
+
+
+def event_ids(inputs: Inputs) -> EventIds:
+    """Which identifier types events carry, by the rules of the last resolution."""
+    rules = stored_rules(inputs.lake, "person").drop_nulls("event_column")
+    names = dict(rules.select("event_column", "type").iter_rows())
+    return EventIds(names.get("user_id"), names.get("anonymous_id"))
+
+
+class Owners:
+    """The owners of events among the profiles of one entity, as identity knows them now.
+
+    only: profile_id of the profiles that are asked for; all where None.
+
+    Raises RuntimeError where two ids share their 64 bits: in one of a hundred thousand deployments
+    of ten million ids. Another seed is then needed.
+    """
+
+    def __init__(self, inputs: Inputs, entity: str, only: pl.DataFrame | None = None) -> None:
+        self._inputs, self._entity, self._only = inputs, entity, only
+        self._ids = event_ids(inputs)
+        shared = self._shared()
+        devices = self._held(self._ids.device).filter(~pl.col("id").is_in(shared.implode()))
+        several = pl.LazyFrame({"id": shared}).with_columns(pl.lit(SHARED, pl.Int64).alias("owner"))
+        self._users = _numbered(self._held(self._ids.user), "user")
+        self._devices = _numbered(pl.concat([devices, several]), "device")
+
+    def rows(self, events: pl.LazyFrame, columns: Iterable[str] = ()) -> pl.DataFrame:
+        """profile_id and these columns of the events that belong to one of the profiles.
+
+        events: user_id, anonymous_id ("" where absent; null in the result), timestamp, `columns`.
+        """
+        kept = list(dict.fromkeys(columns))
+        rows = events.with_columns(
+            _number("user_id", 1).alias("__user"),
+            _number("user_id", 2).alias("__user_is"),
+            _number("anonymous_id", 1).alias("__device"),
+            _number("anonymous_id", 2).alias("__device_is"),
+        )
+        if self._only is not None:
+            rows = rows.filter(self._perhaps())
+        user = pl.when(pl.col("__user_check") == pl.col("__user_is")).then("__user_owner")
+        device = pl.when(pl.col("__device_check") == pl.col("__device_is")).then("__device_owner")
+        rows = (
+            rows.join(self._users.lazy(), on="__user", how="left")
+            .with_columns(user.alias("__user"))
+            .join(self._devices.lazy(), on="__device", how="left")
+            .with_columns(pl.coalesce("__user", device).alias("__owner"))
+        )
+        unknown = pl.lit(value=False)
+        if self._ids.user is not None:
+            unknown = (pl.col("user_id") != "") & pl.col("__user").is_null()
+        odd = pl.col("anonymous_id").str.strip_chars() != pl.col("anonymous_id")
+        clear = rows.filter((pl.col("__owner") >= 0) & ~unknown)
+        unclear = rows.filter(
+            unknown | (pl.col("__owner") == SHARED) | (pl.col("__owner").is_null() & odd)
+        )
+        asked = dict.fromkeys(["user_id", "anonymous_id", "timestamp", *kept])
+        found, rest = pl.collect_all(
+            [
+                clear.select(pl.col("__owner").alias(KEY), *map(_or_null, kept)),
+                unclear.select(map(_or_null, asked)),
+            ],
+            engine="streaming",
+        )
+        if rest.is_empty():
+            return found
+        return pl.concat([found, self._attributed(rest).select(found.columns)])
+
+    def _shared(self) -> pl.Series:
+        """Devices that several people use, by their refused links or their log-ins."""
+        if self._ids.device is None:
+            return pl.Series(dtype=pl.String)
+        prefix = f"{self._ids.device}:"
+        linked = shared_devices(self._inputs.lake, "person", self._ids.device)["identifier"]
+        used = self._inputs.scan("identity/logins", LOGINS).select("anonymous_id").collect()
+        return pl.concat([linked.str.strip_prefix(prefix), used.to_series()]).unique()
+
+    def _held(self, kind: str | None) -> pl.LazyFrame:
+        """id, owner of every identifier of a type."""
+        if kind is None:
+            return pl.LazyFrame(schema={"id": pl.String(), "owner": pl.Int64()})
+        name = pl.col("identifier")
+        held = (
+            self._inputs.scan("identity/graph", GRAPH)
+            .filter((pl.col("entity") == "person") & name.str.starts_with(f"{kind}:"))
+            .select(name.str.strip_prefix(f"{kind}:").alias("id"), pl.col(KEY).alias("owner"))
+        )
+        if self._entity != "person":
+            theirs = related(self._inputs.lake, "person", self._entity)
+            held = held.join(theirs, left_on="owner", right_on="person_id", how="left").select(
+                "id", pl.col(f"{self._entity}_id").fill_null(NOBODY).alias("owner")
+            )
+        if self._only is not None:
+            asked = pl.col("owner").is_in(self._only[KEY].implode())
+            held = held.with_columns(pl.when(asked).then("owner").otherwise(NOBODY))
+        return held
+
+    def _perhaps(self) -> pl.Expr:
+        """Whether an event may belong to a profile that is asked for."""
+        found = pl.col("user_id").str.contains(_ODD) | pl.col("anonymous_id").str.contains(_ODD)
+        for known, name in ((self._users, "user"), (self._devices, "device")):
+            mine = known.filter(pl.col(f"__{name}_owner") != NOBODY)[f"__{name}"]
+            found |= pl.col(f"__{name}").is_in(mine.implode())
+        return found
+
+    def _attributed(self, events: pl.DataFrame) -> pl.DataFrame:
+        found = attribute(self._inputs.lake, events.lazy()).drop_nulls(KEY)
+        if self._entity != "person":
+            theirs = related(self._inputs.lake, "person", self._entity)
+            found = found.join(theirs, left_on=KEY, right_on="person_id", how="inner").with_columns(
+                pl.col(f"{self._entity}_id").alias(KEY)
+            )
+        if self._only is not None:
+            found = found.join(self._only.lazy(), on=KEY, how="semi")
+        return found.collect()
+
+
+def _number(column: str, seed: int) -> pl.Expr:
+    """64 bits of a text, other bits for each seed."""
+    return pl.col(column).hash(seed).reinterpret(signed=True)
+
+
+def _or_null(column: str) -> pl.Expr:
+    """A column; of an id that is absent, null."""
+    if column not in ("user_id", "anonymous_id"):
+        return pl.col(column)
+    return pl.when(pl.col(column) != "").then(pl.col(column)).alias(column)
+
+
+def _numbered(held: pl.LazyFrame, name: str) -> pl.DataFrame:
+    """`held` (id, owner) by the number of the id, with other bits of it, by which an unknown id of
+    the same number is told apart."""
+    found = held.select(
+        _number("id", 1).alias(f"__{name}"),
+        _number("id", 2).alias(f"__{name}_check"),
+        pl.col("owner").alias(f"__{name}_owner"),
+    ).collect()
+    if found[f"__{name}"].n_unique() < found.height:
+        raise RuntimeError("two ids have one number: change the seeds in profiles/owners.py")
+    return found
