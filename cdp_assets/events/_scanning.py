@@ -9,46 +9,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types, uint64
-from numba.extending import intrinsic
+from numba import uint64
 
-from cdp_assets.raw.words import HIGHS, ONES, has_byte, word_at
+from cdp_assets.raw.words import SPAN, alike, compiled, lowest, word_at
 
 ABSENT, NULL, TEXT, ESCAPED, OTHER, NESTED = 0, 1, 2, 3, 4, 5
 ODD, EDGE, DEEP, LARGE = 1, 2, 4, 8
 FREE, LEAF, NAME, OBJECT = 0, 1, 2, 3
 
-_SMALL = np.uint64(0x2020202020202020)
-_UPPER = np.uint64(0xF0F0F0F0F0F0F0F0)
 _LOW = np.uint64(0xFFFFFFFF)
-_LEVELS = 8
+LEVELS = 8
 
 
-@intrinsic
-def _lowest(typing_context: Any, word: Any) -> Any:
-    """The number of zero bits below the lowest one that is set."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def _closing(data: Any, at: Any, end: Any) -> Any:
     """Where the string whose first character is at `at` closes (`end` where it does not), and
     whether it holds an escape."""
     escaped = False
-    limit = data.shape[0] - 8
+    limit = data.shape[0] - SPAN
     while at < end:
         if at <= limit:
-            word = word_at(data, at)
-            hits = has_byte(word, 34) | has_byte(word, 92)
+            hits = alike(data, at, 255, 34) | alike(data, at, 255, 92)
             if hits == 0:
-                at += 8
+                at += SPAN
                 continue
-            at += _lowest(hits) >> 3
+            at += lowest(hits)
             if at >= end:
                 break
         elif data[at] != 34 and data[at] != 92:
@@ -61,7 +46,7 @@ def _closing(data: Any, at: Any, end: Any) -> Any:
     return end, escaped
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _after(data: Any, at: Any, end: Any, level: Any, most: Any) -> Any:
     """The place after the object or array that opens at `at`, and whether it lies deeper than
     `most` where it opens at depth `level`."""
@@ -82,12 +67,12 @@ def _after(data: Any, at: Any, end: Any, level: Any, most: Any) -> Any:
     return end, deep
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _blank(byte: Any) -> Any:
     return byte == 32 or byte == 9 or byte == 13 or byte == 10
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _first(data: Any, start: Any, size: Any) -> Any:
     """The first eight of `size` bytes as one number; zeros where there are fewer."""
     if size <= 0:
@@ -103,7 +88,7 @@ def _first(data: Any, start: Any, size: Any) -> Any:
     return word
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _show(views: Any, field: Any, row: Any, data: Any, start: Any, stop: Any) -> None:
     """An Arrow view of these bytes: inside itself up to twelve, else their beginning and place."""
     size = stop - start
@@ -118,7 +103,7 @@ def _show(views: Any, field: Any, row: Any, data: Any, start: Any, stop: Any) ->
         views[field, row, 3] = np.uint32(_first(data, start + 8, size - 8) & _LOW)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _forget(kinds: Any, row: Any, group: Any, first: Any, child: Any) -> None:
     """Of two members of one name the last counts, with nothing of what the first one held."""
     for field in range(first[group], first[group + 1]):
@@ -128,7 +113,7 @@ def _forget(kinds: Any, row: Any, group: Any, first: Any, child: Any) -> None:
         kinds[field, row] = ABSENT
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _same(
     data: Any, start: Any, size: Any, head: Any, field: Any, places: Any, names: Any, heads: Any
 ) -> Any:
@@ -140,7 +125,7 @@ def _same(
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _field(
     data: Any, start: Any, size: Any, head: Any, group: Any, first: Any, places: Any, names: Any,
     heads: Any,
@@ -151,10 +136,11 @@ def _field(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan(
     data: Any, starts: Any, ends: Any, first: Any, places: Any, names: Any, heads: Any, child: Any,
     roles: Any, edges: Any, most: Any, longest: Any, kinds: Any, views: Any, marks: Any,
+    levels: Any, guess: Any,
 ) -> None:  # fmt: skip
     """Fill kinds [field, row], views [field, row, 4] and marks [row].
 
@@ -164,12 +150,10 @@ def scan(
     field must be: FREE anything, LEAF text without escape or null, NAME such text, OBJECT an
     object or null; where it is not, and where a line is none of this or a name holds an escape,
     the row is ODD and means nothing. edges: fields of which outer blanks and more than `longest`
-    bytes are marked EDGE. most: the depth from which a line is DEEP.
+    bytes are marked EDGE. most: the depth from which a line is DEEP. levels [3, LEVELS] and
+    guess [fields + 1], all -1: room to work in.
     """
-    group_of = np.zeros(_LEVELS, np.int64)
-    field_of = np.zeros(_LEVELS, np.int64)
-    start_of = np.zeros(_LEVELS, np.int64)
-    guess = np.full(places.shape[0], -1, np.int64)
+    group_of, field_of, start_of = levels[0], levels[1], levels[2]
     for row in range(starts.shape[0]):
         at = starts[row] + 1
         end = ends[row]
@@ -238,7 +222,7 @@ def scan(
                                 or stop - start - 1 > longest
                             ):  # fmt: skip
                                 marks[row] |= EDGE
-            elif byte == 123 and field >= 0 and child[field] >= 0 and level + 1 < _LEVELS:
+            elif byte == 123 and field >= 0 and child[field] >= 0 and level + 1 < LEVELS:
                 level += 1
                 kinds[field, row] = NESTED
                 group = child[field]
@@ -270,12 +254,12 @@ def scan(
             marks[row] |= ODD
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _digit(byte: Any) -> Any:
     return byte >= 48 and byte <= 57
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _large(data: Any, at: Any, size: Any) -> Any:
     """Whether the e at `at` ends a number's mantissa and begins an exponent of three digits."""
     after = at + 1
@@ -296,34 +280,33 @@ def _large(data: Any, at: Any, size: Any) -> Any:
     return byte == 58 or byte == 44 or byte == 91 or byte <= 32 or byte >= 127
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def exponents(data: Any, found: Any) -> Any:
     """Fill `found` with the places of such an e, in order, inside strings too; returns how many,
     which may be more than there was room for."""
     count = 0
     size = data.shape[0]
-    carry = uint64(0)
+    digit_before = uint64(0)
     at = 0
     while at < size:
-        near = True
-        if at + 8 <= size:
-            word = word_at(data, at)
-            e = has_byte(word | _SMALL, 101)
-            rest = (word & _UPPER) ^ (uint64(0x30) * ONES)
-            digits = (rest - ONES) & ~rest & HIGHS
-            near = (e & ((digits << uint64(8)) | carry)) != 0
-            carry = digits >> uint64(56)
-        if near:
-            for k in range(at, min(at + 8, size)):
-                if data[k] | 32 == 101 and k > 0 and _digit(data[k - 1]) and _large(data, k, size):
-                    if count < found.shape[0]:
-                        found[count] = k
-                    count += 1
-        at += 8
+        if at + SPAN <= size:
+            digits = alike(data, at, 0xF0, 0x30)
+            near = alike(data, at, 0xDF, 69) & ((digits << uint64(1)) | digit_before)
+            digit_before = digits >> uint64(SPAN - 1)
+        else:
+            near = (uint64(1) << uint64(size - at)) - uint64(1)
+        while near != 0:
+            k = at + lowest(near)
+            near &= near - uint64(1)
+            if data[k] | 32 == 101 and k > 0 and _digit(data[k - 1]) and _large(data, k, size):
+                if count < found.shape[0]:
+                    found[count] = k
+                count += 1
+        at += SPAN
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _two(data: Any, at: Any) -> Any:
     """The number of two digits, below zero where they are none."""
     a = np.int64(data[at]) - 48
@@ -333,7 +316,7 @@ def _two(data: Any, at: Any) -> Any:
     return a * 10 + b
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def moments(
     data: Any, kinds: Any, views: Any, early: Any, late: Any, found: Any, read: Any
 ) -> None:

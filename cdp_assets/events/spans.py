@@ -102,7 +102,8 @@ class Spans:
         kernel.scan(
             data, lines.starts, lines.ends, fields.first, fields.places, fields.names,
             fields.heads, fields.child, fields.roles, fields.edges, MAX_DEPTH, MAX_ID,
-            self._kinds, self._views, self._marks,
+            self._kinds, self._views, self._marks, np.zeros((3, kernel.LEVELS), dtype=np.int64),
+            np.full(members + 1, -1, dtype=np.int64),
         )  # fmt: skip
         found = np.zeros(_FEW, dtype=np.int64)
         count = kernel.exponents(data, found)

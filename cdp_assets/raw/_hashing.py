@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
-from cdp_assets.raw.words import has_byte, word_at
+from cdp_assets.raw.words import compiled, has_byte, word_at
 
 _P1 = np.uint64(0x100000001B3)
 _P2 = np.uint64(0x9E3779B97F4A7C15)
@@ -26,7 +26,7 @@ _DEPTH = 64
 _NUMBER, _TRUE, _FALSE, _NULL, _OBJECT, _ARRAY, _DEEP = 2, 3, 4, 5, 6, 7, 8
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _mix(value: Any) -> Any:
     value = uint64(value)
     value ^= value >> uint64(33)
@@ -37,14 +37,14 @@ def _mix(value: Any) -> Any:
     return value
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _hex(byte: Any) -> Any:
     if byte <= 57:
         return byte - 48
     return (byte | 32) - 87
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unit(data: Any, at: Any) -> Any:
     """The code unit of the four hexadecimal digits at `at`."""
     unit = 0
@@ -53,7 +53,7 @@ def _unit(data: Any, at: Any) -> Any:
     return unit
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _feed(a: Any, b: Any, word: Any) -> Any:
     a = (a ^ word) * _P1
     a ^= a >> uint64(32)
@@ -62,7 +62,7 @@ def _feed(a: Any, b: Any, word: Any) -> Any:
     return a, b
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled
 def _zone(data: Any, start: Any, stop: Any) -> Any:
     """Length of the zone of a moment in UTC that is not spelt `Z`; 0 for any other text."""
     size = stop - start
@@ -77,7 +77,7 @@ def _zone(data: Any, start: Any, stop: Any) -> Any:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _text(data: Any, at: Any, end: Any) -> Any:
     """Hash the JSON string whose first character is at `at`; returns lanes and the place after
     its closing quote. Eight bytes of its UTF-8 at a time, the rest and the length last."""
@@ -175,7 +175,7 @@ def _text(data: Any, at: Any, end: Any) -> Any:
     return _mix(a), _mix(b), at + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(data: Any, at: Any, end: Any) -> Any:
     """Hash a number by its digits without leading and trailing zeros, and its exponent."""
     a = (_S1 ^ uint64(_NUMBER)) * _P1
@@ -232,7 +232,7 @@ def _number(data: Any, at: Any, end: Any) -> Any:
     return _mix(a), _mix(b), at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _blank(data: Any, at: Any, end: Any) -> Any:
     while at < end:
         byte = data[at]
@@ -242,7 +242,7 @@ def _blank(data: Any, at: Any, end: Any) -> Any:
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _deep(data: Any, at: Any, end: Any) -> Any:
     """Hash the bytes of a value that lies too deep to be told apart; returns its end too."""
     a = (_S1 ^ uint64(_DEEP)) * _P1
@@ -272,7 +272,7 @@ def _deep(data: Any, at: Any, end: Any) -> Any:
     return _mix(a), _mix(b), at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _row(data: Any, at: Any, end: Any, skipped: Any, kinds: Any, sums: Any, keys: Any) -> Any:
     """Hash one JSON text. kinds, sums, keys: one place a level, reused from row to row."""
     depth = -1
@@ -342,11 +342,10 @@ def _row(data: Any, at: Any, end: Any, skipped: Any, kinds: Any, sums: Any, keys
             sums[depth, 1] = _mix((sums[depth, 1] + _S2) * _P2 + b)
 
 
-@njit(cache=True, nogil=True)
-def _hash_rows(data: Any, offsets: Any, skipped: Any, digits: Any) -> None:
-    kinds = np.zeros(_DEPTH, dtype=np.uint8)
-    sums = np.zeros((_DEPTH, 2), dtype=np.uint64)
-    keys = np.zeros((_DEPTH, 3), dtype=np.uint64)
+@compiled
+def _hash_rows(
+    data: Any, offsets: Any, skipped: Any, kinds: Any, sums: Any, keys: Any, digits: Any
+) -> None:
     for row in range(offsets.shape[0] - 1):
         a, b = _row(data, offsets[row], offsets[row + 1], skipped, kinds, sums, keys)
         for k in range(16):
@@ -362,7 +361,10 @@ def hash_rows(
 ) -> np.ndarray[Any, Any]:
     """Hash each of the JSON texts `data[offsets[i]:offsets[i + 1]]`; 32 ASCII digits a row."""
     digits = np.empty((len(offsets) - 1, 32), dtype=np.uint8)
-    _hash_rows(data, offsets, skipped, digits)
+    kinds = np.zeros(_DEPTH, dtype=np.uint8)
+    sums = np.zeros((_DEPTH, 2), dtype=np.uint64)
+    keys = np.zeros((_DEPTH, 3), dtype=np.uint64)
+    _hash_rows(data, offsets, skipped, kinds, sums, keys, digits)
     return digits
 
 
