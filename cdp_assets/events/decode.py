@@ -198,7 +198,8 @@ def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) ->
         except (msgspec.DecodeError, RecursionError, UnicodeError):
             # `judge` will read it; until then it is here as an event without anything
             events.append(Event())
-    gathered.add(events, slow.tolist())
+    if events:
+        gathered.add(events, slow.tolist())
     return _spanned(lines, spans, slow, gathered, specs, traits)
 
 

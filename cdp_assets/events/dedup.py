@@ -50,17 +50,16 @@ class Seen:
         """
         self._load(batch)
         hashes = _hashes(batch)
-        known = self._known(hashes)
-        order = pl.Series(hashes)
-        twice = order.is_duplicated()
-        doubtful = twice | pl.Series(known)
-        if not doubtful.any():
+        ordered = np.sort(hashes)
+        twice, known = ordered[1:][ordered[1:] == ordered[:-1]], self._known(ordered)
+        if not len(twice) and not len(known):
             return Judged(batch, 0, 0)
+        doubtful = np.isin(hashes, np.concatenate([twice, known]))
         keys = batch.select(*KEY, "event_day").with_columns(
             pl.Series("doubtful", doubtful), pl.int_range(pl.len()).alias("at")
         )
         asked = keys.filter("doubtful")
-        stored = self._stored(asked) if known.any() else asked.select(KEY).clear()
+        stored = self._stored(asked) if len(known) else asked.select(KEY).clear()
         fresh = asked.unique(subset=KEY, keep="first", maintain_order=True)
         fresh = fresh.join(stored, on=KEY, how="anti", nulls_equal=True, maintain_order="left")
         others = pl.concat([stored, fresh.select(KEY)]).unique()
@@ -100,13 +99,14 @@ class Seen:
         found = self._events.scan().filter(wanted).select(KEY)
         return found.join(asked.select(_NAME).unique().lazy(), on=_NAME, how="semi").collect()
 
-    def _known(self, hashes: Hashes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        known = np.zeros(len(hashes), dtype=np.bool_)
+    def _known(self, ordered: Hashes) -> Hashes:
+        """Those of these hashes (sorted, which keeps the search in the cache) that are stored."""
+        known = np.zeros(len(ordered), dtype=np.bool_)
         for run in self._sorted:
-            at = np.searchsorted(run, hashes)
+            at = np.searchsorted(run, ordered)
             at[at == len(run)] = 0
-            known |= run[at] == hashes
-        return known
+            known |= run[at] == ordered
+        return ordered[known]
 
     def _push(self, run: Hashes) -> None:
         if not len(run):

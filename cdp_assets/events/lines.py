@@ -146,7 +146,8 @@ def read_lines(stream: Readable, limit: int = LINE_LIMIT, block: int = BLOCK) ->
             first, skipping = first + 1, None
         end = data.rfind(b"\n") + 1
         if end:
-            lines = _bounded(first, rest + data[:end], limit)
+            whole = b"".join((rest, memoryview(data)[:end]))  # one copy, not two
+            lines = _bounded(first, whole, limit)
             first += len(lines)
             yield lines
             rest = data[end:]

@@ -102,8 +102,9 @@ def to_column(texts: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Serie
     A decimal with more than nine places is rounded half to even, and its text kept; what is no
     number, or too large, is null with its text kept. Nothing turns null or other in silence.
     """
+    nothing = texts.clear(len(texts))  # as many nulls
     if dtype == pl.String:
-        return texts, pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+        return texts, nothing
     trimmed = texts.str.strip_chars()
     regular = _REGULAR.get(dtype.base_type())
     fits = (
@@ -111,12 +112,10 @@ def to_column(texts: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Serie
         if regular
         else pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True)
     ).fill_null(False)
-    column = trimmed.zip_with(fits, pl.repeat(None, len(texts), dtype=pl.String, eager=True)).cast(
-        dtype
-    )
+    column = trimmed.zip_with(fits, nothing).cast(dtype)
     odd = texts.is_not_null() & ~fits
     if not odd.any():
-        return column, pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+        return column, nothing
     known = {t: _read(t, dtype) for t in texts.filter(odd).unique().to_list()}
     found = pl.DataFrame(
         {"text": list(known), "value": [v for v, _ in known.values()],
@@ -124,10 +123,7 @@ def to_column(texts: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Serie
         schema={"text": pl.String, "value": dtype, "exact": pl.Boolean},
     )  # fmt: skip
     joined = pl.DataFrame({"text": texts}).join(found, on="text", how="left", maintain_order="left")
-    kept = texts.zip_with(
-        odd & ~joined["exact"].fill_null(True),
-        pl.repeat(None, len(texts), dtype=pl.String, eager=True),
-    )
+    kept = texts.zip_with(odd & ~joined["exact"].fill_null(True), nothing)
     return column.zip_with(~odd, joined["value"]), kept
 
 

@@ -182,13 +182,9 @@ def write(
         return []
     if cluster_by:
         rows = rows.sort(*cluster_by, maintain_order=True)
-    if partition_by:
-        parts = rows.partition_by(*partition_by, as_dict=True, include_key=False)
-    else:
-        parts = {(): rows}
     folders: set[Path] = set()
     waiting: list[tuple[Path, dict[str, str | None], pl.DataFrame]] = []
-    for values, part in parts.items():
+    for values, part in _parts(rows, partition_by):
         partition = dict(zip(partition_by, (_text(v) for v in values), strict=True))
         folder = root.joinpath(*(f"{n}={_folder(n, v)}" for n, v in partition.items()))
         folders.add(folder)
@@ -215,6 +211,25 @@ def write(
             path.unlink(missing_ok=True)
         raise
     return actions
+
+
+def _parts(
+    rows: pl.DataFrame, partition_by: Sequence[str]
+) -> Iterable[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """The rows of each partition without its columns, by their values."""
+    if not partition_by:
+        return [((), rows)]
+    bare = rows.drop(partition_by)
+    first = rows[partition_by[0]]
+    if len(partition_by) > 1 or not first.is_sorted():
+        return rows.partition_by(*partition_by, as_dict=True, include_key=False).items()
+    # what comes in order is cut, not copied
+    runs = first.rle().struct.unnest()
+    starts = runs["len"].cum_sum() - runs["len"]
+    return [
+        ((value,), bare.slice(start, size))
+        for value, start, size in zip(runs["value"], starts, runs["len"], strict=True)
+    ]
 
 
 def _each(action: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:

@@ -114,3 +114,24 @@ def test_usual_lines_are_read_without_a_slow_one() -> None:
 def test_what_a_skipping_decoder_may_overlook_is_marked(value: str) -> None:
     text = json.dumps(event(1))[:-1] + f', "more": {value}}}\n'
     assert Spans(Lines(1, text.encode() * 3), Fields()).marked().all()
+
+
+@pytest.mark.parametrize("before", range(70))
+def test_a_large_number_is_marked_wherever_it_stands(before: int) -> None:
+    # the kernel looks at 32 bytes at once: a number may begin in one look and end in the next
+    line = '{"a":"' + "x" * before + '","more":1e300}'
+    small = line.replace("1e300", "12300")
+    lines = Lines(1, f"{small}\n{line}\n{small}\n".encode())
+    assert Spans(lines, Fields()).marked().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "name", ["messageI", "messageId", "messageIdx", "messageXd", "userId", "userIx", "\\u0075serId"]
+)
+def test_a_member_is_not_taken_for_the_one_that_stood_there_before(name: str) -> None:
+    usual = '{"type":"track","messageId":"m","userId":"u","event":"e"}'
+    texts = [usual, *(usual.replace(f'"{n}"', f'"{name}"') for n in ("messageId", "userId")), usual]
+    lines = Lines(1, "".join(text + "\n" for text in texts).encode())
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        slow = _said(_slowly(lines, monkeypatch))
+    assert _said(decode_block(lines, ORIGIN, SPECS, TRAITS)) == slow

@@ -142,6 +142,30 @@ def test_replace_of_partitions_without_key(lake: Lake) -> None:
     assert ids(table, "message_id") == ["a", "c", "z"]
 
 
+@pytest.mark.parametrize(
+    "days",
+    [[1, 1, 2, 3], [2, 1, 2, 1], [3, 2, 1], [None, 1, 1], [1, None, 1], [1, 1, None], [None]],
+)
+def test_each_partition_is_one_file_with_its_rows_in_their_order(
+    lake: Lake, days: list[int | None]
+) -> None:
+    # rows that come by day are cut where it changes, others are gathered
+    made = [date(2026, 1, day) if day else None for day in days]
+    rows = pl.DataFrame(
+        {"message_id": [f"m{n}" for n in range(len(days))], "event_day": made, "payload": "x"},
+        schema=dict(EVENTS.schema),
+    )
+    table = lake.open(EVENTS)
+    table.append(rows)
+    assert len(list((lake.root / "events.delta").rglob("*.parquet"))) == len(set(days))
+    found = table.scan().collect()
+    for day in set(made):
+        mine = pl.col("event_day").eq_missing(pl.lit(day, pl.Date))
+        assert found.filter(mine)["message_id"].to_list() == (
+            rows.filter(mine)["message_id"].to_list()
+        )
+
+
 def test_a_scope_of_two_partition_columns_is_no_more_than_its_rows(lake: Lake) -> None:
     schema = {"a": pl.Int64, "b": pl.Int64, "x": pl.String}
     table = lake.open(Table(key="t", schema=schema, partition_by=("a", "b")))
