@@ -262,6 +262,51 @@ def _finished(measure: Measure) -> nw.Expr:
     return value.cast(kind.narwhals).alias(measure.name)
 
 
+def carries(measure: Measure) -> bool:
+    """Whether a value is known from the last one and the events that came, or crossed the edge of
+    its window, since: nothing can be taken away from an extreme, a mean keeps no count, and sums
+    of floats depend on their order."""
+    if measure.selection.kind is Kind.FLOAT:
+        return False
+    function = measure.selection.function
+    return function in ("count", "sum") or (function in ("min", "max") and not measure.within)
+
+
+def carried(
+    old: nw.LazyFrame[Any],
+    came: nw.LazyFrame[Any],
+    crossed: nw.LazyFrame[Any],
+    *,
+    measures: Sequence[Measure],
+    clock: Clock,
+    last: Clock,
+    key: str = "profile_id",
+) -> nw.LazyFrame[Any]:
+    """The measures' values at `clock` from those at `last`, of the keys in any of the frames.
+
+    old: `key` and a column a measure. came: rows since. crossed: rows before that left or entered
+        a window in between (others do no harm). Both as for `partials`.
+    measures: such as `carries` is true of.
+    """
+    columns = {name: kind for m in measures for name, kind in part_kinds(m).items()}
+    known = old.select(key, *(nw.col(m.name).alias(next(iter(part_kinds(m)))) for m in measures))
+    frames = [known, partials(came, measures, [key], clock)]
+    windowed = [m for m in measures if m.within]
+    if windowed:
+        gone = partials(crossed, windowed, [key], last)
+        less = [(nw.lit(0) - nw.col(name)).alias(name) for m in windowed for name in part_kinds(m)]
+        frames += [partials(crossed, windowed, [key], clock), gone.select(key, *less)]
+    alike = []
+    for frame in frames:
+        held = frame.collect_schema().names()
+        filled = [
+            (nw.col(name) if name in held else nw.lit(None)).cast(kind.narwhals).alias(name)
+            for name, kind in columns.items()
+        ]
+        alike.append(frame.select(key, *filled))
+    return combine(nw.concat(alike), measures, key)
+
+
 def tally(
     rows: nw.LazyFrame[Any], measure: Measure, key: Sequence[str], clock: Clock
 ) -> nw.LazyFrame[Any]:

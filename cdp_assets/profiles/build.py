@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,15 +14,16 @@ import polars as pl
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.profiles import tables
 from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.carry import carried
 from cdp_assets.profiles.catalogue import save_traits, trait_docs
 from cdp_assets.profiles.changes import differences
 from cdp_assets.profiles.compute import computed, derived, live_profiles
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.model import Model, SqlFile, compile_traits
-from cdp_assets.profiles.sources import RecordObject, as_objects
+from cdp_assets.profiles.sources import RecordObject, as_objects, event_counts
 from cdp_assets.profiles.sql import sql_kinds, sql_tables, tables_read
-from cdp_assets.profiles.touched import input_keys, touched
+from cdp_assets.profiles.touched import Touched, input_keys, touched
 from cdp_assets.records.config import ObjectSpec
 from cdp_assets.settings import crash_point
 
@@ -55,6 +56,7 @@ class _Last:
     number: int
     now: datetime | None = None
     rules: int = 0
+    events: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(
@@ -102,14 +104,25 @@ def build(
             return BuildResult(model.entity, full=False, now=now, profiles=_count(out))
         for key in keys:
             inputs.pin(key)
-        scope: pl.DataFrame | None = None
+        news: Touched | None = None
         if not full:
             assert last.now is not None
-            scope = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
-        rows = _rows(lake, inputs, model, objects, clock, scope, out, folder)
+            news = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
+        counts = event_counts(inputs, model)
+        if news is None:
+            frame = computed(inputs, model, objects, clock, None)
+        else:
+            assert last.now is not None
+            steady = {key for key, (known, _) in counts.items() if known == last.events.get(key, 0)}
+            frame = carried(
+                inputs, model, objects, clock, Clock(last.now, clock.zone), news, out, steady
+            )
+        scope = None if news is None else news.profiles
+        rows = _rows(lake, inputs, model, clock, frame, scope, out, folder)
         return _commit(
             lake, inputs, model, traits, objects, out, changes, rows, scope, first=first,
             last=last, clock=clock, rules=rules, run=run,
+            events={key: read for key, (_, read) in counts.items()},
         )  # fmt: skip
 
 
@@ -161,22 +174,21 @@ def _last(lake: Lake, out: OpenTable, entity: str) -> _Last:
     if found.is_empty():
         return _Last(number)
     row = found.row(0, named=True)
-    return _Last(number, row["now"], row["rules"])
+    return _Last(number, row["now"], row["rules"], json.loads(row["events"] or "{}"))
 
 
 def _rows(
     lake: Lake,
     inputs: Inputs,
     model: Model,
-    objects: list[RecordObject],
     clock: Clock,
+    frame: pl.DataFrame,
     scope: pl.DataFrame | None,
     out: OpenTable,
     folder: Path | None,
 ) -> pl.DataFrame:
-    """The rows of the profiles in `scope` that still live; of all where None. With a SQL file,
-    of all in any case, since it looks at all at once."""
-    frame = computed(inputs, model, objects, clock, scope)
+    """Full rows from `frame`, what `computed` gave of the profiles in `scope`, of all where None.
+    With a SQL file, those of all in any case, since it looks at all at once."""
     if model.has_sql and scope is not None:
         late = {name for name, _ in model.steps}
         columns = [KEY, *(name for name in model.stored if name not in late)]
@@ -208,6 +220,7 @@ def _commit(
     clock: Clock,
     rules: int,
     run: str,
+    events: Mapping[str, int],
 ) -> BuildResult:
     number, now = last.number + 1, clock.now
     ids = rows.select(KEY)
@@ -244,6 +257,7 @@ def _commit(
                 "run": [run],
                 "timezone": [clock.zone.key],
                 "objects": [json.dumps([asdict(item) for item in objects])],
+                "events": [json.dumps(events)],
             },
             schema=dict(tables.BUILDS.schema),
         )

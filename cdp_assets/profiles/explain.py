@@ -184,7 +184,7 @@ def _waits(lake: Lake, model: Model, built: _Built, profile_id: int) -> bool:
     if not any(map(inputs.has_news, keys)):
         return False
     scope = touched(inputs, model, built.objects, built.clock, built.clock)
-    return scope is None or profile_id in scope[KEY].to_list()
+    return scope is None or profile_id in scope.profiles[KEY]
 
 
 def _row(frame: pl.LazyFrame, profile_id: int) -> dict[str, Any] | None:

@@ -135,6 +135,18 @@ class Inputs:
         upto = None if table.table.keyed else pinned
         return table.scan(upto=upto).select(*schema)
 
+    def old(self, key: str, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+        """The rows of the append-only `key` that the last build had read, as far as they are
+        still there."""
+        return self.open(key, schema).scan(upto=self.since(key)).select(*schema)
+
+    def count(self, key: str) -> tuple[int, int]:
+        """How many rows of the append-only `key` the last build had read that are still there, and
+        how many this one reads."""
+        rows = self.open(key, {}).scan(upto=self.pin(key))
+        known = (pl.col("_seq") <= self.since(key)).sum()
+        return rows.select(known.alias("known"), pl.len()).collect().row(0)
+
     def since(self, key: str) -> int:
         """The `_seq` of `key` that the last build had read; 0 for none."""
         return self._out.watermark(key) if self._out is not None else 0

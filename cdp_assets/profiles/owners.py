@@ -20,8 +20,6 @@ from cdp_assets.profiles.inputs import GRAPH, LOGINS, Inputs
 KEY = "profile_id"
 NOBODY, SHARED = -2, -1
 """In place of a profile: an id whose profile is not asked for, and a device of several people."""
-_ODD = r"^\s|\s$|\.0+$"
-"""What only ids in another spelling have; see `identity.tracks.spelt`."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,15 @@ class Owners:
         events: user_id, anonymous_id ("" where absent; null in the result), timestamp, `columns`.
         """
         kept = list(dict.fromkeys(columns))
-        rows = events.with_columns(
-            _number("user_id", 1).alias("__user"),
-            _number("user_id", 2).alias("__user_is"),
-            _number("anonymous_id", 1).alias("__device"),
-            _number("anonymous_id", 2).alias("__device_is"),
-        )
+        user_id, anonymous_id = pl.col("user_id"), pl.col("anonymous_id")
         if self._only is not None:
-            rows = rows.filter(self._perhaps())
+            events = self._perhaps(events)
+        rows = events.with_columns(
+            _number(user_id, 1).alias("__user"),
+            _number(user_id, 2).alias("__user_is"),
+            _number(anonymous_id, 1).alias("__device"),
+            _number(anonymous_id, 2).alias("__device_is"),
+        )
         user = pl.when(pl.col("__user_check") == pl.col("__user_is")).then("__user_owner")
         device = pl.when(pl.col("__device_check") == pl.col("__device_is")).then("__device_owner")
         rows = (
@@ -82,8 +81,8 @@ class Owners:
         )
         unknown = pl.lit(value=False)
         if self._ids.user is not None:
-            unknown = (pl.col("user_id") != "") & pl.col("__user").is_null()
-        odd = pl.col("anonymous_id").str.strip_chars() != pl.col("anonymous_id")
+            unknown = (user_id != "") & pl.col("__user").is_null()
+        odd = anonymous_id.str.strip_chars() != anonymous_id
         clear = rows.filter((pl.col("__owner") >= 0) & ~unknown)
         unclear = rows.filter(
             unknown | (pl.col("__owner") == SHARED) | (pl.col("__owner").is_null() & odd)
@@ -129,13 +128,19 @@ class Owners:
             held = held.with_columns(pl.when(asked).then("owner").otherwise(NOBODY))
         return held
 
-    def _perhaps(self) -> pl.Expr:
-        """Whether an event may belong to a profile that is asked for."""
-        found = pl.col("user_id").str.contains(_ODD) | pl.col("anonymous_id").str.contains(_ODD)
-        for known, name in ((self._users, "user"), (self._devices, "device")):
+    def _perhaps(self, events: pl.LazyFrame) -> pl.LazyFrame:
+        """The events that may belong to a profile that is asked for."""
+        user, device = pl.col("__user"), pl.col("__device")
+        # Such as 7.0, which is spelt 7.
+        found = user.str.ends_with("0") & user.str.contains(".", literal=True)
+        for known, sent, name in ((self._users, user, "user"), (self._devices, device, "device")):
             mine = known.filter(pl.col(f"__{name}_owner") != NOBODY)[f"__{name}"]
-            found |= pl.col(f"__{name}").is_in(mine.implode())
-        return found
+            found |= _number(sent, 1).is_in(mine.implode())
+        spelt = events.with_columns(
+            pl.col("user_id").str.strip_chars().alias("__user"),
+            pl.col("anonymous_id").str.strip_chars().alias("__device"),
+        )
+        return spelt.filter(found).collect(engine="streaming").lazy()
 
     def _attributed(self, events: pl.DataFrame) -> pl.DataFrame:
         found = attribute(self._inputs.lake, events.lazy()).drop_nulls(KEY)
@@ -149,9 +154,9 @@ class Owners:
         return found.collect()
 
 
-def _number(column: str, seed: int) -> pl.Expr:
+def _number(text: pl.Expr, seed: int) -> pl.Expr:
     """64 bits of a text, other bits for each seed."""
-    return pl.col(column).hash(seed).reinterpret(signed=True)
+    return text.hash(seed).reinterpret(signed=True)
 
 
 def _or_null(column: str) -> pl.Expr:
@@ -165,8 +170,8 @@ def _numbered(held: pl.LazyFrame, name: str) -> pl.DataFrame:
     """`held` (id, owner) by the number of the id, with other bits of it, by which an unknown id of
     the same number is told apart."""
     found = held.select(
-        _number("id", 1).alias(f"__{name}"),
-        _number("id", 2).alias(f"__{name}_check"),
+        _number(pl.col("id"), 1).alias(f"__{name}"),
+        _number(pl.col("id"), 2).alias(f"__{name}_check"),
         pl.col("owner").alias(f"__{name}_owner"),
     ).collect()
     if found[f"__{name}"].n_unique() < found.height:

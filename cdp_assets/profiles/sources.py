@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
@@ -20,7 +21,7 @@ from cdp_assets.profiles.inputs import (
     Inputs,
 )
 from cdp_assets.profiles.kinds import Kind, text_as
-from cdp_assets.profiles.model import EVENT_COLUMNS, EVENTS_COLUMNS, Origin
+from cdp_assets.profiles.model import EVENT_COLUMNS, EVENTS_COLUMNS, Model, Origin
 from cdp_assets.records.config import ObjectSpec
 
 
@@ -85,10 +86,13 @@ def event_table(inputs: Inputs, origin: Origin) -> EventTable | None:
 
 
 def event_rows(
-    inputs: Inputs, origin: Origin, columns: Mapping[str, Kind], *, news: bool = False
+    inputs: Inputs,
+    origin: Origin,
+    columns: Mapping[str, Kind],
+    which: Literal["all", "news", "old"] = "all",
 ) -> pl.LazyFrame:
     """The events of `origin` with user_id, anonymous_id ("" where absent), timestamp, and
-    `columns` in their kinds. news: only those that came since the last build."""
+    `columns` in their kinds. which: all, those that came since the last build, or the others."""
     table = event_table(inputs, origin)
     known = EVENTS_COLUMNS if origin.kind == "events" else EVENT_COLUMNS
     if table is None:
@@ -112,13 +116,21 @@ def event_rows(
         else:
             schema[column] = pl.String()
             read.append(text_as(kind, column).alias(name))
-    rows = (inputs.news if news else inputs.scan)(table.key, schema)
+    read_from = {"all": inputs.scan, "news": inputs.news, "old": inputs.old}[which]
+    rows = read_from(table.key, schema)
     return rows.select(
         pl.col("user_id").fill_null(""),
         pl.col("anonymous_id").fill_null(""),
         pl.col("timestamp"),
         *read,
     )
+
+
+def event_counts(inputs: Inputs, model: Model) -> dict[str, tuple[int, int]]:
+    """Table of events → how many of its rows the last build had read that are still there, and how
+    many this one reads."""
+    tables = [event_table(inputs, o) for o in model.measures if o.kind in ("events", "event")]
+    return {table.key: inputs.count(table.key) for table in tables if table is not None}
 
 
 def _no_events(columns: Mapping[str, Kind]) -> pl.LazyFrame:

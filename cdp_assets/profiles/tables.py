@@ -69,6 +69,7 @@ BUILDS = Table(
         "run": pl.String(),
         "timezone": pl.String(),
         "objects": pl.String(),
+        "events": pl.String(),
     },
     primary_key=("entity", "build"),
     column_docs={
@@ -77,6 +78,8 @@ BUILDS = Table(
         "full": "Whether all profiles were computed, not only those with news.",
         "timezone": "The zone whose days `within` counted.",
         "objects": "The objects that a `select` could read, as JSON.",
+        "events": "How many rows of each table of events it had read, as JSON: where they are "
+        "others later, values are not carried on from it.",
     },
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -37,6 +38,31 @@ BELONGING = ("identity/groups", "records/relation")
 IDS = {KEY: pl.Int64()}
 
 
+@dataclass(frozen=True)
+class EventNews:
+    """What moved among the events of one origin since the last build: those that came, and older
+    ones that left or entered a window. Both with profile_id, timestamp and the columns of the
+    origin's measures."""
+
+    came: pl.DataFrame
+    crossed: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Which profiles may differ from the last build, and why.
+
+    profiles: profile_id of all of them, gone ones too. moved: of those whose events may be others
+    than before, since identifiers or log-ins moved. respoken: of those of whom records or events
+    said something new, or whose identifiers moved: for all others, `prefer` and `latest` stay.
+    """
+
+    profiles: pl.DataFrame
+    moved: pl.DataFrame
+    respoken: pl.DataFrame
+    events: Mapping[Origin, EventNews] = field(default_factory=dict)
+
+
 def input_keys(
     inputs: Inputs, model: Model, objects: Sequence[RecordObject], sql: Sequence[str] = ()
 ) -> list[str]:
@@ -67,9 +93,9 @@ def touched(
     objects: Sequence[RecordObject],
     clock: Clock,
     last: Clock,
-) -> pl.DataFrame | None:
-    """profile_id of every profile of `model.entity` whose traits may differ from the last build,
-    gone ones too. None where only a full build can tell.
+) -> Touched | None:
+    """The profiles of `model.entity` whose traits may differ from the last build. None where only
+    a full build can tell.
 
     clock, last: what windows are measured against now, and were in the last build.
     """
@@ -83,15 +109,31 @@ def touched(
     ):
         # Who belongs to whom has moved, and only the new state is known.
         return None
-    found = [_moved(inputs, model.entity), _values(inputs, model)]
+    identified = _moved(inputs, model.entity)
+    respoken = _ids([identified, _values(inputs, model)])
+    owners: Owners | None = None
+    events: dict[Origin, EventNews] = {}
+    found: list[pl.LazyFrame] = []
     for origin in model.measures:
         if origin.kind in ("events", "event"):
-            found.extend(_events(inputs, model, origin, clock, last))
+            owners = owners or Owners(inputs, model.entity)
+            events[origin] = news = _events(inputs, owners, model, origin, clock, last)
+            found += [news.came.lazy(), news.crossed.lazy()]
         elif origin.kind == "records":
             found.append(_records(inputs, model, origin, objects))
     for origin in others:
         found.append(_profiles(inputs, model.entity, origin.name))
-    return pl.concat(found).drop_nulls().unique().collect(engine="streaming")
+    moved = [identified]
+    if events and inputs.has_news("identity/logins"):
+        moved.append(_of_logins(inputs, model.entity))
+    theirs = _ids(moved)
+    profiles = _ids([respoken.lazy(), theirs.lazy(), *found])
+    return Touched(profiles, theirs, respoken, events)
+
+
+def _ids(found: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+    ids = [frame.select(KEY) for frame in found]
+    return pl.concat(ids).drop_nulls().unique().collect(engine="streaming")
 
 
 def _moved(inputs: Inputs, entity: str) -> pl.LazyFrame:
@@ -136,10 +178,11 @@ def _values(inputs: Inputs, model: Model) -> pl.LazyFrame:
 
 
 def _events(
-    inputs: Inputs, model: Model, origin: Origin, clock: Clock, last: Clock
-) -> list[pl.LazyFrame]:
-    entity = model.entity
-    found = [_owners(inputs, entity, event_rows(inputs, origin, {}, news=True))]
+    inputs: Inputs, owners: Owners, model: Model, origin: Origin, clock: Clock, last: Clock
+) -> EventNews:
+    columns = columns_of(model.measures[origin])
+    kept = ["timestamp", *columns]
+    came = owners.rows(event_rows(inputs, origin, columns, "news"), kept)
     spans: set[tuple[datetime, datetime]] = set()
     for days in {m.within for m in model.measures[origin] if m.within}:
         before, after = last.window(days), clock.window(days)
@@ -149,16 +192,10 @@ def _events(
         for start, end in sorted(spans)
         if start < end
     ]
-    if tests:
-        rows = event_rows(inputs, origin, {}).filter(pl.any_horizontal(tests))
-        found.append(_owners(inputs, entity, rows))
-    if inputs.has_news("identity/logins"):
-        found.append(_of_logins(inputs, entity))
-    return found
-
-
-def _owners(inputs: Inputs, entity: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-    return Owners(inputs, entity).rows(rows).lazy()
+    if not tests:
+        return EventNews(came, came.clear())
+    old = event_rows(inputs, origin, columns, "old").filter(pl.any_horizontal(tests))
+    return EventNews(came, owners.rows(old, kept))
 
 
 def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:

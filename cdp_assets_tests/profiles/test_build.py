@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cdp_assets.profiles import evaluated
+from cdp_assets.profiles import carry, evaluated
 from cdp_assets.profiles.tables import CHANGES
 from cdp_assets_tests.profiles.world import NOW, World, at, traits
 
@@ -93,6 +93,32 @@ def test_a_row_leaves_its_window(world: World) -> None:
     assert (done.full, done.touched) == (False, 1)
     assert world.profiles()[1]["revenue_90d"] == 0
     assert world.profiles()[1]["orders"] == 2
+
+
+def test_a_new_day_reads_no_old_event_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada(world)
+    world.build(SIX)
+
+    def refused(*_: object) -> pl.DataFrame:
+        raise AssertionError("computed from all rows")
+
+    monkeypatch.setattr(carry, "computed", refused)
+    world.event("Order Completed", NOW, user="ada", revenue="3")
+    world.build(SIX, NOW + timedelta(days=85))
+    row = world.profiles()[1]
+    assert (row["orders"], row["revenue_90d"], row["last_seen"]) == (3, 3, NOW)
+    world.identify(1, "user_id:bob")
+    with pytest.raises(AssertionError, match="from all rows"):
+        world.build(SIX, NOW + timedelta(days=85))
+
+
+def test_events_decoded_anew_count_once(world: World) -> None:
+    ada(world)
+    world.build(SIX)
+    world.decode_anew("Order Completed")
+    world.event("Order Completed", at("2026-03-05"), user="ada", revenue="3")
+    assert not world.build(SIX).full
+    assert world.profiles()[1]["orders"] == 3
 
 
 def test_a_merge_adds_both_histories(world: World) -> None:

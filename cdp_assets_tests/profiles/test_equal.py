@@ -26,6 +26,10 @@ TRAITS = traits(
     plans={"select": "count(distinct plan)", "from": "Order Completed"},
     last_seen={"select": "max(timestamp)", "from": "events"},
     seen_2d={"select": "count(*)", "from": "events", "within": "2d"},
+    first_seen={"select": "min(timestamp)", "from": "events", "where": "type = 'track'"},
+    seen_5d={"select": "min(timestamp)", "from": "events", "within": "5d"},
+    mean={"select": "avg(revenue)", "from": "Order Completed"},
+    plans_3d={"select": "count(distinct plan)", "from": "Order Completed", "within": "3d"},
     active={"expr": "seen_2d > 0 and orders > 0"},
 )
 ACCOUNT = traits(
@@ -69,6 +73,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("employ"), st.integers(1, 2), st.integers(1, 2)),
     st.tuples(st.just("leave"), st.integers(1, 2), st.integers(1, 2)),
     st.tuples(st.just("build"), st.integers(0, 3)),
+    st.tuples(st.just("decode anew")),
 )
 
 
@@ -108,6 +113,7 @@ class Story:
                 f"salesforce.Contact:{n}", "account", f"salesforce.Account:{m}"
             ),
             "build": self._build,
+            "decode anew": lambda: self.world.decode_anew("Order Completed"),
         }
         tellers[operation[0]](*operation[1:])
 

@@ -15,6 +15,8 @@ import pytest
 from cdp_assets.profiles.aggregates import (
     Clock,
     Measure,
+    carried,
+    carries,
     combine,
     partials,
     settle,
@@ -176,6 +178,32 @@ def test_parts_by_visitor_add_up_to_what_one_pass_gives(engine: Engine, seed: in
         expected[row["profile_id"]].append(row)
     got = {row.pop("profile_id"): row for row in found.to_dicts()}
     assert got == {profile: by_hand(mine) for profile, mine in expected.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_carried_on_are_those_of_all_rows(engine: Engine, seed: int) -> None:
+    kept = [m for m in MEASURES if carries(m)]
+    kept.append(measure("n_3d", "count(*)", "plan = 'pro'", within=3))
+    assert {m.name for m in MEASURES if not carries(m)} == {"first_plan", "last_plan"}
+    rows = pl.DataFrame(events(seed), schema=ROWS)
+    old, came = rows.head(50), rows.tail(30)
+    last = Clock(CLOCK.now - 5 * DAY, CLOCK.zone)
+
+    def values(frame: pl.DataFrame, clock: Clock) -> pl.DataFrame:
+        parts = partials(engine.frame(frame), kept, ["profile_id"], clock)
+        return engine.collect(combine(parts, kept))
+
+    found = carried(
+        engine.frame(values(old, last)),
+        engine.frame(came),
+        engine.frame(old),
+        measures=kept,
+        clock=CLOCK,
+        last=last,
+    )
+    expected = values(rows, CLOCK).sort("profile_id")
+    assert engine.collect(found).sort("profile_id").rows() == expected.rows()
+    assert values(old, last).sort("profile_id").rows() != expected.rows()
 
 
 def test_an_average(engine: Engine) -> None:

@@ -186,6 +186,14 @@ class World:
             self._merge(CATALOGUE, [{"event": name, "table": key, "columns": columns, "spec": "x"}])
             self._append(typed_table(name, key, PROPERTIES), found)
 
+    def decode_anew(self, event: str) -> None:
+        """Write a typed table again from nothing, as after a change of its properties."""
+        table = self.lake.open(typed_table(event, typed_keys([event])[event], PROPERTIES))
+        rows = table.scan().drop("_seq").collect()
+        if rows.height:
+            table.truncate(0)
+            table.append(rows)
+
     def told(self, identifier: str, field: str, value: str | None, when: datetime) -> None:
         """An identify call of a user, and its row of events/values."""
         self._messages += 1
