@@ -19,7 +19,7 @@ from cdp_assets.profiles.inputs import GRAPH, LOGINS, Inputs
 
 KEY = "profile_id"
 NOBODY, SHARED = -2, -1
-"""In place of a profile: an id whose profile is not asked for, and a device of several people."""
+"""In place of a profile: a person without an account, and a device of several people."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,9 @@ class Owners:
                 "id", pl.col(f"{self._entity}_id").fill_null(NOBODY).alias("owner")
             )
         if self._only is not None:
-            asked = pl.col("owner").is_in(self._only[KEY].implode())
-            held = held.with_columns(pl.when(asked).then("owner").otherwise(NOBODY))
+            # Somebody else's user id is then as good as unknown, and left to `attribute`: on a
+            # device of those that are asked for it is rare.
+            held = held.filter(pl.col("owner").is_in(self._only[KEY].implode()))
         return held
 
     def _perhaps(self, events: pl.LazyFrame) -> pl.LazyFrame:
@@ -134,8 +135,7 @@ class Owners:
         # Such as 7.0, which is spelt 7.
         found = user.str.ends_with("0") & user.str.contains(".", literal=True)
         for known, sent, name in ((self._users, user, "user"), (self._devices, device, "device")):
-            mine = known.filter(pl.col(f"__{name}_owner") != NOBODY)[f"__{name}"]
-            found |= _number(sent, 1).is_in(mine.implode())
+            found |= _number(sent, 1).is_in(known[f"__{name}"].implode())
         spelt = events.with_columns(
             pl.col("user_id").str.strip_chars().alias("__user"),
             pl.col("anonymous_id").str.strip_chars().alias("__device"),
