@@ -17,8 +17,8 @@ def as_text(kind: Kind, column: pl.Expr) -> pl.Expr:
     """A trait's value as text: numbers without trailing zeros, moments in ISO 8601."""
     match kind:
         case Kind.DECIMAL:
-            text = column.cast(pl.String)
-            return text.str.replace(r"(\.\d*?)0+$", "${1}").str.strip_suffix(".")
+            # All nine places are written, so the zeros at the end stand behind a point.
+            return column.cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".")
         case Kind.TIMESTAMP:
             return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
         case _:

@@ -140,7 +140,8 @@ class Owners:
             pl.col("user_id").str.strip_chars().alias("__user"),
             pl.col("anonymous_id").str.strip_chars().alias("__device"),
         )
-        return spelt.filter(found).collect(engine="streaming").lazy()
+        few = spelt.filter(found).drop("__user", "__device")
+        return few.collect(engine="streaming").lazy()
 
     def _attributed(self, events: pl.DataFrame) -> pl.DataFrame:
         found = attribute(self._inputs.lake, events.lazy()).drop_nulls(KEY)
