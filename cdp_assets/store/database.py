@@ -76,9 +76,9 @@ class Store:
             self._lock(connection, _LEDGER_LOCK)
             yield connection
 
-    def migrate(self) -> None:
-        """Bring the schema up to this version. Safe with several processes at once, and cheap
-        where there is nothing to do.
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema up to this version, or to an older one's `revision`. Safe with several
+        processes at once, and cheap where there is nothing to do.
 
         Raises StoreError where the database cannot be reached or is of a later version.
         """
@@ -88,7 +88,7 @@ class Store:
         with self._guarded(), self.engine.begin() as connection:
             self._lock(connection, _MIGRATION_LOCK)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     def frame(self, connection: Connection, statement: Any, schema: dict[str, Any]) -> pl.DataFrame:
         """The rows of a select as a frame with these columns, in this order."""

@@ -37,10 +37,12 @@ _texts = msgspec.json.Decoder(dict[str, str | None])
 class Intent:
     """A row about to be sent.
 
-    fields: field → canonical text in the outside system's form. asked: what the sync's state keeps
-    besides, by its column. digest: of everything asked of this row.
+    entity, profile_id: whose values. fields: field → canonical text in the outside system's form.
+    asked: what the sync's state keeps besides, by its column. digest: of everything asked of this
+    row.
     """
 
+    entity: str
     profile_id: int
     source: str
     object: str
@@ -68,11 +70,12 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A ledger row as it stands."""
+    """A ledger row as it stands. entity: empty where that was not kept yet."""
 
     id: int
     sync: str
     plan: str
+    entity: str
     profile_id: int
     source: str
     object: str
@@ -110,6 +113,7 @@ def announce(
             "sync": sync,
             "plan": plan,
             "run_id": run_id,
+            "entity": i.entity,
             "profile_id": i.profile_id,
             "source": i.source,
             "object": i.object,
@@ -152,7 +156,7 @@ def answer(
                 .where(LedgerRow.id == found.id, LedgerRow.outcome.is_(None))
                 .values(**values)
             )
-            key = letters.Key(entry.sync, entry.profile_id, entry.target)
+            key = letters.Key(entry.sync, entry.entity, entry.profile_id, entry.target)
             if found.outcome == "ok":
                 letters.settle(connection, key, now)
             elif found.outcome in ("failed", "unknown"):

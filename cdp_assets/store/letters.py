@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = {
     "id": pl.Int64(),
     "sync": pl.String(),
+    "entity": pl.String(),
     "profile_id": pl.Int64(),
     "target": pl.String(),
     "op": pl.String(),
@@ -37,6 +38,7 @@ class Key:
     """Whose letter it is."""
 
     sync: str
+    entity: str
     profile_id: int
     target: str
 
@@ -44,6 +46,7 @@ class Key:
 def _is(key: Key) -> tuple[object, ...]:
     return (
         Letter.sync == key.sync,
+        Letter.entity.in_([key.entity, ""]),
         Letter.profile_id == key.profile_id,
         Letter.target == key.target,
     )
@@ -62,9 +65,12 @@ def put(
 ) -> None:
     """Open the letter of this row, or count one more attempt of it."""
     found = connection.execute(
-        select(Letter.id, Letter.attempts, Letter.state).where(*_is(key))  # type: ignore[arg-type]
+        select(Letter.id, Letter.attempts, Letter.state)
+        .where(*_is(key))  # type: ignore[arg-type]
+        .order_by(Letter.entity.desc())
     ).first()
     values: dict[str, Any] = {
+        "entity": key.entity,
         "op": op,
         "digest": digest,
         "error_class": error_class,
@@ -107,12 +113,19 @@ def release(store: Store, sync: str, ids: Collection[int] | None = None) -> int:
 
 
 def frame(
-    store: Store, sync: str | None = None, *, states: Collection[str] = ("open",)
+    store: Store,
+    sync: str | None = None,
+    *,
+    entity: str | None = None,
+    states: Collection[str] = ("open",),
 ) -> pl.DataFrame:
-    """Letters in these states, oldest first (see SCHEMA for the columns)."""
+    """Letters in these states, oldest first (see SCHEMA for the columns). entity: of its profiles
+    alone, and those of which that was not kept yet."""
     table = Letter.__table__
     statement = select(*(table.c[name] for name in SCHEMA)).where(Letter.state.in_(list(states)))
     if sync is not None:
         statement = statement.where(Letter.sync == sync)
+    if entity is not None:
+        statement = statement.where(Letter.entity.in_([entity, ""]))
     with store.read() as connection:
         return store.frame(connection, statement.order_by(Letter.id), SCHEMA)

@@ -82,6 +82,8 @@ class SyncStateRow(Base):
 class LedgerRow(Base):
     """One row sent, or about to be sent, to an outside system.
 
+    entity: whose profile it is; empty in rows from before that was kept.
+
     Written before the call with outcome null; the outcome follows the answer. `fields` is a JSON
     object field → canonical text told, in the system's own form; `asked` holds what the sync's
     state keeps besides, by its column: the profile's own text where that differs. outcome: ok |
@@ -100,6 +102,7 @@ class LedgerRow(Base):
     sync: Mapped[str] = mapped_column(String(128))
     plan: Mapped[str] = mapped_column(String(64))
     run_id: Mapped[str] = mapped_column(String(64))
+    entity: Mapped[str] = mapped_column(String(128), server_default="")
     profile_id: Mapped[int] = mapped_column(BigInteger)
     source: Mapped[str] = mapped_column(String(128))
     object: Mapped[str] = mapped_column(String(128))
@@ -123,15 +126,17 @@ class DeadLetterRow(Base):
 
     target: the record's ref, or `source.Object:(new)` for a record still to be created. digest:
     of what was refused, so that another value is tried at once. state: open | released | settled.
+    entity: as in the ledger.
     """
 
     __tablename__ = "sync_dead_letter"
     __table_args__ = (
-        Index("sync_dead_letter_target", "sync", "profile_id", "target", unique=True),
+        Index("sync_dead_letter_target", "sync", "entity", "profile_id", "target", unique=True),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
     sync: Mapped[str] = mapped_column(String(128))
+    entity: Mapped[str] = mapped_column(String(128), server_default="")
     profile_id: Mapped[int] = mapped_column(BigInteger)
     target: Mapped[str] = mapped_column(String(400))
     op: Mapped[str] = mapped_column(String(16))

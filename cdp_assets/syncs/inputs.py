@@ -22,7 +22,8 @@ from cdp_assets.store import Store, letters
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
-from cdp_assets.syncs.tables import sought_table, state_table
+from cdp_assets.syncs.state import remembered
+from cdp_assets.syncs.tables import sought_table
 
 AUDIENCES = "audiences."
 _NO_AGE = 2**63 - 1
@@ -41,9 +42,9 @@ def gather(
         profiles=_profiles(lake, name, config, entity, now),
         links=links(lake, config.source, entity),
         redirects=followed(redirects.select(old="profile_id", new="redirect_to").collect()),
-        state=lake.open(state_table(name)).scan().drop("_seq"),
+        state=remembered(lake, name, entity),
         sought=lake.open(sought_table(name)).scan().drop("_seq"),
-        letters=letters.frame(store, name, states=("open", "released")),
+        letters=letters.frame(store, name, entity=entity, states=("open", "released")),
         pulled=_pulled(lake, config.source),
         foreign=_foreign(lake, config, entity),
     )

@@ -13,6 +13,8 @@ from cdp_assets.connectors.base import WriteOp
 from cdp_assets.store.ledger import Texts
 
 NEW = "(new)"
+FOREIGN = 0
+"""Owner of records that are another entity's: no profile's id, since the lowest is 1."""
 
 
 def ref(source: str, object_name: str, record_id: str | None) -> str:

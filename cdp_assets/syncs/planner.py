@@ -16,14 +16,12 @@ from cdp_assets.syncs import decide, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
 from cdp_assets.syncs.mapping import KEY, MATCH, wanted
-from cdp_assets.syncs.model import Change, Inputs, Obstacle, Plan, ref
+from cdp_assets.syncs.model import FOREIGN, Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
 from cdp_assets.syncs.tables import TS, last, plan_table, settled
 
 READ_CHUNK = 2_000
 SEEK_AGAIN = timedelta(days=7)
-FOREIGN = 0
-"""No profile's id: the lowest is 1."""
 
 
 def make_plan(
@@ -108,7 +106,7 @@ def _plan(
     digest = plan_hash(name, config, rows)
     unfound = new.filter(~pl.col("may_create"))
     vain = unfound if config.key or config.match_rule else unfound.clear()
-    sought = vain.select("profile_id", sought=_sought(), at=pl.lit(now, dtype=TS))
+    sought = vain.select("profile_id", sought=_sought(config), at=pl.lit(now, dtype=TS))
     return Plan(
         sync=name,
         hash=digest,
@@ -238,13 +236,17 @@ def _worth_seeking(
     before = inputs.sought.select("profile_id", before="sought", before_at="at").collect()
     seekers = seekers.join(before, on="profile_id", how="left")
     fresh = pl.lit(known_all) | (pl.col("before_at") > now - SEEK_AGAIN)
-    again = pl.col("may_create") | ~(fresh & (pl.col("before") == _sought())).fill_null(False)
+    again = pl.col("may_create") | ~(fresh & (pl.col("before") == _sought(config))).fill_null(False)
     kept = seekers.filter(again)
     return kept.drop("before", "before_at"), seekers.height - kept.height
 
 
-def _sought() -> pl.Expr:
-    return pl.concat_str([pl.col(KEY).fill_null(""), pl.lit("\x1f"), pl.col(MATCH).fill_null("")])
+def _sought(config: SyncConfig) -> pl.Expr:
+    """Where a profile was sought, and by which values: other objects or fields are a new search."""
+    rules = [rule[0] for rule in (config.key_rule, config.match_rule) if rule]
+    where = pl.lit("\x1f".join([*config.targets, *rules, ""]))
+    values = (pl.col(KEY).fill_null(""), pl.lit("\x1f"), pl.col(MATCH).fill_null(""))
+    return pl.concat_str([where, *values])
 
 
 def _adopted(found: Sought, source: str) -> pl.DataFrame:

@@ -69,7 +69,7 @@ def plan(
     """
     with lake.step(f"syncs/{name}"):
         read = _reader(lake, store, name, config, entity, now, gather)
-        return _plan(lake, store, name, config, destination, description, now, read)
+        return _plan(lake, store, name, config, destination, description, now, entity, read)
 
 
 def apply(
@@ -98,7 +98,7 @@ def apply(
     with lake.step(f"syncs/{name}"):
         calls = int(getattr(destination, "calls", 0))
         read = _reader(lake, store, name, config, entity, now, gather)
-        made = _plan(lake, store, name, config, destination, description, now, read)
+        made = _plan(lake, store, name, config, destination, description, now, entity, read)
 
         def result(message: str = "", sent: send.Sent | None = None) -> ApplyResult:
             spent = int(getattr(destination, "calls", 0)) - calls
@@ -123,7 +123,7 @@ def apply(
             return result(f"Not applied, stopped: {'; '.join(made.stopped)}.")
         if made.waits:
             return result(f"Waits for approval: {made.approve_hint}")
-        sent = send.send(store, destination, config, made, run_id, now)
+        sent = send.send(store, destination, config, made, run_id, now, entity=entity)
         state.fold(lake, store, name)
         crash_point("apply:after-fold")
         if sent.error is not None:
@@ -149,12 +149,13 @@ def _plan(
     destination: Destination,
     description: Description | None,
     now: datetime,
+    entity: str,
     read: Callable[[], Inputs],
 ) -> Plan:
     check.require(config, description)
     state.fold(lake, store, name)
     found = read()
-    if settle(store, destination, name, _owners(found), now):
+    if settle(store, destination, name, _owners(found), now, entity=entity):
         state.fold(lake, store, name)
         found = read()
     made = make_plan(name, config, found, destination, description, now)
@@ -170,7 +171,7 @@ def _plan(
         if keys.height:
             table.replace(made.rows, scope=keys)
     crash_point("plan:after-table")
-    state.remember(lake, name, made.checked)
+    state.remember(lake, name, entity, made.checked)
     if made.sought.height:
         lake.open(sought_table(name)).merge(made.sought)
     crash_point("plan:before-store")

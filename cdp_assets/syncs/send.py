@@ -44,8 +44,11 @@ def send(
     plan: Plan,
     run_id: str,
     now: datetime,
+    *,
+    entity: str,
 ) -> Sent:
-    """Write the plan's changes, batch by batch; rows that were refused before go last.
+    """Write the plan's changes, batch by batch; rows that were refused before go last. entity:
+    whose profiles they are.
 
     A call without answer leaves its rows open, to be read back by the next run. After two such
     calls in a row, after any other failure of a whole call, and when more rows were refused than
@@ -54,7 +57,7 @@ def send(
     done = Sent()
     silent = 0
     for batch in _batches(plan.changes, destination):
-        intents = [_intent(change, config) for change in batch]
+        intents = [_intent(change, config, entity) for change in batch]
         ids = ledger.announce(store, plan.sync, plan.hash, run_id, intents, now)
         crash_point("apply:after-intent")
         rows = [_row(at, change) for at, change in enumerate(batch)]
@@ -95,13 +98,14 @@ def _batches(changes: Sequence[Change], destination: Destination) -> Iterator[li
             yield rows[at : at + size]
 
 
-def _intent(change: Change, config: SyncConfig) -> Intent:
+def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
     asked = {}
     for name, text in change.asked.items():
         column = settled(name, config.write_policy(name))
         if column != last(name) or name not in change.told or change.told[name] != text:
             asked[column] = text
     return Intent(
+        entity=entity,
         profile_id=change.profile_id,
         source=config.source,
         object=change.object,

@@ -11,6 +11,7 @@ from typing import Any
 from cdp_assets.connectors.base import Destination
 from cdp_assets.store import Store, ledger
 from cdp_assets.syncs import mapping
+from cdp_assets.syncs.model import FOREIGN
 from cdp_assets.syncs.seek import Owners
 
 _CHUNK = 1_000
@@ -23,6 +24,7 @@ def settle(
     owners: Owners,
     now: datetime,
     *,
+    entity: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Read back every row without outcome and write down what became of it; how many there were.
@@ -31,7 +33,9 @@ def settle(
     its key (or its matching field) is there and shows it. Else it is `lost` and planned anew. A
     create that left no mark to find it by is `unknown`: it is never repeated by itself.
 
-    owners: which profile has each of these records; another profile's record was not made by us.
+    owners: which profile of `entity` has each of these records; another profile's record was not
+        made by us. Of a row from when the sync wrote another entity, no record that a profile of
+        this one has.
     A destination whose search is behind its writes says by how many seconds in `find_lag`.
     """
     entries = ledger.pending(store, name)
@@ -50,7 +54,7 @@ def settle(
             elif not key_field:
                 answers = [_unknown(entry) for entry in chunk]
             else:
-                answers = _keyed(destination, object_name, key_field, chunk, owners)
+                answers = _keyed(destination, object_name, key_field, chunk, owners, entity)
             ledger.answer(store, chunk, answers, now)
     return len(entries)
 
@@ -75,6 +79,7 @@ def _keyed(
     key_field: str,
     entries: Sequence[ledger.Entry],
     owners: Owners,
+    entity: str,
 ) -> list[ledger.Answer]:
     values = sorted({entry.key_value for entry in entries if entry.key_value is not None})
     fields = sorted({field for entry in entries for field in entry.fields})
@@ -84,11 +89,8 @@ def _keyed(
         prefix = f"{entry.source}.{entry.object}:"
         records = found.get(entry.key_value or "", [])
         taken = owners([prefix + str(record["id"]) for record in records])
-        mine = [
-            record
-            for record in records
-            if taken.get(prefix + str(record["id"]), entry.profile_id) == entry.profile_id
-        ]
+        whose = entry.profile_id if entry.entity in (entity, "") else FOREIGN
+        mine = [r for r in records if taken.get(prefix + str(r["id"]), whose) == whose]
         if len(mine) == 1 and _shows(destination, object_name, entry, mine[0]):
             made = ledger.Answer(
                 id=entry.id, outcome="ok", record_id=str(mine[0]["id"]), created=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -56,18 +56,28 @@ def fold_entries(
         gone.discard(record)
         touched.add(record)
         row = rows.setdefault(record, {"record": record, "checked_at": None})
+        if _of_another(row, entry.entity):
+            row = rows[record] = {"record": record, "checked_at": None}
         row |= {last(f): t for f, t in entry.fields.items()}
         row |= {offered(f): t for f, t in entry.fields.items() if offered(f) in row}
         row |= entry.asked
         row |= {
             "object": entry.object,
+            "entity": entry.entity or None,
             "profile_id": entry.profile_id,
             "told_at": entry.intent_at,
         }
     return _frame([rows[r] for r in sorted(touched & rows.keys())], stored), gone
 
 
-def remember(lake: Lake, name: str, checked: pl.DataFrame) -> int:
+def remembered(lake: Lake, name: str, entity: str) -> pl.LazyFrame:
+    """The state's rows of this entity's profiles. A sync that once wrote another entity's keeps
+    those rows until their records are told anew: the ids in them mean nobody here."""
+    mine = pl.col("entity").is_null() | (pl.col("entity") == entity)
+    return lake.open(state_table(name)).scan().filter(mine).drop("_seq", "entity")
+
+
+def remember(lake: Lake, name: str, entity: str, checked: pl.DataFrame) -> int:
     """Keep what a plan read and found in order already; how many rows changed."""
     if checked.is_empty():
         return 0
@@ -76,9 +86,16 @@ def remember(lake: Lake, name: str, checked: pl.DataFrame) -> int:
     rows = {r["record"]: r for r in stored.iter_rows(named=True)}
     for row in checked.iter_rows(named=True):
         found = {n: v for n, v in row.items() if n != "told_at"}
-        rows[row["record"]] = {"told_at": None, **rows.get(row["record"], {}), **found}
+        before = rows.get(row["record"], {})
+        if _of_another(before, entity):
+            before = {}
+        rows[row["record"]] = {"told_at": None, **before, **found, "entity": entity}
     commit = table.merge(_frame(list(rows.values()), stored))
     return commit.inserted + commit.updated
+
+
+def _of_another(row: Mapping[str, Any], entity: str) -> bool:
+    return bool(entity and row.get("entity") and row["entity"] != entity)
 
 
 def _records(entries: Iterable[ledger.Entry]) -> list[str]:

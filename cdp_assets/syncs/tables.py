@@ -64,6 +64,7 @@ def state_table(name: str) -> Table:
         schema={
             "record": pl.String(),
             "object": pl.String(),
+            "entity": pl.String(),
             "profile_id": pl.Int64(),
             "told_at": TS,
             "checked_at": TS,
@@ -75,6 +76,7 @@ def state_table(name: str) -> Table:
         column_docs={
             "record": "`source.Object:id`.",
             "object": "Object of the outside system.",
+            "entity": "Entity of that profile; null in rows from before it was kept.",
             "profile_id": "Profile whose values it was last told.",
             "told_at": "When it was last told anything; null: never.",
             "checked_at": "When a plan last read it and found nothing to tell.",
@@ -93,7 +95,7 @@ def sought_table(name: str) -> Table:
         description="Profiles without a record in the destination, and by which values it was "
         "sought in vain.",
         column_docs={
-            "sought": "The values of `key` and `match` that were sought.",
+            "sought": "Objects and fields that were searched, and the values of `key` and `match`.",
             "at": "When.",
         },
     )

@@ -18,6 +18,7 @@ from cdp_assets.store import Store, letters
 from cdp_assets.syncs import inputs, plan, sought_table, state_table
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
+from cdp_assets.syncs.state import remembered
 from cdp_assets_tests.benchmarks.base import Clock, Verdict, alone
 from cdp_assets_tests.syncs.world import DESCRIPTION, NOW, Crm, config
 
@@ -101,9 +102,9 @@ def plans(clock: Clock, people: int, rounds: int = 3) -> list[float]:
                 profiles=pl.scan_parquet(file).select("profile_id", "revenue", "orders", "title"),
                 links=inputs.links(lake, "crm", entity),
                 redirects=inputs.followed(pl.DataFrame(schema={"old": pl.Int64, "new": pl.Int64})),
-                state=lake.open(state_table(name)).scan().drop("_seq"),
+                state=remembered(lake, name, entity),
                 sought=lake.open(sought_table(name)).scan().drop("_seq"),
-                letters=letters.frame(store, name, states=("open", "released")),
+                letters=letters.frame(store, name, entity=entity, states=("open", "released")),
             )
 
         took = []

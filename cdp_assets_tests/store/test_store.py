@@ -23,6 +23,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 def intent(profile_id: int = 1, record_id: str | None = "a", **options: Any) -> ledger.Intent:
     base: dict[str, Any] = {
+        "entity": "person",
         "profile_id": profile_id,
         "source": "crm",
         "object": "Contact",
@@ -49,6 +50,37 @@ def test_the_migrations_make_what_the_models_say(store: Store) -> None:
     with store.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_store_from_before_entities_were_kept(url: str) -> None:
+    """Its rows stay, count as the entity's that the sync has now."""
+    store = Store(url)
+    store.migrate("0001")
+    with store.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO sync_dead_letter (sync, profile_id, target, op, digest, error_class, "
+                "message, attempts, first_at, last_at, state) VALUES ('s', 1, 'crm.Contact:a', "
+                "'update', 'd', 'data', 'no', 1, :at, :at, 'open')"
+            ),
+            {"at": NOW.replace(tzinfo=None) if store.sqlite else NOW},
+        )
+    store.migrate()
+    assert letters.frame(store, "s", entity="person").select("entity", "attempts").rows() == [
+        ("", 1)
+    ]
+    for entity in ("person", "account"):
+        (one,) = announce(store, intent(entity=entity))
+        answer(store, ledger.Answer(id=one, outcome="failed", message="no"))
+    assert letters.frame(store, "s").select("entity", "attempts").rows() == [
+        ("person", 2),
+        ("account", 1),
+    ]
+    (one,) = announce(store, intent(entity="account"))
+    answer(store, ledger.Answer(id=one, outcome="ok"))
+    assert letters.frame(store, "s")["entity"].to_list() == ["person"]
+    assert letters.frame(store, "s", entity="account").is_empty()
+    store.close()
 
 
 def _migrate(url: str, start: Any, failures: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.records.tables import RULES, entity_table
 from cdp_assets.store import Store
-from cdp_assets.syncs import SyncError, apply, plan, state_table
+from cdp_assets.syncs import SyncError, apply, dead_letters, plan, state_table
+from cdp_assets.syncs.config import FieldConfig
 from cdp_assets.syncs.inputs import followed, gather
 from cdp_assets.syncs.model import Inputs
-from cdp_assets_tests.syncs.world import DESCRIPTION, NOW, Crm, config
+from cdp_assets_tests.syncs.world import DESCRIPTION, NOW, Crm, World, config, times_out
 
 TRAITS = TraitsConfig.model_validate(
     {
@@ -243,3 +245,82 @@ def test_the_entity_is_said_and_is_that_of_from(companies: Lake, tmp_path: Path)
         assert inspect.signature(step).parameters["entity"].default is inspect.Parameter.empty
     with pytest.raises(SyncError, match="`from` names person, not account"):
         plan(companies, store, "s", config(), Crm(), DESCRIPTION, NOW, entity="account")
+
+
+TITLE = FieldConfig(trait="title")
+
+
+def test_a_sync_that_changes_its_entity_remembers_nothing_of_the_other(tmp_path: Path) -> None:
+    """Ids are given out for each entity anew, so person 1 and account 1 are strangers."""
+    world = World(tmp_path)
+    people = config(
+        mode="upsert", create="crm.Contact", approve="never",
+        match=["linked", {"Email": "email"}], fields={"Orders__c": "orders", "Email": "email"},
+    )  # fmt: skip
+    accounts = people.model_copy(update={"from_": "account"})
+    people = people.model_copy(update={"fields": {**people.fields, "Title": TITLE}})
+    world.profile(1, orders=5, title="CTO")
+    world.profile(2, orders=5)
+    world.crm.faults = lambda name, batch: {1: "data"}
+    assert (world.apply(people).created, len(dead_letters(world.store))) == (1, 1)
+    world.crm.faults = None
+    records = world.crm.records["Contact"]
+    # The same ids, now of accounts that want the same: nothing was told to them, nor refused.
+    world.profile(1, orders=5, email="one@example.org")
+    world.profile(2, orders=5, email="two@example.org")
+    made = world.plan(accounts, entity="account")
+    assert (made.creates, made.updates, made.held, made.told) == (2, 0, 0, 0)
+    assert world.apply(accounts, entity="account").created == 2
+    assert records["n0001"] == {"Orders__c": 5, "Email": "p1@example.com", "Title": "CTO"}
+    # A record that comes to be an account's starts with nothing told, whatever the person was.
+    world.link("n0001", 3)
+    world.profile(3, orders=6, email="three@example.org")
+    assert world.apply(accounts, entity="account").written == 1
+    told = {row["record"]: row for row in world.state().iter_rows(named=True)}
+    assert {row["entity"] for row in told.values()} == {"account"}
+    assert told["crm.Contact:n0001"]["profile_id"] == 3
+    assert told["crm.Contact:n0001"]["last_Title"] is None
+    # And back: the letter of person 2 still holds, and person 1 has lost the record.
+    world.links.clear()
+    world.profiles.clear()
+    world.profile(1, orders=5)
+    world.profile(2, orders=5)
+    made = world.plan(people)
+    assert (made.held, made.told) == (1, 0)
+    assert dead_letters(world.store)["entity"].to_list() == ["person"]
+
+
+def test_a_row_left_open_by_another_entity_takes_no_record_of_this_one(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    people = config(
+        mode="upsert", create="crm.Contact", approve="never",
+        match=["linked", {"Email": "email"}], fields={"Orders__c": "orders", "Email": "email"},
+    )  # fmt: skip
+    accounts = people.model_copy(update={"from_": "account"})
+    world.profile(1, orders=5)
+    world.crm.faults = times_out()
+    assert world.apply(people).unknown == 1
+    world.crm.faults = None
+    world.link("own", 1, Orders__c=5, Email="p1@example.com")
+    world.plan(accounts, entity="account")
+    assert world.store.told()["outcome"].to_list() == ["failed", "failed"]
+
+
+def test_state_from_before_the_entity_was_kept_counts_as_ones_own(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    table = state_table("s")
+    schema = {name: kind for name, kind in table.schema.items() if name != "entity"}
+    older = replace(table, schema=schema, column_docs={})
+    told = {"record": "crm.Contact:a", "object": "Contact", "profile_id": 1, "told_at": NOW,
+            "last_Orders__c": "1"}  # fmt: skip
+    frame = pl.DataFrame([told], schema={**schema, "last_Orders__c": pl.String})
+    world.lake.open(older).merge(
+        frame.with_columns(checked_at=pl.lit(None, table.schema["told_at"]))
+    )
+    world.link("a", 1, Orders__c=1)
+    world.profile(1, orders=1)
+    assert world.plan(config()).told == 1
+    assert world.crm.calls == 0
+    world.profile(1, orders=2)
+    assert world.apply(config()).written == 1
+    assert world.state()["entity"].to_list() == ["person"]

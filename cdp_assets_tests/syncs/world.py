@@ -26,6 +26,7 @@ from cdp_assets.syncs.approval import approve
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Inputs
 from cdp_assets.syncs.run import ApplyResult, apply, plan
+from cdp_assets.syncs.state import remembered
 from cdp_assets.syncs.tables import plan_table, sought_table, state_table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -254,15 +255,15 @@ class World:
             profiles=pl.DataFrame(rows, schema=PROFILE).lazy(),
             links=pl.DataFrame(self.links, schema=LINKS).lazy(),
             redirects=pl.DataFrame(self.redirects, schema=REDIRECTS).lazy(),
-            state=lake.open(state_table(name)).scan().drop("_seq"),
+            state=remembered(lake, name, entity),
             sought=lake.open(sought_table(name)).scan().drop("_seq"),
-            letters=letters.frame(store, name, states=("open", "released")),
+            letters=letters.frame(store, name, entity=entity, states=("open", "released")),
             pulled=self.pulled,
         )
 
-    def plan(self, config: SyncConfig) -> Any:
+    def plan(self, config: SyncConfig, entity: str = "person") -> Any:
         return plan(
-            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, entity="person",
+            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, entity=entity,
             gather=self.gather,
         )  # fmt: skip
 
@@ -278,10 +279,10 @@ class World:
         return result
 
     def _apply(self, config: SyncConfig, options: Mapping[str, Any]) -> ApplyResult:
-        where = {"url": "http://127.0.0.1:1", **options}
+        where: dict[str, Any] = {"url": "http://127.0.0.1:1", "entity": "person", **options}
         return apply(
             self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, "run",
-            entity="person", gather=self.gather, **where,
+            gather=self.gather, **where,
         )  # fmt: skip
 
     def state(self) -> pl.DataFrame:
