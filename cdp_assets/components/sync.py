@@ -100,6 +100,12 @@ class Sync(CdpComponent):
             owners=[config.owner] if config.owner else (),
         )
 
+        if config.purpose:
+            # So that `tag:purpose=marketing` selects all that leaves the house for it.
+            purpose = {"purpose": config.purpose}
+            plan_spec = plan_spec.merge_attributes(tags=purpose)
+            sync_spec = sync_spec.merge_attributes(tags=purpose)
+
         @dg.multi_asset(
             name=f"plan_{name}",
             specs=[plan_spec],

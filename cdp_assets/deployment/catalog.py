@@ -28,6 +28,7 @@ from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.raw.tables import raw_table
 from cdp_assets.records import ObjectSpec
 from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.inputs import sync_names
 
 Connector = Salesforce | HubSpot
 
@@ -185,17 +186,19 @@ def sync_entity(deployment: Deployment, config: SyncConfig) -> str:
 
 
 def sync_inputs(deployment: Deployment, name: str) -> list[str]:
-    """Keys of the assets that a sync's plan is made from."""
+    """Keys of the assets that a sync's plan is made from: the profiles, audiences and accounts
+    that it names anywhere, and what says which record is whose and whether it lives."""
     config = deployment.syncs[name]
-    if config.audience is not None:
-        return [f"audiences/{config.audience}", f"profiles/{sync_entity(deployment, config)}"]
-    found = [f"profiles/{config.from_}"]
-    for used in config.columns:
-        if used.startswith("audiences."):
-            found.append(f"audiences/{used.partition('.')[2]}")
-        elif used.startswith("account.") and "account" in deployment.traits:
-            found.append("profiles/account")
-    return sorted(set(found))
+    entity = sync_entity(deployment, config)
+    named = sync_names(config)
+    found = {f"profiles/{entity}", *(f"audiences/{audience}" for audience in named.audiences)}
+    if any(column.startswith("account.") for column in named.columns):
+        found.add("profiles/account")
+    if deployment.identity is not None:
+        found.add("identity/graph")
+        if entity in raw_keys(deployment):
+            found.add(f"records/{entity}")
+    return sorted(found)
 
 
 def sync_columns(deployment: Deployment, name: str) -> list[tuple[str, str]]:

@@ -220,7 +220,11 @@ class SyncConfig(BaseModel):
         description="Field of the destination → trait, {trait: …, write: …}, {value: …}, or text "
         "with {traits} in braces.",
     )
-    purpose: str | None = Field(None, description="What the data is used for.")
+    purpose: str | None = Field(
+        None,
+        description="What the data is used for, in one word (marketing); shown as the tag "
+        "`purpose` of the sync's assets. It keeps nobody out: consent is not looked at yet.",
+    )
     every: Every = Field(
         timedelta(hours=1),
         description="How often: minutes that divide an hour (15m), hours that divide a day (1h), "
@@ -251,6 +255,13 @@ class SyncConfig(BaseModel):
         if not _NAME.match(name.removeprefix("audiences.")):
             raise ValueError(f"{name!r} is neither an entity nor audiences.NAME")
         return name
+
+    @field_validator("purpose")
+    @classmethod
+    def _word(cls, purpose: str | None) -> str | None:
+        if purpose is not None and not _NAME.match(purpose):
+            raise ValueError(f"{purpose!r} is not one word in lower case, such as marketing")
+        return purpose
 
     @field_validator("to")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 import narwhals as nw
@@ -27,6 +28,27 @@ from cdp_assets.syncs.tables import sought_table
 
 AUDIENCES = "audiences."
 _NO_AGE = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a sync's configuration names: columns of the profile, and audiences."""
+
+    columns: frozenset[str]
+    audiences: frozenset[str]
+
+
+def sync_names(config: SyncConfig) -> Names:
+    """All that is named in `from`, `where`, `key`, `match` and `fields`. Raises ExpressionError
+    for a `where` that is no expression."""
+    columns, audiences = set(config.columns), {config.audience} - {None}
+    if config.where is not None:
+        where = parse(config.where, Context(open=True, audiences=frozenset(["*"])))
+        columns |= set(where.columns)
+        audiences |= where.audiences
+    told = {column for column in columns if column.startswith(AUDIENCES)}
+    audiences |= {column.removeprefix(AUDIENCES) for column in told}
+    return Names(frozenset(columns - told), frozenset(filter(None, audiences)))
 
 
 def gather(

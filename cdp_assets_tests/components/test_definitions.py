@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cdp_assets.definitions import load
+from cdp_assets_tests.components.projects import project as make_project
 
 WITHOUT_TABLE = {"crm/salesforce", "crm/hubspot", "files/app", "lake/maintenance"}
 LEFT_EDGE = {"raw", "sources", "maintenance"}
@@ -181,3 +183,36 @@ def test_rows_are_never_handed_to_dagster(own: dg.Definitions) -> None:
     assert not done.success
     failed = done.get_step_failure_events()[0].step_failure_data
     assert "rows go through the lake" in failed.error.cause.message  # type: ignore[union-attr]
+
+
+TOLD = """\
+type: cdp_assets.Sync
+attributes:
+  from: {origin}
+  where: account.mrr > 0 and not in_audience('good_customers')
+  to: salesforce.Contact
+  purpose: sales
+  fields: {{Title: "{{account.mrr}}", Department: {{trait: audiences.big}}}}
+"""
+
+
+def test_a_plan_depends_on_all_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path)
+    monkeypatch.syspath_prepend(str(project.root / "src"))
+    monkeypatch.setenv("CDP_HOME", str(tmp_path / "home"))
+    big = "type: cdp_assets.Audience\nattributes: {entity: person, where: orders > 9}\n"
+    project.write("big", big)
+    project.write("all", TOLD.format(origin="person"))
+    project.write("some", TOLD.format(origin="audiences.ready_for_sales"))
+    specs = _specs(load(project.root))
+
+    def deps(key: str) -> set[str]:
+        return {dep.asset_key.to_user_string() for dep in specs[key].deps}
+
+    expected = {"profiles/person", "profiles/account", "identity/graph", "records/person"}
+    expected |= {"audiences/good_customers", "audiences/big"}
+    assert deps("syncs/all/plan") == expected
+    assert deps("syncs/some/plan") == {*expected, "audiences/ready_for_sales"}
+    assert specs["syncs/some/plan"].tags["purpose"] == "sales"

@@ -80,6 +80,7 @@ def test_the_packages_own_syncs_load() -> None:
         ({"key": {"A": "x"}, "fields": {"a": "y"}}, "is the key already"),
         ({"key": {"A": "x"}, "match": ["linked", {"A": "x"}]}, "take it out of `match`"),
         ({"key": {"A": "x"}, "match": [{"a": "y"}]}, "take it out of `match`"),
+        ({"purpose": "Newsletter and such"}, "is not one word"),
         ({"every": "soon"}, "expected a duration"),
         ({"every": "7m"}, "a sync runs every 1m, 2m, .*30m, 1h, 2h, .*12h or 1d"),
         ({"every": "30s"}, "a sync runs every"),
