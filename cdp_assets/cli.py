@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -134,6 +134,7 @@ def plan(args: argparse.Namespace) -> int:
     from cdp_assets import report
 
     here = _platform()
+    _require(here, args.name)
     result = here.plan(args.name)
     if args.json:
         print(json.dumps(result.rows.to_dicts(), default=str, indent=1))
@@ -144,8 +145,20 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def approve(args: argparse.Namespace) -> int:
+    from cdp_assets.syncs import ApprovalError
+
     here = _platform()
-    name = here.approve(args.plan, who=args.who or os.environ.get("USER") or "unknown")
+    if args.plan is None:
+        lines = list(_waiting(here))
+        print("\n".join(lines) if lines else "no plan waits for approval")
+        return 0
+    try:
+        for name in here.syncs_of_plan(args.plan):
+            _require(here, name)
+        name = here.approve(args.plan, who=args.who or os.environ.get("USER") or "unknown")
+    except ApprovalError as error:
+        _complain("\n".join([str(error), *_waiting(here)]))
+        return 2
     if args.quiet:
         return 0
     print(f"Plan {args.plan} of {name} is approved. The next run of syncs/{name} applies it if")
@@ -154,6 +167,33 @@ def approve(args: argparse.Namespace) -> int:
         f'\'key:"syncs/{name}/plan" or key:"syncs/{name}"\''
     )
     return 0
+
+
+def _require(here: Any, name: str) -> None:
+    """Nothing is planned, approved or let go again while `cdp check` has something against it."""
+    from cdp_assets.deployment.sync_checks import require_sync
+
+    require_sync(here.deployment, name, here.settings)
+
+
+def _waiting(here: Any) -> Iterator[str]:
+    """The plans that wait for a yes: sync, hash as it may be typed, rows, age."""
+    from cdp_assets.report import aligned
+
+    found = here.waiting_plans()
+    if found:
+        rows = [
+            [head.sync, head.hash[:12], f"{head.creates + head.updates:,}", _ago(here, head)]
+            for head in found
+        ]
+        yield from aligned([["waits for approval", "plan", "rows", "made"], *rows])
+
+
+def _ago(here: Any, head: Any) -> str:
+    minutes = max(0, int((here.now - head.made_at).total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min ago"
+    return f"{minutes // 60} h ago" if minutes < 2 * 24 * 60 else f"{minutes // 1440} days ago"
 
 
 def replay(args: argparse.Namespace) -> int:
@@ -165,6 +205,7 @@ def replay(args: argparse.Namespace) -> int:
         )
         print(f"{done.refused:,} still no events; {done.skipped:,} need their file read again")
     else:
+        _require(here, args.what)
         print(f"{here.replay_sync(args.what):,} rows go into the next plan of {args.what}")
     return 0
 
@@ -264,8 +305,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="the sync")
     one.add_argument("--limit", type=int, default=20, help="rows to show")
     one.add_argument("--json", action="store_true", help="the whole plan as JSON")
-    one = add("approve", approve, "Approve a plan by its hash.")
-    one.add_argument("plan", help="hash of the plan")
+    one = add("approve", approve, "Approve a plan by its hash; without one, list those that wait.")
+    one.add_argument("plan", nargs="?", help="hash of the plan, its beginning is enough")
     one.add_argument("--who", help="who approves (by default $USER)")
     one.add_argument("--quiet", action="store_true", help="say nothing where it is approved")
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")

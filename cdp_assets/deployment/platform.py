@@ -29,7 +29,7 @@ from cdp_assets.profiles.errors import nearest
 from cdp_assets.raw import files, ingest, windows
 from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
-from cdp_assets.store import Store
+from cdp_assets.store import Store, plans
 from cdp_assets.syncs.config import SyncConfig
 
 
@@ -285,6 +285,14 @@ class Platform:
         """Let the next plan of a sync try refused rows again; how many."""
         self._sync(name)
         return syncs.replay(self.store, name)
+
+    def syncs_of_plan(self, plan: str) -> list[str]:
+        """The syncs that have made a plan whose hash begins so."""
+        return sorted({head.sync for head in plans.find(self.store, plan.strip().lower())})
+
+    def waiting_plans(self) -> list[plans.PlanHead]:
+        """The current plans that wait for somebody's yes, oldest first."""
+        return syncs.waiting(self.store, self.deployment.syncs)
 
     def approve(self, plan: str, who: str) -> str:
         """Approve a plan by its hash or its beginning; returns the sync's name."""

@@ -5,7 +5,7 @@
 and outcome after; `replay` lets refused rows be tried again.
 """
 
-from cdp_assets.syncs.approval import ApprovalError, approve
+from cdp_assets.syncs.approval import ApprovalError, approve, waiting
 from cdp_assets.syncs.check import SyncError, check_fields
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.guard import may_write, refusal
@@ -34,4 +34,5 @@ __all__ = [
     "sought_table",
     "state_table",
     "summary",
+    "waiting",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import polars as pl
@@ -66,6 +67,20 @@ def waits(store: Store, name: str, config: SyncConfig, digest: str) -> bool:
         return True
     mine = {a.plan for a in said if a.config == config.fingerprint}
     return not any(plans.begun(store, name, plan) for plan in mine)
+
+
+def waiting(store: Store, configs: Mapping[str, SyncConfig]) -> list[plans.PlanHead]:
+    """The current plans of these syncs that wait for a yes, oldest first: those of the present
+    configuration that would write something, are not stopped and not applied yet."""
+    found = []
+    for name, config in configs.items():
+        head = plans.current(store, name)
+        if head is None or head.config != config.fingerprint or head.stopped:
+            continue
+        idle = not (head.creates or head.updates) or plans.finished(store, name) == head.hash
+        if not idle and waits(store, name, config, head.hash):
+            found.append(head)
+    return sorted(found, key=lambda head: (head.made_at, head.sync))
 
 
 def resumes(store: Store, name: str, plan: Plan, kept: pl.DataFrame) -> str | None:
