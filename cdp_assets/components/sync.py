@@ -122,7 +122,7 @@ class Sync(CdpComponent):
         )
         @safe_errors
         def plan(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            result = platform(deployment).plan(name)
+            result = platform(deployment).plan(name, anew=False)
             yield dg.MaterializeResult(
                 asset_key=plan_spec.key,
                 metadata={

@@ -246,8 +246,9 @@ class Platform:
 
     # syncs
 
-    def plan(self, name: str) -> syncs.Plan:
-        """What a sync would write now; kept, so that it can be approved and applied."""
+    def plan(self, name: str, *, anew: bool = True) -> syncs.Plan:
+        """What a sync would write now; kept, so that it can be approved and applied. anew: see
+        `syncs.plan`."""
         config = self._sync(name)
         client = self.connector(config.source)
         return syncs.plan(
@@ -259,6 +260,7 @@ class Platform:
             self._described(config.source),
             self.now,
             entity=sync_entity(self.deployment, config),
+            anew=anew,
         )
 
     def _described(self, source: str) -> Description:

@@ -68,13 +68,15 @@ class ApprovalRow(Base):
 
 
 class SyncStateRow(Base):
-    """Where a sync stands: its current plan, and when it last applied one."""
+    """Where a sync stands: its current plan, and when it last applied one. basis: what the plan
+    was made from, where the same would give the same plan (JSON)."""
 
     __tablename__ = "sync_state"
 
     sync: Mapped[str] = mapped_column(String(128), primary_key=True)
     plan: Mapped[str | None] = mapped_column(String(64))
     planned_at: Mapped[datetime | None] = mapped_column(Moment())
+    basis: Mapped[str | None] = mapped_column(Text)
     applied: Mapped[str | None] = mapped_column(String(64))
     applied_at: Mapped[datetime | None] = mapped_column(Moment())
 

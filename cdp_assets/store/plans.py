@@ -41,15 +41,15 @@ class Approval:
     at: datetime
 
 
-def keep(store: Store, head: PlanHead) -> None:
-    """Make this the sync's current plan."""
+def keep(store: Store, head: PlanHead, basis: str | None = None) -> None:
+    """Make this the sync's current plan. basis: what it was made from, as the caller spells it."""
     values = {name: getattr(head, name) for name in PlanHead.__dataclass_fields__}
     with store.write() as connection:
         connection.execute(
             delete(PlanRow).where(PlanRow.sync == head.sync, PlanRow.hash == head.hash)
         )
         connection.execute(insert(PlanRow).values(**values))
-        _state(connection, head.sync, plan=head.hash, planned_at=head.made_at)
+        _state(connection, head.sync, plan=head.hash, planned_at=head.made_at, basis=basis)
 
 
 def current(store: Store, sync: str) -> PlanHead | None:
@@ -64,6 +64,13 @@ def current(store: Store, sync: str) -> PlanHead | None:
     with store.read() as connection:
         row = connection.execute(statement).first()
     return None if row is None else PlanHead(**row._mapping)
+
+
+def basis(store: Store, sync: str) -> str | None:
+    """What the sync's current plan was made from, where it was kept."""
+    statement = select(SyncStateRow.basis).where(SyncStateRow.sync == sync)
+    with store.read() as connection:
+        return connection.execute(statement).scalar()
 
 
 def find(store: Store, beginning: str) -> list[PlanHead]:

@@ -13,11 +13,12 @@ from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
 from cdp_assets.identity import GRAPH, IDS, members
 from cdp_assets.lake import Lake
+from cdp_assets.profiles.catalogue import saved_traits
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.profiles.expressions import Context, parse
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.nodes import member_column
-from cdp_assets.profiles.read import columns, evaluated
+from cdp_assets.profiles.read import columns, evaluated, saved_model
 from cdp_assets.records.tables import RULES, entity_table
 from cdp_assets.store import Store, letters
 from cdp_assets.syncs.check import SyncError
@@ -69,6 +70,7 @@ def gather(
         letters=letters.frame(store, name, entity=entity, states=("open", "released")),
         pulled=_pulled(lake, config.source),
         foreign=_foreign(lake, config, entity),
+        timeless=_timeless(lake, config, entity),
     )
 
 
@@ -96,6 +98,18 @@ def _profiles(
     plain = [c for c in needed if c not in of_audiences]
     members_of = {c: pl.col(member_column(c.removeprefix(AUDIENCES))) for c in of_audiences}
     return frame.select("profile_id", *plain, **members_of)
+
+
+def _timeless(lake: Lake, config: SyncConfig, entity: str) -> bool:
+    """Whether nothing that the sync reads depends on the time of reading."""
+    if config.where is not None:
+        context = Context(columns(lake, entity), audiences=frozenset(["*"]))
+        if parse(config.where, context).uses_now:
+            return False
+    late = {name for name, _ in saved_model(lake, entity).read_time}
+    if entity == "person" and "account" in saved_traits(lake):
+        late |= {f"account.{name}" for name, _ in saved_model(lake, "account").read_time}
+    return not late & sync_names(config).columns
 
 
 def _audience(lake: Lake, name: str) -> pl.LazyFrame:

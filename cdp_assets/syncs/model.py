@@ -76,6 +76,7 @@ class Inputs:
     state: rows of `syncs/<name>`. sought: rows of `syncs/<name>/sought`.
     letters: open and released dead letters (`store.letters.SCHEMA`).
     pulled: the destination's objects whose records identity knows all.
+    timeless: the same tables give the same profiles at any time.
     """
 
     profiles: pl.LazyFrame
@@ -85,6 +86,7 @@ class Inputs:
     sought: pl.LazyFrame
     letters: pl.DataFrame
     pulled: frozenset[str] = frozenset()
+    timeless: bool = False
     foreign: pl.LazyFrame = field(
         default_factory=lambda: pl.LazyFrame(schema={"record": pl.String})
     )
@@ -97,6 +99,7 @@ class Plan:
     hash: of the content, what an approval names. rows: as `syncs/<name>/plan` keeps them.
     stopped: why it may not be applied, empty if nothing stands against it.
     waits: for somebody's yes. resumed: it is the rest of a plan that was begun before.
+    standing: nothing but the tables decided it, neither the destination nor the time.
     """
 
     sync: str
@@ -114,6 +117,7 @@ class Plan:
     sought: pl.DataFrame = field(default_factory=pl.DataFrame)
     waits: bool = False
     resumed: bool = False
+    standing: bool = False
 
     @property
     def creates(self) -> int:

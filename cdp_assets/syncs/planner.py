@@ -87,7 +87,10 @@ def make_plan(
     creatable = new.filter(pl.col("may_create"))
     if config.creates is not None:
         builder.creates(config.creates, creatable, _unkeyed(creatable, config, objects))
-    return _plan(name, config, builder, profiles.height, state, new, skipped, now)
+    by_time = skipped > 0 and not _pulls_all(config, inputs)
+    asked = differing.height > 0 or (seekers.height > 0 and _seeks(config))
+    made = _plan(name, config, builder, profiles.height, state, new, skipped, now)
+    return replace(made, standing=inputs.timeless and not by_time and not asked)
 
 
 def _plan(
@@ -105,7 +108,7 @@ def _plan(
     rows = plan_rows(config, changes, builder.obstacles)
     digest = plan_hash(name, config, rows)
     unfound = new.filter(~pl.col("may_create"))
-    vain = unfound if config.key or config.match_rule else unfound.clear()
+    vain = unfound if _seeks(config) else unfound.clear()
     sought = vain.select("profile_id", sought=_sought(config), at=pl.lit(now, dtype=TS))
     return Plan(
         sync=name,
@@ -230,15 +233,24 @@ def _worth_seeking(
         .drop("blocked")
         .collect()
     )
-    if not (config.key or config.match_rule):
+    if not _seeks(config):
         return seekers, 0
-    known_all = all(o in inputs.pulled for o in config.objects)
     before = inputs.sought.select("profile_id", before="sought", before_at="at").collect()
     seekers = seekers.join(before, on="profile_id", how="left")
-    fresh = pl.lit(known_all) | (pl.col("before_at") > now - SEEK_AGAIN)
+    fresh = pl.lit(_pulls_all(config, inputs)) | (pl.col("before_at") > now - SEEK_AGAIN)
     again = pl.col("may_create") | ~(fresh & (pl.col("before") == _sought(config))).fill_null(False)
     kept = seekers.filter(again)
     return kept.drop("before", "before_at"), seekers.height - kept.height
+
+
+def _seeks(config: SyncConfig) -> bool:
+    """Whether profiles without a known record are sought in the destination."""
+    return bool(config.key or config.match_rule)
+
+
+def _pulls_all(config: SyncConfig, inputs: Inputs) -> bool:
+    """Whether every record that could be found is one that identity knows."""
+    return all(o in inputs.pulled for o in config.objects)
 
 
 def _sought(config: SyncConfig) -> pl.Expr:

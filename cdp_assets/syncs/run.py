@@ -20,6 +20,7 @@ from cdp_assets.syncs.model import Inputs, Plan
 from cdp_assets.syncs.planner import make_plan, owners
 from cdp_assets.syncs.settle import settle
 from cdp_assets.syncs.tables import plan_table, sought_table
+from cdp_assets.syncs.unmoved import Noting, basis, unmoved
 
 
 class Gather(Protocol):
@@ -58,8 +59,12 @@ def plan(
     *,
     entity: str,
     gather: Gather = inputs.gather,
+    anew: bool = True,
 ) -> Plan:
     """Make the sync's plan, keep it as `syncs/<name>/plan` and as the current one in the store.
+
+    anew: also where the current plan has nothing to write and nothing has moved since; else that
+        one is returned, without its counts of profiles.
 
     entity: whose profiles `from` names, an audience's own where it names one. Ids are given out
         for each entity anew, so nothing here may be read as another entity's.
@@ -68,8 +73,10 @@ def plan(
     hash, and with it the yes.
     """
     with lake.step(f"syncs/{name}"):
-        read = _reader(lake, store, name, config, entity, now, gather)
-        return _plan(lake, store, name, config, destination, description, now, entity, read)
+        read = _reader(store, name, config, entity, now, gather)
+        return _plan(
+            lake, store, name, config, destination, description, now, entity, read, anew=anew
+        )
 
 
 def apply(
@@ -97,8 +104,10 @@ def apply(
     """
     with lake.step(f"syncs/{name}"):
         calls = int(getattr(destination, "calls", 0))
-        read = _reader(lake, store, name, config, entity, now, gather)
-        made = _plan(lake, store, name, config, destination, description, now, entity, read)
+        read = _reader(store, name, config, entity, now, gather)
+        made = _plan(
+            lake, store, name, config, destination, description, now, entity, read, anew=False
+        )
 
         def result(message: str = "", sent: send.Sent | None = None) -> ApplyResult:
             spent = int(getattr(destination, "calls", 0)) - calls
@@ -150,14 +159,20 @@ def _plan(
     description: Description | None,
     now: datetime,
     entity: str,
-    read: Callable[[], Inputs],
+    read: Callable[[Lake], Inputs],
+    *,
+    anew: bool,
 ) -> Plan:
     check.require(config, description)
     state.fold(lake, store, name)
-    found = read()
+    if not anew and (same := unmoved(lake, store, name, config, entity, now)) is not None:
+        return same
+    noting = Noting(lake)
+    found = read(noting)
     if settle(store, destination, name, _owners(found), now, entity=entity):
         state.fold(lake, store, name)
-        found = read()
+        noting = Noting(lake)
+        found = read(noting)
     made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))
     kept = table.scan().drop("_seq").collect()
@@ -187,22 +202,21 @@ def _plan(
         stopped="; ".join(made.stopped) or None,
     )
     if rest_of is None:
-        plans.keep(store, head)
+        plans.keep(store, head, basis(noting, made, entity))
     return replace(made, waits=approval.waits(store, name, config, made.hash))
 
 
 def _reader(
-    lake: Lake,
     store: Store,
     name: str,
     config: SyncConfig,
     entity: str,
     now: datetime,
     gather: Gather,
-) -> Callable[[], Inputs]:
+) -> Callable[[Lake], Inputs]:
     if config.audience is None and entity != config.from_:
         raise SyncError(f"sync {name}: `from` names {config.from_}, not {entity}")
-    return lambda: gather(lake, store, name, config, entity, now)
+    return lambda lake: gather(lake, store, name, config, entity, now)
 
 
 def _owners(found: Inputs) -> Callable[[Sequence[str]], dict[str, int]]:

@@ -1,0 +1,79 @@
+"""A plan that says nothing says it again for as long as nothing moves that it was made from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+import polars as pl
+
+from cdp_assets.lake import Lake, OpenTable, Table
+from cdp_assets.store import Store, ledger, plans
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.model import Plan
+from cdp_assets.syncs.tables import plan_table
+
+
+class Basis(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan was made from. entity: whose profiles. seqs: table → its highest `_seq`."""
+
+    entity: str
+    seqs: dict[str, int]
+
+
+_read = msgspec.json.Decoder(Basis)
+
+
+class Noting(Lake):
+    """A lake that notes which tables are opened, and where each stood before it was read."""
+
+    def __init__(self, lake: Lake) -> None:
+        # The same lake, its locks and handles too.
+        self.__dict__.update(lake.__dict__)
+        self.seqs: dict[str, int] = {}
+
+    def open(self, table: Table) -> OpenTable:
+        found = super().open(table)
+        if table.key not in self.seqs:
+            self.seqs[table.key] = found.seq()
+        return found
+
+
+def basis(noted: Noting, plan: Plan, entity: str) -> str | None:
+    """What to keep beside a plan; None where it may be another one next time, though no table has
+    moved: it says something, or it asked the destination, or the time decides.
+
+    noted: the lake that all of the plan was read from.
+    """
+    if not plan.standing or plan.changes or plan.obstacles:
+        return None
+    return msgspec.json.encode(Basis(entity=entity, seqs=noted.seqs)).decode()
+
+
+def unmoved(
+    lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime
+) -> Plan | None:
+    """The sync's current plan, which says nothing, if it would be made again; None where that is
+    not known without making it.
+
+    The ledger has been folded into the state. Of counts the plan has none: who wants to show them
+    makes it.
+    """
+    head = plans.current(store, name)
+    if head is None or head.config != config.fingerprint or head.creates or head.updates:
+        return None
+    kept = plans.basis(store, name)
+    if kept is None or ledger.pending(store, name):
+        return None
+    found = _read.decode(kept)
+    if found.entity != entity or any(_seq(lake, k) != seq for k, seq in found.seqs.items()):
+        return None
+    nothing = pl.DataFrame(schema=plan_table(name).schema)
+    return Plan(
+        sync=name, hash=head.hash, config=head.config, made_at=now, rows=nothing,
+        changes=(), obstacles=(), standing=True,
+    )  # fmt: skip
+
+
+def _seq(lake: Lake, key: str) -> int:
+    return lake.open(Table(key=key, schema={"any": pl.Int64()})).seq()
