@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         "by default the clock.",
     )
     timezone: str = Field(
-        default="UTC", description="IANA zone whose days `within:` and daily facts count in."
+        default="UTC", description="IANA zone whose days `within:` counts in."
     )
     env: Literal["development", "production"] = Field(
         default="development",
