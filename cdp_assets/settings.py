@@ -37,9 +37,7 @@ class Settings(BaseSettings):
         description="The time that builds take as now (ISO 8601, UTC if it names no zone); "
         "by default the clock.",
     )
-    timezone: str = Field(
-        default="UTC", description="IANA zone whose days `within:` counts in."
-    )
+    timezone: str = Field(default="UTC", description="IANA zone whose days `within:` counts in.")
     env: Literal["development", "production"] = Field(
         default="development",
         description="`production` lets syncs write to outside systems; otherwise they only plan "
