@@ -105,7 +105,8 @@ def paths(pattern: str) -> list[str]:
 def has_new(lake: Lake, source: str, pattern: str) -> bool:
     """Whether a file of the pattern is not in the ledger with its size and time; reads none."""
     seen = _ledger(lake, source).seen
-    return any(_looks(p) not in seen for p in paths(pattern) if os.path.exists(p))
+    looks = (_look(p) for p in paths(pattern))
+    return any(look not in seen for look in looks if look is not None)
 
 
 def find(
@@ -131,7 +132,10 @@ def find(
     settled = [path for path in fresh if path not in growing]
     for path, (sha256, trouble) in zip(settled, _inspected(settled), strict=True):
         _, size, mtime = fresh[path]
-        if _look(path) != (path, size, mtime):
+        now_there = _look(path)
+        if sha256 is None or now_there is None:
+            continue
+        if now_there != (path, size, mtime):
             growing.add(path)
             continue
         file = FoundFile(source, path, size, mtime, sha256, now)
@@ -165,8 +169,8 @@ def holding(lake: Lake, source: str, first: date, last: date) -> FileScan:
     new: list[FoundFile] = []
     missing: list[str] = []
     files = [_note(row).file for row in rows.iter_rows(named=True)]
-    there = [file.path for file in files if os.path.exists(file.path)]
-    found = {path: sha256 for path, (sha256, _) in zip(there, _inspected(there), strict=True)}
+    wanted = [file.path for file in files]
+    found = {path: sha256 for path, (sha256, _) in zip(wanted, _inspected(wanted), strict=True)}
     for file in files:
         if found.get(file.path) == file.sha256:
             new.append(file)
@@ -223,11 +227,18 @@ def inspect(path: str) -> tuple[str, str | None]:
         return digest.hexdigest(), trouble
 
 
-def _inspected(paths: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """As `inspect`, of each in its order. Hashing and inflating need no interpreter's lock, so
-    two files are read at once."""
+def _inspected(paths: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
+    """As `inspect`, of each in its order; no hash of a file that is gone meanwhile. Hashing and
+    inflating need no interpreter's lock, so two files are read at once."""
     with ThreadPoolExecutor(2, thread_name_prefix="files") as pool:
-        yield from pool.map(inspect, paths)
+        yield from pool.map(_inspect_if_there, paths)
+
+
+def _inspect_if_there(path: str) -> tuple[str | None, str | None]:
+    try:
+        return inspect(path)
+    except FileNotFoundError:
+        return None, None
 
 
 class _Hashed:
@@ -245,13 +256,9 @@ class _Hashed:
 
 def _look(path: str) -> tuple[str, int, int] | None:
     try:
-        return _looks(path)
+        stat = os.stat(path)
     except FileNotFoundError:
         return None
-
-
-def _looks(path: str) -> tuple[str, int, int]:
-    stat = os.stat(path)
     return path, stat.st_size, stat.st_mtime_ns
 
 

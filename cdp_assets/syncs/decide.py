@@ -84,9 +84,9 @@ class Builder:
             return None
         wish = _Wish({n: row[last(n)] for n in self.config.fields})
         news = False
-        for name, told in self._compared.items():
+        for name in self._compared:
             asked = row[want(name)]
-            if asked is None and told.when_null == "keep":
+            if asked is None:
                 continue
             try:
                 wish.forms[name] = self._told(object_name, name, row[value(name)])
@@ -94,7 +94,7 @@ class Builder:
                 self._obstacle(row["profile_id"], object_name, row["record"], str(error), name)
                 continue
             wish.asked[name] = asked
-            news = news or asked != wish.before[name] or (asked is None and row["told"] is None)
+            news = news or asked != wish.before[name]
         return wish if news else None
 
     def _update(
@@ -153,7 +153,7 @@ class Builder:
             asked: dict[str, str | None] = {}
             why: dict[str, str] = {}
             for name, (wish, said) in wishes.items():
-                if said is None:
+                if not said:
                     continue
                 try:
                     sent[name], told[name] = self._told(object_name, name, wish)

@@ -17,12 +17,11 @@ Frame = nw.LazyFrame[Any]
 def difference(rows: Frame, fields: Mapping[str, FieldConfig]) -> Frame:
     """The rows whose wanted values are not those that their record was last told.
 
-    rows: `want_<field>`, `last_<field>` String of each field, told Boolean (whether the record was
-        ever told anything; null where the sync knows nothing of it), and any others.
+    rows: `want_<field>`, `last_<field>` String of each field, and any others.
     fields: the sync's fields; those written on creation only say nothing here.
 
-    A null says nothing, unless the field is to be cleared: then it differs from a value told, and
-    from whatever a record not known yet may hold.
+    A null says nothing. A field to be emptied wants the empty text: it differs from a value told,
+    and from whatever a record may hold of which no word is kept.
     """
     differs = nw.lit(False)
     for name, field in fields.items():
@@ -30,7 +29,5 @@ def difference(rows: Frame, fields: Mapping[str, FieldConfig]) -> Frame:
             continue
         now, before = nw.col(want(name)), nw.col(last(name))
         news = ~now.is_null() & (before.is_null() | (now != before))
-        if field.when_null == "clear":
-            news = news | (now.is_null() & (~before.is_null() | nw.col("told").is_null()))
         differs = differs | news.fill_null(False)
     return rows.filter(differs)

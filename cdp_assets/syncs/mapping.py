@@ -38,8 +38,9 @@ def wanted(profiles: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
     profiles: profile_id Int64 and every column of `config.columns` in its own type.
 
     Returns profile_id, `value_<field>` in the value's type and `want_<field>` String for each
-    field, and `key`, `match` String: null where the profile has no such value or no such rule.
-    Literals and templates stand in the same columns; a template with a null in it is null.
+    field (empty where a null is to empty the field: no value's own text is), and `key`, `match`
+    String: null where the profile has no such value or no such rule. Literals and templates stand
+    in the same columns; a template with a null in it is null.
     """
     schema = profiles.collect_schema()
     values = {value(n): _expression(f, schema) for n, f in config.fields.items()}
@@ -48,9 +49,14 @@ def wanted(profiles: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
     )
     found = typed.collect_schema()
     return typed.with_columns(
-        **{want(n): as_text(pl.col(value(n)), found[value(n)]) for n in config.fields},
+        **{want(n): _want(n, f, found) for n, f in config.fields.items()},
         **{n: as_text(pl.col(n), found[n]) for n in (KEY, MATCH)},
     )
+
+
+def _want(name: str, field: FieldConfig, schema: pl.Schema) -> pl.Expr:
+    said = as_text(pl.col(value(name)), schema[value(name)])
+    return said.fill_null("") if field.when_null == "clear" else said
 
 
 def _rule(config: SyncConfig, name: str) -> tuple[pl.Expr]:

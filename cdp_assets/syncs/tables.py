@@ -57,7 +57,8 @@ def state_table(name: str) -> Table:
 
     A projection of the ledger, and the answers of the planner's own readings: `last_<field>` is
     the profile's value that needs no more telling, since it was told (told_at) or found there
-    (checked_at); `offered_<field>` is the same under `if_empty`, which leaves another value there.
+    (checked_at), the empty text where a null emptied the field; `offered_<field>` is the
+    same under `if_empty`, which leaves another value there.
     """
     return Table(
         key=f"syncs/{name}",

@@ -262,11 +262,12 @@ def test_news_is_one_small_request(stand_in: StandIn) -> None:
     assert isinstance(latest, datetime)
     stand_in.control("DELETE", "journal")
     assert source.has_news("Contact", latest)
+    assert source.has_news("Contact", latest + timedelta(milliseconds=300))
     assert not source.has_news("Contact", latest + timedelta(seconds=1))
-    assert [e["rows"] for e in stand_in.journal()] == [1, 0]
+    assert [e["rows"] for e in stand_in.journal()] == [1, 1, 0]
     fresh = stand_in.salesforce()
     assert not fresh.has_news("User", later())
-    paths = [e["path"].rsplit("/", 1)[1] for e in stand_in.journal()[2:]]
+    paths = [e["path"].rsplit("/", 1)[1] for e in stand_in.journal()[3:]]
     assert paths == ["token", "queryAll"]
 
 

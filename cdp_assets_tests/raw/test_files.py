@@ -177,6 +177,23 @@ def test_bytes_that_the_encoding_does_not_know_stay_undecodable(folder: Path) ->
         body.decode()
 
 
+def test_a_file_that_vanishes_while_others_are_read_is_passed_over(
+    lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (folder / name).write_text(name)
+    whole = files.inspect
+
+    def inspect(path: str) -> tuple[str, str | None]:
+        (folder / "a.jsonl").unlink(missing_ok=True)
+        return whole(path)
+
+    monkeypatch.setattr(files, "inspect", inspect)
+    found = look(lake, folder)
+    assert [Path(f.path).name for f in found.new] == ["b.jsonl"]
+    assert found.growing == ()
+
+
 def test_files_that_hold_a_day_are_found_again(lake: Lake, folder: Path) -> None:
     (folder / "a.jsonl").write_bytes(b"{}\n")
     (folder / "b.jsonl").write_bytes(b"[]\n")

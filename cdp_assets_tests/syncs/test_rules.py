@@ -283,6 +283,20 @@ def test_a_null_says_nothing_unless_it_is_to_clear(world: World) -> None:
     assert world.apply(clear).written == 0
 
 
+def test_what_is_to_be_cleared_from_now_on_empties_records_known_before(world: World) -> None:
+    world.profile(1, title=None, orders=1)
+    world.link("a", 1, Title="x", Orders__c=1)
+    world.apply(config(fields={"Title": "title", "Orders__c": "orders"}))
+    clear = config(
+        fields={"Title": {"trait": "title", "when_null": "clear"}, "Orders__c": "orders"}
+    )
+    assert world.apply(clear).written == 1
+    assert world.crm.records["Contact"]["a"]["Title"] is None
+    calls = world.crm.calls
+    assert world.apply(clear).written == 0
+    assert world.crm.calls == calls, "a field found empty is not read again"
+
+
 def test_equal_values_are_not_written(world: World) -> None:
     world.profile(1, revenue=Decimal("12.500"), orders=2)
     world.link("a", 1, Revenue__c=12.5, Orders__c=2.0)

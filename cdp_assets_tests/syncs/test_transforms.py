@@ -86,10 +86,10 @@ def test_the_difference(engine: Engine) -> None:
     cases = [
         (wa, wb, known, la, lb)
         for wa in options
-        for wb in options
+        for wb in ("", "x", "y")
         for known in (None, False, True)
         for la in (options if known is not None else [None])
-        for lb in (options if known is not None else [None])
+        for lb in ([None, "", "x", "y"] if known is not None else [None])
     ]
     wanted = pl.DataFrame(
         [(i, f"r{i}", "O", 1, wa, wb, "new") for i, (wa, wb, *_) in enumerate(cases)],
@@ -109,8 +109,6 @@ def test_the_difference(engine: Engine) -> None:
     expected = {
         i
         for i, (wa, wb, known, la, lb) in enumerate(cases)
-        if (wa is not None and wa != la)
-        or (wb is not None and wb != lb)
-        or (wb is None and (lb is not None or known is None))
+        if (wa is not None and wa != la) or wb != lb
     }
     assert set(found["profile_id"]) == expected

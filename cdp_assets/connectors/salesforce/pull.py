@@ -210,12 +210,14 @@ class SalesforcePull:
 
 
 def news(client: SalesforceClient, name: str, after: datetime) -> bool:
-    """Whether a record was changed at `after` or later (the cursor is a window's open end).
+    """Whether a record was changed at `after` or later (the cursor is a window's open end), or in
+    its second: Salesforce cuts its stamps to the second.
 
     One request: nearly every object has SystemModstamp, so describe is asked only where it is
     refused."""
     decode = msgspec.json.Decoder(QueryPage[msgspec.Raw]).decode
     cursor: str | None = "SystemModstamp"
+    since = after.replace(microsecond=0)
     if client.described(name):
         cursor = client.object(name).cursor
     for _ in range(2):
@@ -224,7 +226,7 @@ def news(client: SalesforceClient, name: str, after: datetime) -> bool:
         # The name was found fit, or is looked at by `object` after the refusal.
         soql = (
             f"SELECT Id FROM {checked_name(client.name, name)} "  # noqa: S608
-            f"WHERE {cursor} >= {soql_datetime(after)} ORDER BY {cursor} ASC, Id ASC LIMIT 1"
+            f"WHERE {cursor} >= {soql_datetime(since)} ORDER BY {cursor} ASC, Id ASC LIMIT 1"
         )
         try:
             what = f"news of {name}"
