@@ -7,7 +7,7 @@ SEED ?= 1
 DEPS := $(VENV)/.installed
 DEV_DEPS := $(VENV)/.installed-dev
 
-.PHONY: demo dev test lint types imports bench soak example-cdnow docs clean
+.PHONY: demo dev test lint types imports bench soak example-cdnow docs chromium clean
 
 demo: $(DEPS)
 	@$(BIN)/cdp demo --people $(PEOPLE) --seed $(SEED)
@@ -18,10 +18,10 @@ dev: $(DEPS)
 example-cdnow: $(DEPS)
 	@$(BIN)/python docs/examples/cdnow/run.py
 
-test: $(DEV_DEPS)
+test: $(DEV_DEPS) chromium
 	$(BIN)/pytest
 
-soak: $(DEV_DEPS)
+soak: $(DEV_DEPS) chromium
 	$(BIN)/pytest -m slow
 
 bench: $(DEV_DEPS)
@@ -57,6 +57,12 @@ $(DEPS): pyproject.toml .ci/constraints.txt | $(VENV)/bin/python
 $(DEV_DEPS): $(DEPS)
 	$(BIN)/pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
 	@touch $@
+
+# Tests of pages need a browser; without one they say so and are skipped.
+chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null || true; fi; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

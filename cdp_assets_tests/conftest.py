@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["cdp_assets_tests.engines"]
+pytest_plugins = ["cdp_assets_tests.browser", "cdp_assets_tests.engines"]
 
 ABSENT_IN_CI = ("CDP_SPECS", "DATA ", "Sail 0.7.2 lacks")
 """What may be skipped in CI: outside specs and data that a machine need not have, and what the

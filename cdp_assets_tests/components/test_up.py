@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 import requests
+from playwright.sync_api import Browser
 
 from cdp_assets.settings import Settings
 from cdp_assets.up import StartError, free_port, process_group, serve
@@ -115,6 +116,30 @@ def test_a_group_ends_with_its_children() -> None:
         assert Path(f"/proc/{child}").exists()
     stat = Path(f"/proc/{child}/stat")
     assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+@pytest.mark.slow
+def test_the_pages_show_in_a_browser(tmp_path: Path, chromium: Browser) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with _up(home) as (port, _, _):
+        _until(lambda: _ask(port, NODES)["assetNodes"], 180)
+        page = chromium.new_page(viewport={"width": 1600, "height": 900})
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("response", lambda r: troubles.append(r.url) if r.status >= 400 else None)
+
+        def shows(path: str, *texts: str) -> None:
+            page.goto(f"http://127.0.0.1:{port}{path}")
+            for text in texts:
+                page.get_by_text(text).first.wait_for(timeout=60_000)
+
+        shows("/asset-groups", "raw", "identity", "profiles", "audiences", "syncs")
+        shows("/assets/profiles/person", "One row for each person")
+        shows("/assets/profiles/person?view=checks", "one_row_each")
+        shows("/automation", "salesforce_changes", "salesforce_daily", "app_files")
+        shows("/assets/raw/salesforce/contact?view=partitions", f"{datetime.now(UTC):%Y-%m-%d}")
+        assert troubles == []
 
 
 @pytest.mark.slow
