@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
 from cdp_assets.connectors.base import (
@@ -15,6 +16,9 @@ from cdp_assets.connectors.base import (
 )
 from cdp_assets.connectors.config import CrmConfig, ObjectConfig
 from cdp_assets.connectors.http import HttpOptions
+
+_FURTHEST = 300
+"""Places before or behind the point of a number; a double holds 308."""
 
 
 class Client(Protocol):
@@ -123,11 +127,26 @@ def alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
     return list(groups.values())
 
 
+def as_number(value: Any) -> Decimal:
+    """A value as a number; a truth is 1 or 0.
+
+    Raises ValueError or decimal.InvalidOperation where it is none, or beyond what a double holds:
+    written out in digits, `1e999999999` would fill the memory.
+    """
+    number = Decimal(str(int(value) if isinstance(value, bool) else value))
+    if not number.is_finite() or abs(number.adjusted()) > _FURTHEST:
+        raise ValueError
+    return number
+
+
 def as_day(value: Any) -> date:
-    """A value's calendar day: a moment's is its day in UTC; a zone of ours must not shift it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).date() if value.tzinfo else value.date()
-    return value if isinstance(value, date) else date.fromisoformat(str(value)[:10])
+    """A value's calendar day: a moment's is its day in UTC; a zone of ours must not shift it.
+
+    Raises ValueError where it is neither a day nor a moment."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return at.astimezone(UTC).date() if at.tzinfo else at.date()
 
 
 def as_milliseconds(value: Any) -> str:

@@ -163,6 +163,25 @@ def test_find_says_every_hit(stand_in: StandIn) -> None:
         source.find("contacts", "emial", ["x"], [])
 
 
+@pytest.mark.parametrize(
+    ("name", "holds", "value"),
+    [
+        ("orders", "7", "7.0"),
+        ("last_seen", "2026-03-01T09:00:00.000Z", "2026-03-01T10:00:00.000000+01:00"),
+        ("last_order", "2026-03-01", "2026-03-01"),
+        ("city", "Paris", " paris "),
+    ],
+)
+def test_a_value_that_is_none_of_the_property_s_type_finds_nothing(
+    stand_in: StandIn, name: str, holds: str, value: str
+) -> None:
+    source = stand_in.hubspot()
+    (record,) = made(source, f"sought-{name}@push.example", **{name: holds})
+    found = source.find("contacts", name, [value, "u-17", "1e999999999", "", "soon"], [])
+    assert record in [r["id"] for r in found.pop(value)]
+    assert found == {}
+
+
 def test_read_leaves_out_what_is_gone(stand_in: StandIn) -> None:
     source = stand_in.hubspot()
     kept, gone = made(source, "r1@push.example", "r2@push.example")

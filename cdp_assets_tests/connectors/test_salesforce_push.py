@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets.connectors.salesforce.describe import SalesforceField
-from cdp_assets.connectors.salesforce.push import normalised
+from cdp_assets.connectors.salesforce.push import _sought, normalised
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 
@@ -172,6 +175,57 @@ def test_find_says_every_hit_whatever_the_case(stand_in: StandIn) -> None:
         source.find("Contact", "Emial", ["x"], [])
 
 
+@pytest.mark.parametrize(
+    ("field", "holds", "value"),
+    [
+        ("Last_Seen__c", "2026-03-01T09:00:00.000+0000", "2026-03-01T10:00:00.000000+01:00"),
+        ("Revenue_90d__c", 1500.5, "1500.50"),
+        ("Orders__c", 7, "7"),
+        ("Active__c", True, "true"),
+        ("Title", "Chief", "chief"),
+    ],
+)
+def test_a_value_that_is_none_of_the_field_s_type_finds_nothing(
+    stand_in: StandIn, field: str, holds: Any, value: str
+) -> None:
+    source = stand_in.salesforce()
+    (record,) = made(source, "Sought")
+    source.write("Contact", [RowChange(1, "update", {field: holds}, record_id=record)])
+    wrong = [
+        "u-17",
+        "1e999999999",
+        "2026-03-01) OR (Email != null",
+        "true) OR (Id != null",
+        "",
+        "neither",
+    ]
+    found = source.find("Contact", field, [value, *wrong, "y" * 9000], ["LastName"])
+    assert record in [r["id"] for r in found.pop(value)]
+    assert found == {}
+
+
+@given(st.sampled_from(["date", "datetime", "boolean", "double", "int", "id", "string"]), st.text())
+@example("date", "2020-01-01) OR (Email != null")
+@example("datetime", "2020-01-01T00:00:00Z) OR (Email != null")
+@example("string", "') OR (Email != null")
+@example("double", "NaN")
+def test_no_value_ends_its_literal(kind: str, value: str) -> None:
+    sought = _sought(SalesforceField(name="F", type=kind), value)
+    if sought is None:
+        return
+    quoted = re.fullmatch(r"'(?:[^'\\]|\\.)*'", sought.literal, re.DOTALL)
+    assert quoted or re.fullmatch(r"[-0-9T:.]+Z?|true|false", sought.literal)
+
+
+def test_what_is_no_id_is_not_asked_for(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    (record,) = made(source, "Id")
+    stand_in.control("DELETE", "journal")
+    assert source.find("Contact", "Id", ["u-17"], []) == {}
+    assert not [e for e in stand_in.journal() if "query" in e["path"]]
+    assert source.find("Contact", "Id", [record[:15]], []).keys() == {record[:15]}
+
+
 def test_what_is_normalised_is_what_is_shown_after_a_write(stand_in: StandIn) -> None:
     source = stand_in.salesforce()
     (record,) = made(source, "N")
@@ -212,8 +266,12 @@ def test_forms(kind: str, value: Any, form: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [("double", "many"), ("date", "soon"), ("boolean", "perhaps"), ("int", "1e")]
-)
+    ("kind", "value"),
+    [
+        ("double", "many"), ("date", "soon"), ("boolean", "perhaps"), ("int", "1e"),
+        ("date", "2026-03-01 or so"), ("double", "1e999999999"),
+    ],
+)  # fmt: skip
 def test_a_value_of_another_type_is_an_error_without_it(kind: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"F takes a {kind}") as caught:
         normalised(SalesforceField(name="F", type=kind), value)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cdp_assets.connectors.crm import as_day, as_milliseconds
+from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
 from cdp_assets.connectors.hubspot.client import Property
 
 
@@ -42,9 +42,7 @@ def _converted(found: Property, value: Any) -> str | None:
             raise ValueError
         return "true" if text in {"true", "1", "yes"} else "false"
     if found.type == "number":
-        number = Decimal(str(int(value) if isinstance(value, bool) else value))
-        if not number.is_finite():
-            raise ValueError
+        number = as_number(value)
         # `normalize` writes 1E+3, and -0 for a negative zero.
         return format(number.normalize(), "f") if number else "0"
     if found.type == "date":

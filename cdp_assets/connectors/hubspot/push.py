@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from cdp_assets.connectors.base import (
 )
 from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
-from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient
+from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
 from cdp_assets.connectors.redaction import redact
 
@@ -25,6 +26,7 @@ BATCH = 100
 _MORE_EMAILS = "hs_additional_emails"
 _SEARCH_VALUES = 100
 _SEARCH_PAGE = 200
+_MOMENTS = frozenset({"date", "datetime"})
 _SPLIT = frozenset({400, 404, 409})
 """Statuses by which one row's mistake refuses the whole batch."""
 _EXISTING = re.compile(r"(?i)existing id:\s*(\d+)")
@@ -92,22 +94,28 @@ class HubSpotPush:
     ) -> dict[str, list[dict[str, Any]]]:
         key = self._client.property(name, field_name)
         asked: dict[str, list[str]] = {}
+        literals: dict[str, str] = {}
         for value in values:
-            asked.setdefault(value.strip().casefold(), []).append(value)
+            # One value of another type than the property's would have the whole search refused.
+            with suppress(ValueError):
+                if (form := normalised(key, value)) is not None:
+                    asked.setdefault(form.casefold(), []).append(value)
+                    literals.setdefault(form.casefold(), form)
         shown_in = [field_name]
         if field_name == "email" and _MORE_EMAILS in self._client.properties(name):
             # A record answers to its further addresses too.
             shown_in.append(_MORE_EMAILS)
         wanted = list(dict.fromkeys([*fields, *shown_in]))
-        distinct = [v[0] for v in asked.values()]
+        distinct = list(literals.values())
         if key.has_unique_value or (name == "contacts" and field_name == "email"):
             records = self._batch_read(name, distinct, wanted, field_name)
         else:
-            records = self._search(name, field_name, distinct, wanted)
+            records = self._search(name, key, distinct, wanted)
         found: dict[str, list[dict[str, Any]]] = {}
         for record in records:
             row = {"id": record.id, **self._shown(name, fields, record)}
-            texts = [str(record.properties.get(f) or "") for f in shown_in]
+            own = shown(key, record.properties.get(field_name)) or ""
+            texts = [own, *(str(record.properties.get(f) or "") for f in shown_in[1:])]
             for text in _texts(texts):
                 for value in asked.get(text, ()):
                     found.setdefault(value, []).append(row)
@@ -134,15 +142,17 @@ class HubSpotPush:
             yield from self._client.post(path, body, what=what, decode=self._decode).body.results
 
     def _search(
-        self, name: str, key: str, values: Sequence[str], fields: Sequence[str]
+        self, name: str, key: Property, values: Sequence[str], fields: Sequence[str]
     ) -> Iterator[_Record]:
         for at in range(0, len(values), _SEARCH_VALUES):
-            # The index holds text in lower case, and IN compares as it stands.
-            some = [v.strip().lower() for v in values[at : at + _SEARCH_VALUES]]
+            some = list(values[at : at + _SEARCH_VALUES])
+            if key.type not in _MOMENTS:
+                # The index holds text in lower case, and IN compares as it stands.
+                some = [value.lower() for value in some]
             last = "0"
             while True:
                 where = [
-                    {"propertyName": key, "operator": "IN", "values": some},
+                    {"propertyName": key.name, "operator": "IN", "values": some},
                     {"propertyName": "hs_object_id", "operator": "GT", "value": last},
                 ]
                 body = {

@@ -6,6 +6,12 @@ import re
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _SHORT = re.compile(r"[A-Za-z0-9]{15}")
+_LONG = re.compile(r"[A-Za-z0-9]{18}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id, short or long."""
+    return bool(_SHORT.fullmatch(text) or _LONG.fullmatch(text))
 
 
 def long_id(record_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdp_assets.connectors.base import (
     ConnectorError,
@@ -14,12 +14,12 @@ from cdp_assets.connectors.base import (
     RowOutcome,
     WrongObject,
 )
-from cdp_assets.connectors.crm import alike, as_day, as_milliseconds
+from cdp_assets.connectors.crm import alike, as_day, as_milliseconds, as_number
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.redaction import redact
 from cdp_assets.connectors.salesforce.client import SalesforceClient, soql_string
 from cdp_assets.connectors.salesforce.describe import SalesforceField
-from cdp_assets.connectors.salesforce.ids import long_id
+from cdp_assets.connectors.salesforce.ids import is_id, long_id
 
 BATCH = 200
 _LONGEST_WHERE = 3_500
@@ -76,14 +76,17 @@ class SalesforcePush:
         field = self._field(name, field_name)
         # Text is compared without case there, so an answer is matched to what was asked alike.
         asked: dict[str, list[str]] = {}
+        literals: dict[str, str] = {}
         for value in values:
-            asked.setdefault(_folded(field, value), []).append(value)
-        literals = [_literal(field, v[0]) for v in asked.values()]
+            if (sought := _sought(field, value)) is not None:
+                asked.setdefault(sought.folded, []).append(value)
+                literals.setdefault(sought.folded, sought.literal)
         found: dict[str, list[dict[str, Any]]] = {}
         wanted = list(dict.fromkeys([*fields, field_name]))
-        for record in self._select(name, field_name, literals, wanted):
+        for record in self._select(name, field_name, literals.values(), wanted):
             row = {"id": record["Id"], **self._shown(name, fields, record)}
-            for value in asked.get(_folded(field, record.get(field_name)), ()):
+            here = _sought(field, record.get(field_name))
+            for value in asked.get(here.folded, ()) if here else ():
                 found.setdefault(value, []).append(row)
         return found
 
@@ -99,7 +102,7 @@ class SalesforcePush:
             self._field(name, field)
         columns = ",".join(dict.fromkeys(["Id", *fields]))
         for group in _groups(list(literals), _LONGEST_WHERE):
-            # Names were looked up in the org's describe, texts came through soql_string.
+            # Names were looked up in the org's describe; literals are `_sought`'s, or quoted.
             soql = f"SELECT {columns} FROM {name} WHERE {by} IN ({','.join(group)})"  # noqa: S608
             for record in self._client.query(soql, what=f"read of {name}"):
                 record.pop("attributes", None)
@@ -215,16 +218,9 @@ def shown(field: SalesforceField, value: Any) -> Any:
 def _converted(field: SalesforceField, value: Any) -> Any:
     kind = field.type
     if kind == "boolean":
-        if isinstance(value, bool):
-            return value
-        text = str(value).lower()
-        if text not in {"true", "false", "1", "0"}:
-            raise ValueError
-        return text in {"true", "1"}
+        return _truth(value)
     if kind in _NUMBERS:
-        number = Decimal(str(int(value) if isinstance(value, bool) else value))
-        if not number.is_finite():
-            raise ValueError
+        number = as_number(value)
         step = Decimal(1).scaleb(-(0 if kind in {"int", "long"} else field.scale))
         rounded = (
             number.quantize(step, ROUND_HALF_UP)
@@ -254,25 +250,55 @@ def _converted(field: SalesforceField, value: Any) -> Any:
     return text.lower() if kind == "email" else text
 
 
-def _folded(field: SalesforceField, value: Any) -> str:
-    if value is None:
-        return ""
-    if field.type in _NUMBERS:
-        try:
-            return format(Decimal(str(value)).normalize(), "f")
-        except InvalidOperation:
-            return str(value)
+class _Sought(NamedTuple):
+    """A value of a field as two of them are compared, and as SOQL writes it."""
+
+    folded: str
+    literal: str
+
+
+def _sought(field: SalesforceField, value: Any) -> _Sought | None:
+    """A value as the field may hold it; None where no record can: nothing, too long, or not of
+    the field's type. What stands unquoted in SOQL is written anew from what was read."""
+    text = str(value).strip() if value is not None else ""
+    if not text:
+        return None
+    try:
+        plain = _unquoted(field.type, text)
+    except (ValueError, InvalidOperation, OverflowError):
+        return None
+    if plain is not None:
+        return _Sought(plain, plain)
     if field.type in {"id", "reference"}:
-        return long_id(str(value))
-    return str(value) if field.case_sensitive else str(value).casefold()
+        text = long_id(text)
+        return _Sought(text, soql_string(text)) if is_id(text) else None
+    if field.length and len(text) > field.length:
+        return None
+    return _Sought(text if field.case_sensitive else text.casefold(), soql_string(text))
 
 
-def _literal(field: SalesforceField, value: str) -> str:
-    if field.type in _NUMBERS:
-        return format(Decimal(value), "f")
-    if field.type in {"date", "datetime", "boolean"}:
-        return str(value).replace("+0000", "Z")
-    return soql_string(long_id(value) if field.type in {"id", "reference"} else value)
+def _unquoted(kind: str, text: str) -> str | None:
+    """SOQL's literal of a number, a day, a moment or a truth; None of a type that is quoted.
+
+    Raises ValueError, InvalidOperation or OverflowError where the text is no such value."""
+    if kind in _NUMBERS:
+        # Not rounded as a write is: 7.4 is no whole number's record.
+        number = as_number(text)
+        return format(number.normalize(), "f") if number else "0"
+    if kind == "date":
+        return as_day(text).isoformat()
+    if kind == "datetime":
+        return as_milliseconds(text) + "Z"
+    if kind == "boolean":
+        return "true" if _truth(text) else "false"
+    return None
+
+
+def _truth(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in {"true", "false", "1", "0"}:
+        raise ValueError
+    return text in {"true", "1"}
 
 
 def _groups(literals: Sequence[str], longest: int) -> Iterator[list[str]]:
