@@ -18,6 +18,13 @@ A_DAY = "expected a day such as 2015-01-31"
 
 _ENV = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
+_PLAIN = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "timestamp", "str")
+)
+_DEEPEST, _MOST = 50, 100_000
+"""Levels, and values, that no configuration needs."""
+_TOO_DEEP = f"nested more than {_DEEPEST} levels deep"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -109,37 +116,72 @@ class YamlSource:
         return Problem(self.file, line, message, column + into)
 
 
+class _Unreadable(Exception):
+    """Why nothing can be made of a file; carries the Problem to tell."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.message)
+
+
 def read_yaml(file: Path) -> YamlSource:
     """Parse a defs.yaml, refusing duplicate keys, several documents and unquoted booleans in lists.
 
     `no` in a list is false in YAML 1.1: a country code or a value would be lost in silence.
+    Raises nothing: what cannot be read is one of `problems`.
     """
     source = YamlSource(file)
     try:
-        text = file.read_text("utf-8")
-        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        node = _document(file)
+        source.value = _value(node, (), source)
+    except _Unreadable as error:
+        source.problems.append(error.problem)
+        return source
+    if isinstance(source.value, dict) and not isinstance(source.value.get("type", ""), str):
+        message = "expected the name of one component, such as cdp_assets.Traits"
+        source.problems.append(source.problem(("type",), message))
+    return source
+
+
+def _document(file: Path) -> yaml.Node:
+    """The one document of a file. Raises _Unreadable."""
+    documents: list[Any] = []
+    try:
+        text = file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        source.problems.append(Problem(file, 1, f"not UTF-8 at byte {error.start}"))
-        return source
+        line = error.object[: error.start].count(b"\n") + 1
+        raise _Unreadable(Problem(file, line, f"not UTF-8 at byte {error.start}")) from None
+    except OSError as error:
+        raise _Unreadable(Problem(file, 0, f"cannot be read: {error.strerror}")) from None
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position].split("\n")
+        message = f"not YAML: the control character U+{ord(text[error.position]):04X}"
+        raise _Unreadable(Problem(file, len(before), message, len(before[-1]) + 1)) from None
+    try:
+        while loader.check_node():
+            documents.append(loader.get_node())
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        column = error.problem_mark.column + 1 if error.problem_mark else 0
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 0)
         message = f"not YAML: {error.problem or error.context}"
-        source.problems.append(Problem(file, line, message, column))
-        return source
-    if not documents or documents[0] is None:
-        source.problems.append(Problem(file, 1, "empty: expected `type:` and `attributes:`"))
-        return source
+        raise _Unreadable(Problem(file, line, message, column)) from None
+    except RecursionError:
+        raise _Unreadable(Problem(file, loader.line + 1, _TOO_DEEP)) from None
+    finally:
+        loader.dispose()
+    if not documents:
+        raise _Unreadable(Problem(file, 1, "empty: expected `type:` and `attributes:`"))
     if len(documents) > 1:
         line = documents[1].start_mark.line + 1
         message = (
             "a second document: the folder's name is the thing's name, so each thing has a "
             "folder of its own"
         )
-        source.problems.append(Problem(file, line, message))
-        return source
-    source.value = _value(documents[0], (), source)
-    return source
+        raise _Unreadable(Problem(file, line, message))
+    found: yaml.Node = documents[0]
+    return found
 
 
 def _place(node: yaml.Node) -> Place:
@@ -147,6 +189,10 @@ def _place(node: yaml.Node) -> Place:
 
 
 def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
+    # An alias may name what it stands in, and aliases of aliases may come to billions.
+    if len(path) > _DEEPEST or len(source.values) > _MOST:
+        message = _TOO_DEEP if len(path) > _DEEPEST else f"more than {_MOST} values"
+        raise _Unreadable(source.problem(path[:1], message))
     source.values[path] = _place(node)
     source.keys.setdefault(path, _place(node))
     if isinstance(node, yaml.MappingNode):
@@ -158,10 +204,12 @@ def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
                 message = f"`{child.value}` in a list is a boolean in YAML: put it in quotes"
                 source.problems.append(source.problem((*path, i), message))
         return values
-    constructor = yaml.constructor.SafeConstructor()
     try:
-        return constructor.construct_object(node)
-    except (yaml.MarkedYAMLError, ValueError):
+        if node.tag not in _PLAIN:
+            raise ValueError
+        return yaml.constructor.SafeConstructor().construct_object(node)
+    except (yaml.MarkedYAMLError, ValueError, LookupError, AttributeError, OverflowError):
+        # The last ones are how PyYAML fails on `!!int ""`, `!!bool x` or `!!timestamp x`.
         day = node.tag == "tag:yaml.org,2002:timestamp"
         wrong = f"`{node.value}`: {A_DAY}" if day else f"cannot be read as {node.tag}"
         source.problems.append(source.problem(path, wrong))
@@ -171,6 +219,10 @@ def _value(node: yaml.Node, path: KeyPath, source: YamlSource) -> Any:
 def _mapping(node: yaml.MappingNode, path: KeyPath, source: YamlSource) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            line, column = _place(key_node)
+            source.problems.append(Problem(source.file, line, "a key is one word", column))
+            continue
         key = str(key_node.value)
         here = (*path, key)
         line, column = _place(key_node)
