@@ -22,7 +22,7 @@ from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.model import Model, SqlFile, compile_traits
 from cdp_assets.profiles.sources import RecordObject, as_objects, event_counts
-from cdp_assets.profiles.sql import sql_kinds, sql_tables, tables_read
+from cdp_assets.profiles.sql import SqlTables, sql_kinds
 from cdp_assets.profiles.touched import Touched, input_keys, touched
 from cdp_assets.records.config import ObjectSpec
 from cdp_assets.settings import crash_point
@@ -94,7 +94,8 @@ def build(
         rules = model.signature(timezone, *_object_rules(objects), folder=folder)
         first = not out.exists()
         full = first or last.rules != rules or last.now is None or now < last.now
-        keys = input_keys(inputs, model, objects, tables_read(lake, model, folder))
+        read = SqlTables(inputs, model.entity)
+        keys = input_keys(inputs, model, objects, read.read_by(model, folder))
         same_day = last.now is not None and _day(clock) == _day(Clock(last.now, clock.zone))
         if (
             not full
@@ -118,7 +119,7 @@ def build(
                 inputs, model, objects, clock, Clock(last.now, clock.zone), news, out, steady
             )
         scope = None if news is None else news.profiles
-        rows = _rows(lake, inputs, model, clock, frame, scope, out, folder)
+        rows = _rows(inputs, model, clock, frame, scope, out, folder, read)
         return _commit(
             lake, inputs, model, traits, objects, out, changes, rows, scope, first=first,
             last=last, clock=clock, rules=rules, run=run,
@@ -178,7 +179,6 @@ def _last(lake: Lake, out: OpenTable, entity: str) -> _Last:
 
 
 def _rows(
-    lake: Lake,
     inputs: Inputs,
     model: Model,
     clock: Clock,
@@ -186,6 +186,7 @@ def _rows(
     scope: pl.DataFrame | None,
     out: OpenTable,
     folder: Path | None,
+    tables: SqlTables,
 ) -> pl.DataFrame:
     """Full rows from `frame`, what `computed` gave of the profiles in `scope`, of all where None.
     With a SQL file, those of all in any case, since it looks at all at once."""
@@ -200,7 +201,7 @@ def _rows(
             .collect()
         )
         frame = pl.concat([frame.select(columns), kept])
-    frame = derived(frame, model, clock, folder, lambda: sql_tables(lake))
+    frame = derived(frame, model, clock, folder, tables)
     return frame.select(KEY, *(pl.col(n).cast(k.polars) for n, k in model.stored.items()))
 
 
@@ -227,9 +228,8 @@ def _commit(
     found = 0
     if not first:
         before = out.scan()
-        if scope is not None:
-            reach = ids if model.has_sql else scope
-            before = before.join(reach.lazy(), on=KEY, how="semi")
+        if scope is not None and not model.has_sql:
+            before = before.join(scope.lazy(), on=KEY, how="semi")
         old = before.select(KEY, *model.stored).collect()
         known = _known_traits(lake, model.entity)
         news = differences(

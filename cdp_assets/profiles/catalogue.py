@@ -79,5 +79,11 @@ def saved_kinds(lake: Lake) -> Mapping[str, dict[str, Kind]]:
     return found
 
 
+def saved_columns(lake: Lake, entity: str) -> dict[str, Kind]:
+    """The stored traits of `entity` and their kinds, as last built."""
+    rows = _catalogue(lake).filter((pl.col("entity") == entity) & ~pl.col("read_time"))
+    return {row["trait"]: Kind(row["kind"]) for row in rows.iter_rows(named=True)}
+
+
 def _catalogue(lake: Lake) -> pl.DataFrame:
     return lake.open(tables.TRAITS).scan().sort("entity", "position").collect()

@@ -6,7 +6,7 @@ read, so they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import narwhals as nw
@@ -147,7 +147,7 @@ def derived(
     model: Model,
     clock: Clock,
     folder: Path | None,
-    tables: Callable[[], Mapping[str, pl.LazyFrame]],
+    tables: Mapping[str, pl.LazyFrame],
 ) -> pl.DataFrame:
     """`frame` with the columns of the model's expressions and SQL files, in their order.
 
@@ -156,7 +156,7 @@ def derived(
     """
     for name, step in model.steps:
         if isinstance(step, SqlFile):
-            found = run_sql(step, folder, {**tables(), model.entity: frame.lazy()})
+            found = run_sql(step, folder, {model.entity: frame.lazy()}, tables)
             frame = frame.join(found, on=KEY, how="left")
         else:
             frame = with_expressions(frame.lazy(), [(name, step)], clock).collect()

@@ -130,7 +130,7 @@ def explain(
         inputs, clock, waiting = InputsAsOf(lake, as_of), Clock(as_of, built.clock.zone), False
         frame = computed(inputs, model, built.objects, clock, only)
         plain = replace_steps(model)
-        values = _row(derived(frame, plain, clock, None, dict).lazy(), profile_id)
+        values = _row(derived(frame, plain, clock, None, {}).lazy(), profile_id)
         if values is None:
             raise TraitError(f"no profile {profile_id} in the graph of {entity}")
     whys = _Whys(inputs, model, built.objects, clock, only, values)

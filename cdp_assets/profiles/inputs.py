@@ -135,6 +135,11 @@ class Inputs:
         upto = None if table.table.keyed else pinned
         return table.scan(upto=upto).select(*schema)
 
+    def whole(self, key: str) -> pl.LazyFrame:
+        """As `scan`, with all columns that the table has."""
+        pinned, table = self.pin(key), open_any(self.lake, key)
+        return table.scan(upto=None if table.table.keyed else pinned).drop("_seq")
+
     def old(self, key: str, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The rows of the append-only `key` that the last build had read, as far as they are
         still there."""

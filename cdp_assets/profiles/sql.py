@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +11,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from cdp_assets.lake import Lake
+from cdp_assets.profiles.catalogue import saved_columns
 from cdp_assets.profiles.errors import TraitError, nearest
-from cdp_assets.profiles.inputs import open_any
+from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.kinds import Kind, kind_of
 from cdp_assets.profiles.model import Model, SqlFile
 
@@ -42,14 +43,65 @@ def check_sql(text: str, file: str, tables: frozenset[str] | None = None) -> Non
             raise TraitError(f"{file}: {name.lower()} opens files and is not allowed")
 
 
+def tables_named(text: str) -> set[str]:
+    """Names that stand after FROM in a SQL file; none where it is no SQL, which its build says."""
+    try:
+        trees = sqlglot.parse(text, dialect="postgres")
+    except SqlglotError:
+        return set()
+    return {table.name for tree in trees if tree for table in tree.find_all(exp.Table)}
+
+
 def table_name(key: str) -> str:
-    """How a table of the lake is called in SQL files: `events/order_completed` →
-    `events_order_completed`."""
-    return key.replace("/", "_")
+    """How a table of the lake is called in SQL files: an entity's profiles by its name, any other
+    by its key: `events/order_completed` → `events_order_completed`."""
+    return key.removeprefix("profiles/").replace("/", "_")
 
 
-def run_sql(step: SqlFile, folder: Path | None, tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """profile_id and the trait as the file computes it from `tables`.
+class SqlTables(Mapping[str, pl.LazyFrame]):
+    """The tables that the SQL files of `entity` may read besides its own profiles, by their names
+    there; each is opened when asked for.
+
+    rows: False for their columns alone.
+    """
+
+    def __init__(self, inputs: Inputs, entity: str, *, rows: bool = True) -> None:
+        self._inputs, self._rows = inputs, rows
+        self._keys = {table_name(key): key for key in _readable(inputs.lake, entity)}
+
+    def __getitem__(self, name: str) -> pl.LazyFrame:
+        key = self._keys[name]
+        room, _, entity = key.partition("/")
+        if room == "profiles":
+            kinds = saved_columns(self._inputs.lake, entity)
+            schema = {name: kind.polars for name, kind in kinds.items()}
+            frame = self._inputs.scan(key, {"profile_id": pl.Int64(), **schema})
+        else:
+            frame = self._inputs.whole(key)
+        return frame if self._rows else frame.filter(False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def read_by(self, model: Model, folder: Path | None) -> list[str]:
+        """Keys of the tables that the SQL files of `model` name."""
+        named: set[str] = set()
+        for _, step in model.steps:
+            if isinstance(step, SqlFile) and folder is not None and (folder / step.file).is_file():
+                named |= tables_named((folder / step.file).read_text())
+        return sorted(self._keys[name] for name in named & self._keys.keys())
+
+
+def run_sql(
+    step: SqlFile,
+    folder: Path | None,
+    own: Mapping[str, pl.LazyFrame],
+    tables: Mapping[str, pl.LazyFrame],
+) -> pl.DataFrame:
+    """profile_id and the trait as the file computes it from its `own` entity and `tables`.
 
     Raises TraitError where the file is missing, does not parse, reads another table, or returns
     other columns, or a profile twice.
@@ -57,8 +109,9 @@ def run_sql(step: SqlFile, folder: Path | None, tables: Mapping[str, pl.LazyFram
     if folder is None or not (folder / step.file).is_file():
         raise TraitError(f"trait {step.name}: no file {step.file} in the definition's folder")
     text = (folder / step.file).read_text()
-    check_sql(text, step.file, frozenset(tables))
-    context = pl.SQLContext(frames=dict(tables))
+    check_sql(text, step.file, frozenset({*own, *tables}))
+    named = {name: tables[name] for name in tables_named(text) & tables.keys()}
+    context = pl.SQLContext(frames=named | dict(own))
     try:
         found = context.execute(text, eager=False).collect()
     except pl.exceptions.PolarsError as error:
@@ -95,42 +148,22 @@ def _as(dtype: pl.DataType, kind: Kind, step: SqlFile) -> pl.Expr:
     return pl.col(step.name).cast(kind.polars)
 
 
-def tables_read(lake: Lake, model: Model, folder: Path | None) -> list[str]:
-    """Keys of the lake's tables that the SQL files of `model` read."""
-    named: set[str] = set()
-    for _, step in model.steps:
-        if isinstance(step, SqlFile) and folder is not None and (folder / step.file).is_file():
-            tree = sqlglot.parse_one((folder / step.file).read_text(), dialect="postgres")
-            named |= {table.name for table in tree.find_all(exp.Table)}
-    return [key for key in _readable(lake) if table_name(key) in named]
-
-
-def _readable(lake: Lake) -> list[str]:
-    """Tables that SQL files may read: events, their typed tables, profiles, records."""
+def _readable(lake: Lake, entity: str) -> list[str]:
+    """Tables that SQL files of `entity` may read: events, their typed tables, records, and the
+    profiles of the other entities. Neither its own nor the history of builds, or a rebuild would
+    give something else."""
     rooms = ("events", "profiles", "records")
     hidden = {
-        "events/catalogue", "events/observations", "profiles/builds", "profiles/traits",
-        "records/told",
+        "events/catalogue", "events/observations", "profiles/builds", "profiles/changes",
+        "profiles/traits", "records/rules", "records/told", f"profiles/{entity}",
     }  # fmt: skip
     keys = lake.keys()
     return [key for key in keys if key.split("/")[0] in rooms and key not in hidden]
 
 
-def sql_tables(lake: Lake) -> dict[str, pl.LazyFrame]:
-    """Every table that a SQL file may read, by its name there; entities' profiles by the
-    entity's name too."""
-    found: dict[str, pl.LazyFrame] = {}
-    for key in _readable(lake):
-        found[table_name(key)] = open_any(lake, key).scan().drop("_seq")
-        room, _, name = key.partition("/")
-        if room == "profiles" and name != "changes":
-            found[name] = found[table_name(key)]
-    return found
-
-
 def sql_kinds(lake: Lake, model: Model, folder: Path | None) -> dict[str, Kind]:
     """SQL trait → the kind of the column that its file returns, without running it."""
-    tables = sql_tables(lake)
+    tables = SqlTables(Inputs(lake), model.entity, rows=False)
     known = {"profile_id": Kind.INTEGER}
     late = {name for name, _ in model.steps}
     known |= {n: k for n, k in model.stored.items() if n not in late}
@@ -138,8 +171,7 @@ def sql_kinds(lake: Lake, model: Model, folder: Path | None) -> dict[str, Kind]:
     for name, step in model.steps:
         if isinstance(step, SqlFile):
             own = pl.LazyFrame(schema={n: k.polars for n, k in known.items()})
-            empty = {n: f.filter(False) for n, f in tables.items()} | {model.entity: own}
-            found = run_sql(step, folder, empty)
+            found = run_sql(step, folder, {model.entity: own}, tables)
             kinds[name] = step.kind or kind_of(found[name].dtype)
             known[name] = kinds[name]
         else:

@@ -31,6 +31,8 @@ TRAITS = traits(
     mean={"select": "avg(revenue)", "from": "Order Completed"},
     plans_3d={"select": "count(distinct plan)", "from": "Order Completed", "within": "3d"},
     active={"expr": "seen_2d > 0 and orders > 0"},
+    share={"sql": "share.sql"},
+    sharing={"expr": "share > 1000"},
 )
 ACCOUNT = traits(
     "account",
@@ -40,7 +42,16 @@ ACCOUNT = traits(
     people={"select": "count(*)", "from": "person"},
     active_people={"select": "count(*)", "from": "person", "where": "active"},
     visits={"select": "count(*)", "from": "events"},
+    rank={"sql": "rank.sql"},
 )
+FILES = {
+    "share.sql": "with told as (select count(*) as n from events where type = 'track'), "
+    "live as (select count(*) as n from records_person where not deleted) "
+    "select p.profile_id, p.orders * 1000 + told.n * 10 + live.n as share "
+    "from person p cross join told cross join live",
+    "rank.sql": "select a.profile_id, a.people * 100 + p.n as rank "
+    "from account a cross join (select count(*) as n from person where active) p",
+}
 BOTH = {"person": TRAITS, "account": ACCOUNT}
 
 USERS, DEVICES = ["ada", "bob", "eve"], ["d1", "d2"]
@@ -82,6 +93,9 @@ class Story:
 
     def __init__(self, root: Path) -> None:
         self.world = World(root)
+        self.files = root.parent
+        for name, text in FILES.items():
+            (self.files / name).write_text(text)
         self.now = NOW - timedelta(days=4)
         for n in (1, 2):
             self.world.identify(n, f"salesforce.Contact:{n}")
@@ -89,6 +103,7 @@ class Story:
             self.world.identify(n, f"salesforce.Account:{n}", entity="account")
             self.world.record(f"salesforce.Account:{n}", "account", at("2026-01-01"), Name=f"A{n}")
         self.world.relate("salesforce.Subscription__c:1", "account", "salesforce.Account:1")
+        self.world.event("Page Viewed", at("2026-02-01"), device="nobody")
 
     def tell(self, operation: tuple[Any, ...]) -> None:
         tellers: dict[str, Callable[..., None]] = {
@@ -132,7 +147,7 @@ class Story:
     def _build(self, days: int) -> None:
         self.now += timedelta(days=days)
         for config in BOTH.values():
-            self.world.build(config, self.now, others=BOTH)
+            self.world.build(config, self.now, others=BOTH, folder=self.files)
 
     def state(self) -> dict[str, Any]:
         return {entity: self.world.profiles(entity) for entity in BOTH}
@@ -143,7 +158,7 @@ class Story:
         shutil.rmtree(root / "profiles")
         other = World(root)
         for config in BOTH.values():
-            other.build(config, self.now, others=BOTH)
+            other.build(config, self.now, others=BOTH, folder=self.files)
         return {entity: other.profiles(entity) for entity in BOTH}
 
 
