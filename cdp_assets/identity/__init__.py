@@ -6,10 +6,11 @@ from cdp_assets.identity.past import members_as_of
 from cdp_assets.identity.read import attribute, follow, lookup, members, over_limits, related
 from cdp_assets.identity.resolve import EntityResult, ResolveResult, resolve
 from cdp_assets.identity.rules import entity_rules, needed_fields
-from cdp_assets.identity.tables import CHANGES, GRAPH, GROUPS, IDS, LINKS, LOGINS
+from cdp_assets.identity.tables import CHANGES, FORMER, GRAPH, GROUPS, IDS, LINKS, LOGINS
 
 __all__ = [
     "CHANGES",
+    "FORMER",
     "GRAPH",
     "GROUPS",
     "IDS",

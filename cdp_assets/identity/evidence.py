@@ -138,22 +138,49 @@ def from_event_values(values: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
     return fold(pl.concat(parts)) if parts else pl.DataFrame(schema=SCHEMA)
 
 
+def counting(records: pl.DataFrame) -> pl.DataFrame:
+    """Those records whose values say who somebody is: live ones, and those that were merged, over
+    however many steps, into one that is live or was never pulled.
+
+    records: record, deleted, merged_into; the records that they were merged into among them.
+    """
+    away = pl.when("deleted").then("merged_into")
+    found = records.select("record", "deleted", last=pl.coalesce(away, "record"))
+    step = found.select(last="record", onward="last")
+    # Each round doubles the steps taken, so a chain of any length ends; a circle would not.
+    for _ in range(32):
+        onward = found.join(step, on="last", how="left")
+        if (onward["last"] == onward["onward"].fill_null(onward["last"])).all():
+            break
+        found = onward.select("record", "deleted", last=pl.coalesce("onward", "last"))
+        step = found.select(last="record", onward="last")
+    ends = records.select(last="record", gone="deleted")
+    alive = ~pl.col("gone").fill_null(value=False)
+    return found.join(ends, on="last", how="left").filter(alive).select("record")
+
+
+def last_values(values: pl.LazyFrame) -> pl.DataFrame:
+    """record, field, value, changed_at of each field's last row. values: of records/values."""
+    return (
+        values.sort("changed_at")
+        .unique(["record", "field"], keep="last", maintain_order=True)
+        .select("record", "field", "value", "changed_at")
+        .collect()
+    )
+
+
 def from_records(
     records: pl.DataFrame, values: pl.DataFrame, told: pl.DataFrame, rules: EntityRules
 ) -> pl.DataFrame:
     """Links of one entity's records to the values they hold.
 
-    records: record, source, object String; changed_at, created_at; of live records.
-    values: record, field (`source.Object.Field`), value, changed_at of their current values.
+    records: record, source, object String; changed_at, created_at; of those that count.
+    values: record, field (`source.Object.Field`), value, changed_at of their last values.
     told: record, field, value, told_at: what we last wrote to fields of these records.
 
-    A record that shows no identifier but what we wrote (we created it) is linked to that:
-    otherwise it would be a stranger. One without any is linked to itself.
+    A record without any identifier is linked to itself.
     """
-    links = _held(records, values.rename({"changed_at": "since"}), rules)
-    if told.height:
-        silent = _unlinked(records, links)
-        links = pl.concat([links, _held(silent, told.rename({"told_at": "since"}), rules)])
+    links = _held(records, values, told, rules)
     since = pl.coalesce("created_at", "changed_at")
     alone = _unlinked(records, links).select(
         left=pl.col("record"),
@@ -167,6 +194,28 @@ def from_records(
     return pl.concat([links, alone.select(SCHEMA.keys())])
 
 
+def held(
+    records: pl.DataFrame, values: pl.DataFrame, told: pl.DataFrame, rules: EntityRules
+) -> pl.DataFrame:
+    """record, identifier: what records hold or, those deleted, held last. Takes what
+    `from_records` takes."""
+    other = pl.when(pl.col("left") == pl.col("example")).then("right").otherwise("left")
+    links = _held(records, values, told, rules)
+    return links.select(record="example", identifier=other).unique()
+
+
+def _held(
+    records: pl.DataFrame, values: pl.DataFrame, told: pl.DataFrame, rules: EntityRules
+) -> pl.DataFrame:
+    """A record that shows no identifier but what we wrote (we created it) is linked to that:
+    otherwise it would be a stranger."""
+    links = _shown(records, values.rename({"changed_at": "since"}), rules)
+    if not told.height:
+        return links
+    silent = _unlinked(records, links)
+    return pl.concat([links, _shown(silent, told.rename({"told_at": "since"}), rules)])
+
+
 def _unlinked(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     return records.join(links.select(record="example"), on="record", how="anti")
 
@@ -175,11 +224,11 @@ def from_relations(relations: pl.DataFrame, records: pl.DataFrame) -> pl.DataFra
     """Links between records that are one: merged ones, and leads with what they became.
 
     relations: from, kind, to; of RECORD_LINKS. records: record, changed_at, deleted, merged_into
-        of their ends (an end that was never pulled is missing).
+        of their ends and of what these were merged into (one that was never pulled is missing).
 
-    A record that was deleted, not merged, is linked to nothing.
+    A record that counts no more (`counting`) is linked to nothing.
     """
-    gone = records.filter(pl.col("deleted") & pl.col("merged_into").is_null())["record"].implode()
+    gone = records.join(counting(records), on="record", how="anti")["record"].implode()
     return fold(
         relations.filter(
             pl.col("kind").is_in(RECORD_LINKS)
@@ -199,9 +248,9 @@ def from_relations(relations: pl.DataFrame, records: pl.DataFrame) -> pl.DataFra
     )
 
 
-def _held(live: pl.DataFrame, values: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
+def _shown(records: pl.DataFrame, values: pl.DataFrame, rules: EntityRules) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=SCHEMA)]
-    known = values.join(live.select("record"), on="record", how="semi")
+    known = values.join(records.select("record"), on="record", how="semi")
     for ref, kind in rules.fields.items():
         part = known.filter((pl.col("field") == ref) & pl.col("value").is_not_null())
         if part.height:

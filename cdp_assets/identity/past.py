@@ -54,23 +54,20 @@ def _links(lake: Lake, rules: EntityRules, at: datetime) -> pl.DataFrame:
     mine = pl.col("entity") == rules.entity
     stored = lake.open(LINKS).scan().filter(mine & (pl.col("first_seen") <= at))
     told = stored.filter(pl.col("source").str.starts_with("events")).select(evidence.SCHEMA.keys())
-    seen = (
+    seen = evidence.last_values(
         lake.open(VALUES)
         .scan()
         .filter(mine & (pl.col("extracted_at") <= at) & (pl.col("changed_at") <= at))
         .filter(pl.col("field").is_in(list(rules.fields)))
-        .sort("changed_at")
-        .unique(["record", "field"], keep="last", maintain_order=True)
-        .select("record", "field", "value", "changed_at")
-        .collect()
     )
     records = lake.open(entity_table(rules.entity)).scan().collect()
-    gone = pl.col("deleted") & (pl.col("changed_at") <= at)
+    records = records.with_columns(deleted=pl.col("deleted") & (pl.col("changed_at") <= at))
     since = seen.group_by("record").agg(seen=pl.col("changed_at").min())
     then = records.join(since, on="record", how="left").with_columns(
         born=pl.coalesce("created_at", "seen", "changed_at")
     )
-    live = then.filter(~gone & (pl.col("born") <= at)).select(
+    counting = then.join(evidence.counting(records), on="record", how="semi")
+    born = counting.filter(pl.col("born") <= at).select(
         "record", "source", "object", "changed_at", created_at=pl.col("born")
     )
     none = pl.DataFrame(
@@ -88,7 +85,7 @@ def _links(lake: Lake, rules: EntityRules, at: datetime) -> pl.DataFrame:
     return pl.concat(
         [
             told.collect(),
-            evidence.from_records(live, seen, none, rules),
-            evidence.from_relations(relations, records.filter(gone | ~pl.col("deleted"))),
+            evidence.from_records(born, seen, none, rules),
+            evidence.from_relations(relations, records),
         ]
     )

@@ -15,9 +15,10 @@ from cdp_assets.identity import evidence
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.graph import kind_of
 from cdp_assets.identity.ledger import LEDGER
+from cdp_assets.identity.record_links import RecordLinks, record_links
 from cdp_assets.identity.resolution import MEMBER, STORED, Resolution, moves, resolve_links
 from cdp_assets.identity.rules import EntityRules, entity_rules
-from cdp_assets.identity.tables import CHANGES, GRAPH, IDS, LINKS, RULES, TS
+from cdp_assets.identity.tables import CHANGES, FORMER, GRAPH, IDS, LINKS, RULES, TS
 from cdp_assets.identity.tracks import track_groups, track_logins
 from cdp_assets.lake import Lake
 from cdp_assets.records import RELATION, TOLD, VALUES, ObjectSpec, entity_table
@@ -187,7 +188,9 @@ class _Entity:
     def _evidence(self, inputs: _Inputs) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Links that were made anew, and the stored ones that they take the place of."""
         stored = self.links.scan().filter(self.mine)
-        parts = [self._from_records(inputs)]
+        held = record_links(self.lake, self.rules, inputs.after, inputs.upto)
+        self._write_former(held)
+        parts = [held.links]
         olds: list[pl.LazyFrame] = []
         if EVENTS.key in inputs.upto:
             added, before = self._from_events(inputs, stored)
@@ -197,7 +200,7 @@ class _Entity:
         if self.anew:
             old = stored.collect()
         else:
-            refs = self._refs.lazy()
+            refs = held.refs.lazy()
             olds += [
                 stored.filter(~pl.col("source").is_in(evidence.RECORD_LINKS)).join(
                     refs, left_on="example", right_on="record", how="semi"
@@ -255,76 +258,16 @@ class _Entity:
             [told.join(mine, left_on=end, right_on="end", how="semi") for end in ("left", "right")]
         )
 
-    def _from_records(self, inputs: _Inputs) -> pl.DataFrame:
-        """Links of every record with news; leaves these records in `_refs`."""
-        news = [
-            self._changed(VALUES.key, inputs, "record").filter(self.mine),
-            self._changed(self.records.table.key, inputs, "record"),
-            self._changed(RELATION.key, inputs, "from"),
-            self._changed(RELATION.key, inputs, "to"),
-            self._told(inputs),
-        ]
-        refs = pl.concat([n.select("record") for n in news]).unique()
-        records = self.records.scan().join(refs, on="record", how="semi").select(_RECORD).collect()
-        self._refs = refs.collect()
-        here = self._refs.lazy()
-        fields = list(self.rules.fields)
-        values = (
-            self.lake.open(VALUES)
-            .scan()
-            .filter(self.mine & pl.col("current") & pl.col("field").is_in(fields))
-            .join(here, on="record", how="semi")
-            .select("record", "field", "value", "changed_at")
-            .collect()
-        )
-        relations = (
-            self.lake.open(RELATION).scan().filter(pl.col("kind").is_in(evidence.RECORD_LINKS))
-        )
-        near = pl.concat(
-            [
-                relations.join(here, left_on=end, right_on="record", how="semi")
-                for end in ("from", "to")
-            ]
-        ).unique(["from", "kind", "to"])
-        joined = near.select("from", "kind", "to").collect()
-        ends = pl.concat([joined["from"], joined["to"]]).unique().alias("record").to_frame()
-        known = self.records.scan().join(ends.lazy(), on="record", how="semi").select(_RECORD)
-        joined = joined.join(
-            known.select(pl.col("record").alias("from")).collect(), on="from", how="semi"
-        )
-        live = records.filter(~pl.col("deleted"))
-        told = self._what_we_told(live)
-        return pl.concat(
-            [
-                evidence.from_records(live, values, told, self.rules),
-                evidence.from_relations(joined, known.collect()),
-            ]
-        )
-
-    def _changed(self, key: str, inputs: _Inputs, column: str) -> pl.LazyFrame:
-        table = {VALUES.key: VALUES, RELATION.key: RELATION}.get(key, self.records.table)
-        frame = self.lake.open(table).changes(inputs.after[key], upto=inputs.upto[key])
-        if table is RELATION:
-            frame = frame.filter(pl.col("kind").is_in(evidence.RECORD_LINKS))
-        return frame.with_columns(record=pl.col(column))
-
-    def _told(self, inputs: _Inputs) -> pl.LazyFrame:
-        told = self.lake.open(TOLD).changes(inputs.after[TOLD.key], upto=inputs.upto[TOLD.key])
-        fields = list(self.rules.fields)
-        return told.filter(_field_ref.is_in(fields)).with_columns(record=_told_record)
-
-    def _what_we_told(self, live: pl.DataFrame) -> pl.DataFrame:
-        return (
-            self.lake.open(TOLD)
-            .scan()
-            .filter(_field_ref.is_in(list(self.rules.fields)))
-            .select("told_at", "value", record=_told_record, field=_field_ref)
-            .join(live.lazy(), on="record", how="semi")
-            .sort("told_at")
-            .unique(["record", "field"], keep="last", maintain_order=True)
-            .select("record", "field", "value", "told_at")
-            .collect()
-        )
+    def _write_former(self, held: RecordLinks) -> None:
+        table = self.lake.open(FORMER)
+        if not (held.former.height or table.exists()):
+            return
+        entity = pl.lit(self.entity).alias("entity")
+        known = table.scan().filter(self.mine).select("entity", "record").unique().collect()
+        if not self.anew:
+            known = known.join(held.refs, on="record", how="semi")
+        rows = held.former.select(entity, "record", "identifier")
+        table.replace(rows, scope=pl.concat([known, rows.select(known.columns)]).unique())
 
     # Resolution.
 
@@ -366,8 +309,3 @@ class _Entity:
         else:
             self.graph.merge(rows, watermarks=marks)
         crash_point("resolve:after-graph")
-
-
-_RECORD = ("record", "source", "object", "changed_at", "created_at", "deleted", "merged_into")
-_told_record = pl.col("source") + "." + pl.col("object") + ":" + pl.col("record_id")
-_field_ref = pl.col("source") + "." + pl.col("object") + "." + pl.col("field")

@@ -70,6 +70,16 @@ GRAPH = Table(
     column_docs={"identifier": "`type:value`.", "type": "The text before the first colon."},
 )
 
+FORMER = Table(
+    key="identity/former",
+    description="What records held last that were deleted in their system: their people are not "
+    "created there anew.",
+    primary_key=("entity", "record", "identifier"),
+    schema={"entity": pl.String(), "record": pl.String(), "identifier": pl.String()},
+    personal=("record", "identifier"),
+    column_docs={"record": "`source.Object:id`.", "identifier": "`type:value`."},
+)
+
 CHANGES = Table(
     key="identity/changes",
     description="Identifiers that moved from one profile to another, or out of all.",

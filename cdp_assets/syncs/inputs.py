@@ -11,7 +11,7 @@ import polars as pl
 
 from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
-from cdp_assets.identity import GRAPH, IDS, members
+from cdp_assets.identity import FORMER, GRAPH, IDS, members
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.catalogue import saved_traits
 from cdp_assets.profiles.errors import nearest
@@ -150,23 +150,33 @@ def links(lake: Lake, source: str, entity: str) -> pl.LazyFrame:
     """Every record of a system that identity knows: record, object String, profile_id Int64,
     live, dead Boolean, age Int64 (creation in microseconds; the youngest where it is not known).
 
-    A record merged or converted into another is neither live nor dead.
+    A record merged or converted into another is neither live nor dead. A deleted one has a row for
+    each profile that has an identifier which it held last; null where nobody has.
     """
     records = lake.open(entity_table(entity)).scan().filter(pl.col("source") == source)
     gone = pl.col("deleted").fill_null(value=False)
     moved = pl.col("merged_into").is_not_null()
-    return records.select(
+    known = records.select(
         "record",
         "object",
         live=~gone & ~moved,
         dead=gone & ~moved,
         age=pl.col("created_at").cast(pl.Int64).fill_null(_NO_AGE),
-    ).join(
-        members(lake, entity)
-        .filter(pl.col("identifier").str.starts_with(f"{source}."))
-        .select("profile_id", record="identifier"),
-        on="record",
-        how="inner",
+    )
+    found = members(lake, entity)
+    linked = found.filter(pl.col("identifier").str.starts_with(f"{source}."))
+    former = lake.open(FORMER).scan().filter(pl.col("entity") == entity)
+    held = former.select("record", "identifier").join(found, on="identifier").unique()
+    return pl.concat(
+        [
+            known.filter(~pl.col("dead")).join(
+                linked.select("profile_id", record="identifier"), on="record"
+            ),
+            known.filter("dead").join(
+                held.select("record", "profile_id").unique(), on="record", how="left"
+            ),
+        ],
+        how="diagonal",
     )
 
 

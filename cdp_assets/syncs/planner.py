@@ -55,7 +55,7 @@ def make_plan(
 
     builder = decide.Builder(config, destination, objects, inputs.letters)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
-    seekers, skipped = _worth_seeking(seekers, config, inputs, now)
+    seekers, skipped = _worth_seeking(seekers, config, inputs, state, now)
     found = seek(
         seekers,
         config,
@@ -196,21 +196,25 @@ def owners(records: Sequence[str], inputs: Inputs, state: pl.LazyFrame) -> dict[
     if not records:
         return {}
     asked = pl.col("record").is_in(pl.Series(records, dtype=pl.String).implode())
-    known = inputs.links.filter(asked).select("record", "profile_id")
+    known = inputs.links.filter(asked & ~pl.col("dead")).select("record", "profile_id")
     foreign = inputs.foreign.filter(asked).select("record", profile_id=pl.lit(FOREIGN))
-    mine = (
-        state.filter(asked)
-        .join(inputs.redirects, left_on="profile_id", right_on="old", how="left")
-        .select("record", profile_id=pl.coalesce("new", "profile_id"))
-    )
+    mine = _owned(state.filter(asked), inputs)
     # Identity's word comes last, so it goes before the sync's own memory.
     return {r: int(p) for f in (mine, foreign, known) for r, p in f.collect().iter_rows()}
+
+
+def _owned(state: pl.LazyFrame, inputs: Inputs) -> pl.LazyFrame:
+    """record, profile_id of the records that this sync wrote, each with its profile's survivor."""
+    return state.join(inputs.redirects, left_on="profile_id", right_on="old", how="left").select(
+        "record", profile_id=pl.coalesce("new", "profile_id")
+    )
 
 
 def _worth_seeking(
     seekers: pl.DataFrame,
     config: SyncConfig,
     inputs: Inputs,
+    state: pl.LazyFrame,
     now: datetime,
 ) -> tuple[pl.DataFrame, int]:
     """Those to be sought, with `may_create`; and how many were sought in vain before.
@@ -218,13 +222,10 @@ def _worth_seeking(
     Nobody is created who has a live record of another object there, or had one that was deleted.
     """
     mine = list(config.objects)
-    blocked = pl.concat(
-        [
-            inputs.links.filter(pl.col("live") & ~pl.col("object").is_in(mine)),
-            inputs.links.filter(pl.col("dead") & pl.col("object").is_in(mine)),
-        ]
-    )
-    blocked = blocked.select("profile_id").unique()
+    dead = inputs.links.filter(pl.col("dead") & pl.col("object").is_in(mine))
+    elsewhere = inputs.links.filter(pl.col("live") & ~pl.col("object").is_in(mine))
+    written = _owned(state, inputs).join(dead, on="record", how="semi")
+    blocked = pl.concat([f.select("profile_id") for f in (elsewhere, dead, written)]).unique()
     may = pl.lit(config.creates is not None)
     seekers = (
         seekers.lazy()

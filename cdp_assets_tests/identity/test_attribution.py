@@ -172,6 +172,45 @@ def test_a_shared_device_gives_each_their_own_and_the_rest_to_nobody(lake: Lake)
     assert owners_of(lake, *asked) == [None, one, one, None, None, two, two]
 
 
+def of_user(kind: str, *more: str) -> IdentityConfig:
+    """Events' userId as an identifier of this type."""
+    types = {kind: {"from": ["events.userId"], "region": "US"}, **dict.fromkeys(more)}
+    return IdentityConfig.model_validate(
+        {"person": {"identifiers": types, "logout": ["Signed Out"]}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("email", ["Ada@X.com", "ada@x.com ", "mailto:ada@x.com"]),
+        ("phone", ["(415) 555-2671", "+1 415 555 2671", "4155552671"]),
+        ("domain", ["https://www.x.com/a", "x.com", "X.COM."]),
+        ("user_id", ["7", "7.0", " 7.00"]),
+    ],
+)
+def test_an_id_in_whatever_spelling_its_type_knows_is_one_person_s(
+    lake: Lake, kind: str, sent: list[str]
+) -> None:
+    config = of_user(kind, "anonymous_id")
+    send(lake, *(event(hour, f"d{hour}", user) for hour, user in enumerate(sent)))
+    send(lake, event(10, "kiosk", sent[0]), event(20, "kiosk", "bob@y.com"))
+    run(lake, config=config)
+    mine = profile_of(lake, f"anonymous_id:d{1}")
+    assert mine is not None
+    asked: list[tuple[str | None, str | None, float]] = [("x", user, 0) for user in sent]
+    assert owners_of(lake, *asked) == [mine] * 3
+    assert owners_of(lake, ("kiosk", None, 15)) == [mine], "the same spelling ends log-ins"
+
+
+def test_of_several_types_of_one_column_the_strongest_counts_everywhere(lake: Lake) -> None:
+    named = {"user_id": {"from": ["events.userId"]}, "login": {"from": ["events.userId"]}}
+    config = IdentityConfig.model_validate({"person": {"identifiers": named}})
+    send(lake, event(0, None, "42"))
+    run(lake, config=config)
+    assert owners_of(lake, (None, "42", 0)) == [profile_of(lake, "user_id:42")] != [None]
+
+
 def test_logins_are_those_of_a_rebuild_whatever_the_batches(tmp_path: Path) -> None:
     events = [
         event(1, "dev", "1"), event(3, "dev", "1", name="Signed Out"), event(5, "dev", "2"),

@@ -72,7 +72,8 @@ def test_a_past_day_is_resolved_from_what_was_known_then(lake: Lake) -> None:
     then = explain(lake, "person", contact_now, as_of=at(30))
     earlier = explain(lake, "person", contact_now, as_of=at(5))
     assert set(now.identifiers) == {
-        "salesforce.Contact:1", "salesforce.Contact:2", "email:ada.new@example.com"
+        "salesforce.Contact:1", "salesforce.Contact:2", "email:ada.new@example.com",
+        "email:bob@example.com",
     }  # fmt: skip
     assert set(then.identifiers) == {
         "salesforce.Contact:1", "email:ada@example.com", "user_id:42", "anonymous_id:dev"

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from cdp_assets.identity import CHANGES, IDS, LINKS, IdentityConfig, follow, lookup, resolve
-from cdp_assets.identity.tables import GRAPH
+from cdp_assets.identity.tables import FORMER, GRAPH
 from cdp_assets.lake import Lake
 from cdp_assets_tests.identity.world import (
     ACCOUNT,
@@ -130,9 +130,14 @@ def test_merged_and_converted_records_are_followed_and_deleted_ones_leave(lake: 
     run(lake)
     assert profiles(lake) == [
         {"salesforce.Contact:1", "email:a@example.com", "salesforce.Contact:2",
-         "salesforce.Lead:9", "email:z@example.com"}
+         "email:b@example.com", "salesforce.Lead:9", "email:z@example.com"}
     ]  # fmt: skip
-    assert profile_of(lake, "email:b@example.com") is None
+    assert profile_of(lake, "email:c@example.com") is None
+    former = lake.open(FORMER).scan().select("record", "identifier").collect()
+    assert former.rows() == [("salesforce.Contact:3", "email:c@example.com")]
+    pull(lake, CONTACT, contact("3", 6, Email="c@example.com"))
+    run(lake)
+    assert lake.open(FORMER).scan().collect().is_empty()
 
 
 def test_ids_are_kept_retired_followed_and_given_back(lake: Lake) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from cdp_assets.audiences.read import audience_table
-from cdp_assets.identity import GRAPH, IDS
+from cdp_assets.identity import FORMER, GRAPH, IDS
 from cdp_assets.lake import Lake, Table
 from cdp_assets.profiles import ExpressionError, TraitError, TraitsConfig
 from cdp_assets.profiles.catalogue import save_traits
@@ -60,7 +60,7 @@ def lake(tmp_path: Path) -> Lake:
         )
     )
     graph = [
-        ("crm.Contact:a", 1), ("crm.Lead:l", 1), ("crm.Contact:gone", 2), ("crm.Contact:lost", 2),
+        ("crm.Contact:a", 1), ("crm.Lead:l", 1), ("crm.Contact:lost", 2),
         ("other.Contact:x", 3), ("user_id:u1", 1), ("user_id:u2", 2), ("user_id:u3", 2),
     ]  # fmt: skip
     lake.open(GRAPH).merge(
@@ -72,12 +72,17 @@ def lake(tmp_path: Path) -> Lake:
             ),
         )
     )
+    held = [("crm.Contact:gone", "user_id:u2"), ("crm.Contact:gone", "user_id:u3")]
+    lake.open(FORMER).merge(
+        rows(FORMER, *({"entity": "person", "record": r, "identifier": i} for r, i in held))
+    )
     people = entity_table("person")
     made = datetime(2020, 1, 1, tzinfo=UTC)
     records = [
         ("crm", "Contact", "a", {"created_at": made, "deleted": False}),
         ("crm", "Lead", "l", {"deleted": False, "merged_into": "crm.Contact:a"}),
         ("crm", "Contact", "gone", {"deleted": True}),
+        ("crm", "Contact", "nobody", {"deleted": True}),
         ("crm", "Contact", "lost", {"deleted": True, "merged_into": "crm.Contact:a"}),
         ("other", "Contact", "x", {"deleted": False}),
     ]
@@ -143,6 +148,7 @@ def test_records_live_moved_and_dead(lake: Lake, tmp_path: Path) -> None:
         ("crm.Contact:a", "Contact", 1, True, False),
         ("crm.Contact:gone", "Contact", 2, False, True),
         ("crm.Contact:lost", "Contact", 2, False, False),
+        ("crm.Contact:nobody", "Contact", None, False, True),
         ("crm.Lead:l", "Lead", 1, False, False),
     ]
     ages = dict(links.select("record", "age").rows())
