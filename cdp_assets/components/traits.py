@@ -19,7 +19,7 @@ from cdp_assets.components.dagster_assets import (
     safe_errors,
 )
 from cdp_assets.components.scaffolding import around, first_traits
-from cdp_assets.deployment.catalog import profile_table, trait_columns, trait_inputs
+from cdp_assets.deployment.catalog import profile_table, sql_texts, trait_columns, trait_inputs
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.soundness import profiles_found
 from cdp_assets.profiles.config import TraitsConfig
@@ -70,7 +70,7 @@ class Traits(CdpComponent):
             automation=AFTER_UPSTREAM,
             owners=sorted({t.owner for t in self.config.traits.values() if t.owner}),
             column_deps=stored,
-            code_version=rules_version(self.config),
+            code_version=rules_version(self.config, *sql_texts(deployment, entity).values()),
         )
 
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:

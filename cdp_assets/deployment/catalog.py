@@ -21,9 +21,11 @@ from cdp_assets.identity.rules import needed_fields
 from cdp_assets.lake import Table
 from cdp_assets.profiles.catalogue import trait_docs
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
+from cdp_assets.profiles.errors import TraitError
 from cdp_assets.profiles.model import compile_traits, origin
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
+from cdp_assets.profiles.sql import table_name, tables_named
 from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.raw.tables import raw_table
 from cdp_assets.records import ObjectSpec
@@ -120,14 +122,53 @@ def profile_table(deployment: Deployment, entity: str) -> Table | None:
 
 
 def trait_inputs(deployment: Deployment, entity: str) -> list[str]:
-    """Keys of the assets that an entity's profiles are built from."""
+    """Keys of the assets that an entity's profiles are built from.
+
+    Raises TraitError where profiles that they are built from are built from them.
+    """
+    found = _trait_inputs(deployment, entity)
+    reached, waiting = set(found), list(found)
+    while waiting:
+        other = waiting.pop().removeprefix("profiles/")
+        for key in _trait_inputs(deployment, other) if other in deployment.traits else ():
+            if key == f"profiles/{entity}":
+                raise TraitError(
+                    f"profiles of {entity} are built from those of {other}, which are built from "
+                    f"{entity}: one of the two must not read the other"
+                )
+            if key not in reached:
+                reached.add(key)
+                waiting.append(key)
+    return sorted(found)
+
+
+def _trait_inputs(deployment: Deployment, entity: str) -> set[str]:
     found: set[str] = set()
     if deployment.identity is not None:
         found.add("identity/graph")
     for sources in trait_columns(deployment, entity).values():
         found |= {asset for asset, _ in sources}
-    found.discard(f"profiles/{entity}")
-    return sorted(found)
+    assets = _sql_assets(deployment)
+    for text in sql_texts(deployment, entity).values():
+        found |= {assets[name] for name in tables_named(text) & assets.keys()}
+    return found - {f"profiles/{entity}"}
+
+
+def sql_texts(deployment: Deployment, entity: str) -> dict[str, str]:
+    """Trait → the text of its SQL file, of those of an entity's traits that have one."""
+    folder, traits = deployment.traits_folder(entity), deployment.traits[entity].traits
+    files = {
+        name: folder / trait.sql for name, trait in traits.items() if isinstance(trait, SqlTrait)
+    }
+    return {name: file.read_text("utf-8") for name, file in files.items() if file.is_file()}
+
+
+def _sql_assets(deployment: Deployment) -> dict[str, str]:
+    """Table name in SQL files → the asset that holds the table."""
+    keys = ["events", *typed_keys(catalog(deployment).properties).values()]
+    keys += [f"records/{name}" for name in ("values", "relation", *raw_keys(deployment))]
+    keys += [f"profiles/{entity}" for entity in deployment.traits]
+    return {"events_values": "events"} | {table_name(key): key for key in keys}
 
 
 def trait_columns(deployment: Deployment, entity: str) -> dict[str, list[tuple[str, str]]]:
@@ -135,6 +176,7 @@ def trait_columns(deployment: Deployment, entity: str) -> dict[str, list[tuple[s
     traits = deployment.traits[entity].traits
     keys = typed_keys(catalog(deployment).properties)
     objects = {item.entity: item for item in as_objects(catalog(deployment).specs)}
+    texts = sql_texts(deployment, entity)
     found: dict[str, list[tuple[str, str]]] = {}
     for name, trait in traits.items():
         if isinstance(trait, PreferTrait):
@@ -144,7 +186,7 @@ def trait_columns(deployment: Deployment, entity: str) -> dict[str, list[tuple[s
         elif isinstance(trait, SelectTrait):
             found[name] = [_from_column(trait.from_, trait.select, entity, keys, objects)]
         else:
-            text = getattr(trait, "expr", "")
+            text = texts.get(name, "") if isinstance(trait, SqlTrait) else trait.expr
             found[name] = [
                 (f"profiles/{entity}", other) for other in traits if other != name and other in text
             ]

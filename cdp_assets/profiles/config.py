@@ -106,7 +106,14 @@ class ExprTrait(_Trait):
 class SqlTrait(_Trait):
     """What a SQL file beside defs.yaml returns: the columns profile_id and the trait's name."""
 
-    sql: str = Field(min_length=1, description="File name, relative to the definition's folder.")
+    sql: str = Field(
+        min_length=1,
+        description="File name, relative to the definition's folder; one SELECT. Tables are the "
+        "entity itself (`person`: profile_id and a column a trait; of `expr` and `sql` those "
+        "declared before this one), every other entity with traits (`account`), `events`, the "
+        "table of each event that a trait names (`events_order_completed`), `events_values`, the "
+        "records of each entity (`records_person`), `records_values` and `records_relation`.",
+    )
 
     @field_validator("sql")
     @classmethod
