@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 
 import phonenumbers
@@ -33,6 +33,7 @@ _NANP = r"^(?:\+?1)?" + _AMERICAN
 _NANP_ABROAD = r"^\+1" + _AMERICAN
 _WORLD = r"^\+[2-9](?:[\s.\-/()]*[0-9]){6,14}$"
 _TRUNK_ZERO = r"^\+[0-9]{1,3}[\s.\-/(]*0"
+_WHOLE = r"^([0-9]+)\.0+$"
 _MADE_UP = "|".join(f"{digit}{{9}}" for digit in range(10))
 _HOST = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
 _EMAIL = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@" + _HOST[1:]
@@ -59,7 +60,7 @@ def _text(values: pl.Series, region: str | None) -> pl.Series:
 
 def _user_id(values: pl.Series, region: str | None) -> pl.Series:
     """42, "42" and 42.0 are one id."""
-    return values.str.replace(r"^([0-9]+)\.0+$", "$1")
+    return values.str.replace(_WHOLE, "$1")
 
 
 def _email(values: pl.Series, region: str | None) -> pl.Series:
@@ -122,6 +123,21 @@ def _domain(values: pl.Series, region: str | None) -> pl.Series:
 
 
 _KINDS = {"email": _email, "phone": _phone, "domain": _domain, "user_id": _user_id}
+
+
+def as_sent(kind: str) -> bool:
+    """Whether values of this type are nearly always sent as they are spelt: ids."""
+    return kind == "user_id" or kind not in _KINDS
+
+
+def spelling(values: pl.Expr, kind: str, region: str | None) -> pl.Expr:
+    """What `normalise` makes of a column; of what identifies nobody, null or a text that no
+    identifier is spelt as. Of ids (`as_sent`) by expressions alone, for very many rows."""
+    if as_sent(kind):
+        plain = values.str.strip_chars()
+        return plain.str.replace(_WHOLE, "$1") if kind == "user_id" else plain
+    spell = partial(normalise, kind=kind, region=region)
+    return values.map_batches(spell, return_dtype=pl.String(), is_elementwise=True)
 
 
 def _names_somebody(plain: pl.Expr) -> pl.Expr:

@@ -9,9 +9,9 @@ import polars as pl
 
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.normalise import normalise
-from cdp_assets.identity.rules import stored_rules
+from cdp_assets.identity.rules import EventId, event_ids, stored_rules
 from cdp_assets.identity.tables import GRAPH, GROUPS, IDS, LOGINS
-from cdp_assets.identity.tracks import shared_devices, spelt
+from cdp_assets.identity.tracks import shared_devices
 from cdp_assets.identity.transforms import NOBODY, attribution, primary
 from cdp_assets.lake import Lake
 from cdp_assets.records import RELATION
@@ -32,13 +32,12 @@ def attribute(lake: Lake, events: pl.LazyFrame) -> pl.LazyFrame:
     profile; on a device that several people use that of who was logged in then, from log-in to
     log-out or the next log-in; else nobody (null).
     """
-    rules = stored_rules(lake, "person")
-    names = dict(rules.drop_nulls("event_column").select("event_column", "type").iter_rows())
-    user, device = names.get("user_id"), names.get("anonymous_id")
+    ids = event_ids(lake, "person")
+    user, device = ids.get("user_id"), ids.get("anonymous_id")
     graph = lake.open(GRAPH).scan().filter(pl.col("entity") == "person")
     users = _keys(graph, user, "user_key", "user_profile")
     devices = _keys(graph, device, "device_key", "device_profile")
-    shared = (shared_devices(lake, "person", device) if device else _NO_DEVICE).select(
+    shared = (shared_devices(lake, "person", device.name) if device else _NO_DEVICE).select(
         device_key=pl.col("identifier").str.replace(r"^[^:]*:", "")
     )
     logins = (
@@ -54,8 +53,8 @@ def attribute(lake: Lake, events: pl.LazyFrame) -> pl.LazyFrame:
     )
     none = pl.lit(None, pl.String)
     keyed = events.with_columns(
-        user_key=spelt("user_id", user) if user else none,
-        device_key=spelt("anonymous_id", device) if device else none,
+        user_key=user.spelling("user_id") if user else none,
+        device_key=device.spelling("anonymous_id") if device else none,
     )
     frames: list[Any] = [
         nw.from_native(frame)
@@ -73,8 +72,8 @@ def attribute(lake: Lake, events: pl.LazyFrame) -> pl.LazyFrame:
 _NO_DEVICE = pl.DataFrame(schema={"identifier": pl.String()})
 
 
-def _keys(graph: pl.LazyFrame, kind: str | None, key: str, profile: str) -> pl.LazyFrame:
-    mine = graph.filter(pl.col("type") == kind) if kind else graph.filter(pl.lit(value=False))
+def _keys(graph: pl.LazyFrame, kind: EventId | None, key: str, profile: str) -> pl.LazyFrame:
+    mine = graph.filter(pl.col("type") == kind.name) if kind else graph.filter(pl.lit(value=False))
     return mine.select(
         pl.col("identifier").str.replace(r"^[^:]*:", "").alias(key),
         pl.col("profile_id").alias(profile),

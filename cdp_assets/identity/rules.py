@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -55,6 +56,10 @@ class TypeRules:
         """`name:value` of each value; null for what is no identifier."""
         spelt = normalise.normalise(values, self.name, block=self.block, region=self.region)
         return (self.name + ":") + spelt
+
+    def spelling(self, column: str) -> pl.Expr:
+        """A column's values in this type's spelling, without prefix (`normalise.spelling`)."""
+        return normalise.spelling(pl.col(column), self.name, self.region)
 
     @property
     def event_column(self) -> str | None:
@@ -160,6 +165,24 @@ def needed_fields(config: IdentityConfig) -> dict[tuple[str, str], set[str]]:
                 object_name, _, field = rest.partition(".")
                 found.setdefault((source, object_name), set()).add(field)
     return found
+
+
+class EventId(NamedTuple):
+    """The type of identifier that a column of events holds, and what its spelling depends on."""
+
+    name: str
+    region: str | None
+
+    def spelling(self, column: str) -> pl.Expr:
+        """The column's ids as their type spells them, without prefix (`normalise.spelling`)."""
+        return normalise.spelling(pl.col(column), self.name, self.region)
+
+
+def event_ids(lake: Lake, entity: str) -> dict[str, EventId]:
+    """Column of events → type, by the rules of the last resolution."""
+    rows = stored_rules(lake, entity).drop_nulls("event_column")
+    found = rows.select("event_column", "type", "region").iter_rows()
+    return {column: EventId(name, region) for column, name, region in found}
 
 
 def stored_rules(lake: Lake, entity: str) -> pl.DataFrame:

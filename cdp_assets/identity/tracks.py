@@ -52,13 +52,6 @@ def shared_devices(lake: Lake, entity: str, weak: TypeRules | str) -> pl.DataFra
     )
 
 
-def spelt(column: str, kind: TypeRules | str) -> pl.Expr:
-    """An id of events in the spelling of its identifier, without prefix: as `normalise` does."""
-    name = kind if isinstance(kind, str) else kind.name
-    text = pl.col(column).str.strip_chars()
-    return text.str.replace(r"^([0-9]+)\.0+$", "$1") if name == "user_id" else text
-
-
 def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
     """Bring identity/logins up to the events and the graph, for devices that several people use.
 
@@ -78,7 +71,7 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
     known = table.scan().select("anonymous_id").unique().collect()
     news = (
         events.changes(table.watermark(EVENTS.key), upto=inputs[EVENTS.key])
-        .select(anonymous_id=spelt("anonymous_id", device))
+        .select(anonymous_id=device.spelling("anonymous_id"))
         .join(shared.lazy(), on="anonymous_id", how="semi")
         .unique()
         .collect()
@@ -94,8 +87,8 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
         .select(
             "event",
             "timestamp",
-            anonymous_id=spelt("anonymous_id", device),
-            user_id=spelt("user_id", user),
+            anonymous_id=device.spelling("anonymous_id"),
+            user_id=user.spelling("user_id"),
         )
         .join(fresh.unique().lazy(), on="anonymous_id", how="semi")
     ).collect()

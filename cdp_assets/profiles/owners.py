@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cdp_assets.identity import attribute, related
-from cdp_assets.identity.rules import stored_rules
+from cdp_assets.identity import attribute, related, rules
+from cdp_assets.identity.normalise import as_sent
 from cdp_assets.identity.tracks import shared_devices
 from cdp_assets.profiles.inputs import GRAPH, LOGINS, Inputs
 
@@ -33,8 +33,7 @@ class EventIds:
 
 def event_ids(inputs: Inputs) -> EventIds:
     """Which identifier types events carry, by the rules of the last resolution."""
-    rules = stored_rules(inputs.lake, "person").drop_nulls("event_column")
-    names = dict(rules.select("event_column", "type").iter_rows())
+    names = {column: kind.name for column, kind in rules.event_ids(inputs.lake, "person").items()}
     return EventIds(names.get("user_id"), names.get("anonymous_id"))
 
 
@@ -42,19 +41,17 @@ class Owners:
     """The owners of events among the profiles of one entity, as identity knows them now.
 
     only: profile_id of the profiles that are asked for; all where None.
-
-    Raises RuntimeError where two ids share their 64 bits: in one of a hundred thousand deployments
-    of ten million ids. Another seed is then needed.
     """
 
     def __init__(self, inputs: Inputs, entity: str, only: pl.DataFrame | None = None) -> None:
         self._inputs, self._entity, self._only = inputs, entity, only
         self._ids = event_ids(inputs)
+        self._kinds = rules.event_ids(inputs.lake, "person")
         shared = self._shared()
         devices = self._held(self._ids.device).filter(~pl.col("id").is_in(shared.implode()))
         several = pl.LazyFrame({"id": shared}).with_columns(pl.lit(SHARED, pl.Int64).alias("owner"))
-        self._users = _numbered(self._held(self._ids.user), "user")
-        self._devices = _numbered(pl.concat([devices, several]), "device")
+        self._users = _Numbered(self._held(self._ids.user), "user")
+        self._devices = _Numbered(pl.concat([devices, several]), "device")
 
     def rows(self, events: pl.LazyFrame, columns: Iterable[str] = ()) -> pl.DataFrame:
         """profile_id and these columns of the events that belong to one of the profiles.
@@ -66,23 +63,25 @@ class Owners:
         if self._only is not None:
             events = self._perhaps(events)
         rows = events.with_columns(
-            _number(user_id, 1).alias("__user"),
-            _number(user_id, 2).alias("__user_is"),
-            _number(anonymous_id, 1).alias("__device"),
-            _number(anonymous_id, 2).alias("__device_is"),
+            self._users.number(user_id).alias("__user"),
+            self._users.check(user_id).alias("__user_is"),
+            self._devices.number(anonymous_id).alias("__device"),
+            self._devices.check(anonymous_id).alias("__device_is"),
         )
         user = pl.when(pl.col("__user_check") == pl.col("__user_is")).then("__user_owner")
         device = pl.when(pl.col("__device_check") == pl.col("__device_is")).then("__device_owner")
         rows = (
-            rows.join(self._users.lazy(), on="__user", how="left")
+            rows.join(self._users.ids.lazy(), on="__user", how="left")
             .with_columns(user.alias("__user"))
-            .join(self._devices.lazy(), on="__device", how="left")
+            .join(self._devices.ids.lazy(), on="__device", how="left")
             .with_columns(pl.coalesce("__user", device).alias("__owner"))
         )
         unknown = pl.lit(value=False)
         if self._ids.user is not None:
             unknown = (user_id != "") & pl.col("__user").is_null()
         odd = anonymous_id.str.strip_chars() != anonymous_id
+        if self._ids.device is not None and not as_sent(self._ids.device):
+            odd = anonymous_id != ""
         clear = rows.filter((pl.col("__owner") >= 0) & ~unknown)
         unclear = rows.filter(
             unknown | (pl.col("__owner") == SHARED) | (pl.col("__owner").is_null() & odd)
@@ -131,17 +130,17 @@ class Owners:
 
     def _perhaps(self, events: pl.LazyFrame) -> pl.LazyFrame:
         """The events that may belong to a profile that is asked for."""
-        user, device = pl.col("__user"), pl.col("__device")
-        # Such as 7.0, which is spelt 7.
-        found = user.str.ends_with("0") & user.str.contains(".", literal=True)
-        for known, sent, name in ((self._users, user, "user"), (self._devices, device, "device")):
-            found |= _number(sent, 1).is_in(known[f"__{name}"].implode())
-        spelt = events.with_columns(
-            pl.col("user_id").str.strip_chars().alias("__user"),
-            pl.col("anonymous_id").str.strip_chars().alias("__device"),
-        )
-        few = spelt.filter(found).drop("__user", "__device")
-        return few.collect(engine="streaming").lazy()
+        found = pl.lit(value=False)
+        for column, known in (("user_id", self._users), ("anonymous_id", self._devices)):
+            kind, sent = self._kinds.get(column), pl.col(column)
+            if kind is None:
+                continue
+            text = sent.str.strip_chars() if as_sent(kind.name) else kind.spelling(column)
+            found |= known.number(text).is_in(known.numbers.implode())
+            if kind.name == "user_id":
+                # Such as 7.0, which is spelt 7.
+                found |= text.str.ends_with("0") & text.str.contains(".", literal=True)
+        return events.filter(found).collect(engine="streaming").lazy()
 
     def _attributed(self, events: pl.DataFrame) -> pl.DataFrame:
         found = attribute(self._inputs.lake, events.lazy()).drop_nulls(KEY)
@@ -167,14 +166,36 @@ def _or_null(column: str) -> pl.Expr:
     return pl.when(pl.col(column) != "").then(pl.col(column)).alias(column)
 
 
-def _numbered(held: pl.LazyFrame, name: str) -> pl.DataFrame:
-    """`held` (id, owner) by the number of the id, with other bits of it, by which an unknown id of
-    the same number is told apart."""
-    found = held.select(
-        _number(pl.col("id"), 1).alias(f"__{name}"),
-        _number(pl.col("id"), 2).alias(f"__{name}_check"),
-        pl.col("owner").alias(f"__{name}_owner"),
-    ).collect()
-    if found[f"__{name}"].n_unique() < found.height:
-        raise RuntimeError("two ids have one number: change the seeds in profiles/owners.py")
-    return found
+class _Numbered:
+    """Ids by a number of each, with other bits of it, by which an unknown id of the same number is
+    told apart."""
+
+    def __init__(self, held: pl.LazyFrame, name: str) -> None:
+        """held: id, owner. Where two ids have one number, other bits are tried: it happens in one
+        of a hundred thousand deployments of ten million ids."""
+        self._name, self._seed = name, 1
+        self.ids = self._by_number(held)
+        while self.numbers.n_unique() < self.ids.height:
+            self._seed += 2
+            held = held.unique("id")
+            self.ids = self._by_number(held)
+
+    @property
+    def numbers(self) -> pl.Series:
+        """The number of each id."""
+        return self.ids[f"__{self._name}"]
+
+    def number(self, text: pl.Expr) -> pl.Expr:
+        """The number that an id of this text has."""
+        return _number(text, self._seed)
+
+    def check(self, text: pl.Expr) -> pl.Expr:
+        """The bits by which it is told apart."""
+        return _number(text, self._seed + 1)
+
+    def _by_number(self, held: pl.LazyFrame) -> pl.DataFrame:
+        return held.select(
+            self.number(pl.col("id")).alias(f"__{self._name}"),
+            self.check(pl.col("id")).alias(f"__{self._name}_check"),
+            pl.col("owner").alias(f"__{self._name}_owner"),
+        ).collect()

@@ -203,14 +203,6 @@ def test_an_id_in_whatever_spelling_its_type_knows_is_one_person_s(
     assert owners_of(lake, ("kiosk", None, 15)) == [mine], "the same spelling ends log-ins"
 
 
-def test_of_several_types_of_one_column_the_strongest_counts_everywhere(lake: Lake) -> None:
-    named = {"user_id": {"from": ["events.userId"]}, "login": {"from": ["events.userId"]}}
-    config = IdentityConfig.model_validate({"person": {"identifiers": named}})
-    send(lake, event(0, None, "42"))
-    run(lake, config=config)
-    assert owners_of(lake, (None, "42", 0)) == [profile_of(lake, "user_id:42")] != [None]
-
-
 def test_logins_are_those_of_a_rebuild_whatever_the_batches(tmp_path: Path) -> None:
     events = [
         event(1, "dev", "1"), event(3, "dev", "1", name="Signed Out"), event(5, "dev", "2"),

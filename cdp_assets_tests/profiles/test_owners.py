@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from cdp_assets.identity import attribute, related
+from cdp_assets.identity.tables import RULES
+from cdp_assets.profiles import owners as owners_module
 from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.owners import Owners
 from cdp_assets_tests.profiles.world import World, at, traits
@@ -70,6 +73,52 @@ def test_as_identity_attributes(world: World, entity: str, only: list[int] | Non
     assert rows.height == len(expected)
     assert len(set(expected.values())) >= (2 if only is None and entity == "person" else 1)
     assert rows.filter(pl.col("anonymous_id") == "").is_empty()
+
+
+@pytest.mark.parametrize("only", [None, [1], [2]])
+def test_ids_that_their_type_spells_otherwise(tmp_path: Path, only: list[int] | None) -> None:
+    world = World(tmp_path)
+    kinds = [("email", "user_id"), ("domain", "anonymous_id")]
+    rows = [
+        {"entity": "person", "type": kind, "rank": rank, "event_column": column}
+        for rank, (kind, column) in enumerate(kinds, start=1)
+    ]
+    old = world.lake.open(RULES).scan().select("entity", "type").collect()
+    world.lake.open(RULES).delete(old)
+    world.lake.open(RULES).merge(pl.DataFrame(rows, schema=dict(RULES.schema)))
+    world.identify(1, "email:ada@x.com", "domain:x.com")
+    world.identify(2, "email:bob@y.com", "domain:y.com")
+    users = ["Ada@X.com", "ada@x.com", " BOB@y.com", "eve@z.com", ""]
+    devices = ["https://www.x.com/", "x.com", "Y.com", "z.com", ""]
+    sent = pl.DataFrame(
+        [(n, u, d, at("2026-03-01")) for n, (u, d) in enumerate(product(users, devices))],
+        schema=events().schema,
+        orient="row",
+    )
+    told = pl.col("user_id", "anonymous_id").replace("", None)
+    found = attribute(world.lake, sent.lazy().with_columns(told)).drop_nulls("profile_id").collect()
+    expected = {
+        n: o for n, o in found.select("n", "profile_id").iter_rows() if o in (only or [1, 2])
+    }
+    owners = Owners(
+        Inputs(world.lake), "person", pl.DataFrame({"profile_id": only}) if only else None
+    )
+    assert dict(owners.rows(sent.lazy(), ["n"]).select("n", "profile_id").iter_rows()) == expected
+    assert expected[0 if only != [2] else 10] == (only or [1])[0]
+
+
+def test_two_ids_of_one_number_get_other_numbers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Owners(Inputs(world.lake), "person").rows(events().lazy(), ["n"]).sort("n")
+    number = owners_module._number
+
+    def narrow(text: pl.Expr, seed: int) -> pl.Expr:
+        return number(text, seed) % 2 if seed in (1, 3) else number(text, seed)
+
+    monkeypatch.setattr(owners_module, "_number", narrow)
+    again = Owners(Inputs(world.lake), "person").rows(events().lazy(), ["n"]).sort("n")
+    assert again.equals(found)
 
 
 def test_a_moment_before_1970_on_a_device_of_several_people(world: World) -> None:
