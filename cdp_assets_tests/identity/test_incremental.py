@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdp_assets.identity import LINKS, LOGINS
+from cdp_assets.identity import FORMER, LINKS, LOGINS
 from cdp_assets.lake import Lake
 from cdp_assets_tests.identity.world import (
     CONTACT,
@@ -38,9 +38,9 @@ happenings = st.one_of(
     st.tuples(
         st.just("tell"), st.sampled_from(["user_id:1", "user_id:2"]), st.sampled_from(EMAILS)
     ),
-    st.tuples(st.just("contact"), st.sampled_from(["1", "2"]), st.sampled_from(EMAILS)),
-    st.tuples(st.just("delete"), st.sampled_from(["1", "2"])),
-    st.tuples(st.just("merge"), st.just("2"), st.just("1")),
+    st.tuples(st.just("contact"), st.sampled_from(["1", "2", "3"]), st.sampled_from(EMAILS)),
+    st.tuples(st.just("delete"), st.sampled_from(["1", "2", "3"])),
+    st.sampled_from([("merge", "2", "1"), ("merge", "3", "2"), ("merge", "1", "3")]),
     st.tuples(st.just("lead"), st.sampled_from(EMAILS), st.sampled_from(["1", "2", None])),
 )
 
@@ -66,8 +66,9 @@ def happen(lake: Lake, hour: int, what: tuple[Any, ...]) -> None:
 def tables(lake: Lake) -> list[Any]:
     links = lake.open(LINKS).scan().drop("_seq").sort(LINKS.primary_key).collect()
     logins = lake.open(LOGINS).scan().drop("_seq").sort(LOGINS.primary_key).collect()
+    former = lake.open(FORMER).scan().drop("_seq").sort(FORMER.primary_key).collect()
     assert links.select(pl.col("state").null_count()).item() == 0
-    return [links.rows(), logins.rows(), sorted(map(sorted, profiles(lake)))]
+    return [links.rows(), logins.rows(), former.rows(), sorted(map(sorted, profiles(lake)))]
 
 
 def check(found: list[tuple[int, tuple[Any, ...]]], cut: int) -> None:
