@@ -77,10 +77,11 @@ def build(
     `within` counts.
 
     Only profiles with new input, moved identifiers or a row entering or leaving a window are
-    computed again; all of them at the first build, after a definition changed, and where `now`
-    went back. With nothing new, nothing is written.
+    computed again; all of them at the first build, after a definition changed, where `now` went
+    back, and where events that were counted are gone. With nothing new, nothing is written.
 
-    Raises ExpressionError or TraitError where a definition cannot be built.
+    Raises ExpressionError or TraitError where a definition cannot be built, InputError where an
+    event's table is being decoded.
     """
     objects = as_objects(specs)
     clock = Clock(now, ZoneInfo(timezone))
@@ -105,19 +106,19 @@ def build(
             return BuildResult(model.entity, full=False, now=now, profiles=_count(out))
         for key in keys:
             inputs.pin(key)
+        counts = event_counts(inputs, model)
+        # Of whom events were that are gone or were decoded anew is not known any more.
+        full |= any(known != last.events.get(key, 0) for key, (known, _) in counts.items())
         news: Touched | None = None
         if not full:
             assert last.now is not None
             news = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
-        counts = event_counts(inputs, model)
         if news is None:
             frame = computed(inputs, model, objects, clock, None)
         else:
             assert last.now is not None
-            steady = {key for key, (known, _) in counts.items() if known == last.events.get(key, 0)}
-            frame = carried(
-                inputs, model, objects, clock, Clock(last.now, clock.zone), news, out, steady
-            )
+            before = Clock(last.now, clock.zone)
+            frame = carried(inputs, model, objects, clock, before, news, out)
         scope = None if news is None else news.profiles
         rows = _rows(inputs, model, clock, frame, scope, out, folder, read)
         return _commit(

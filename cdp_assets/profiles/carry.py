@@ -7,7 +7,6 @@ from all rows of the profiles in question, by `compute.computed` like everything
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 import narwhals as nw
@@ -19,7 +18,7 @@ from cdp_assets.profiles.aggregates import carried as carried_values
 from cdp_assets.profiles.compute import computed, live_profiles
 from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.model import Model, Origin
-from cdp_assets.profiles.sources import RecordObject, event_table
+from cdp_assets.profiles.sources import RecordObject
 from cdp_assets.profiles.touched import EventNews, Touched
 
 KEY = "profile_id"
@@ -33,12 +32,11 @@ def carried(
     last: Clock,
     news: Touched,
     out: OpenTable,
-    steady: Collection[str],
 ) -> pl.DataFrame:
     """The survivors and aggregates of the touched profiles that live: what `computed` gives.
 
-    last: the clock of the last build. out: its profiles. steady: tables of events of which all
-    rows that the last build had read are still there.
+    last: the clock of the last build. out: its profiles. All events that it had read have to be
+    there still.
     """
     names = [s.name for s in model.survivors]
     names += [m.name for found in model.measures.values() for m in found]
@@ -59,8 +57,7 @@ def carried(
     for origin, measures in model.measures.items():
         part = replace(model, survivors=[], measures={origin: measures})
         moves = news.events.get(origin)
-        table = event_table(inputs, origin) if moves is not None else None
-        if moves is None or (table is not None and table.key not in steady):
+        if moves is None:
             again(part, ids)
             continue
         frame = _patched(frame, _added(frame, part, origin, moves, clock, last))

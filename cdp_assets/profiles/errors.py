@@ -28,6 +28,12 @@ class TraitError(ValueError):
     """A trait whose definition cannot be built; names entity and trait. Nothing is retried."""
 
 
+class InputError(TraitError):
+    """An input that is not in a state to be built from. A later try may find it in one."""
+
+    retryable = True
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for the known name most like `name`, else an empty text."""
     candidates = sorted(set(known))

@@ -1,12 +1,15 @@
-"""What a build reads, each table pinned once at its highest `_seq`, and what of it is new."""
+"""What a build reads, each table pinned once, no further than its neighbour's step was done, and
+what of it is new."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import polars as pl
 
 from cdp_assets.lake import Lake, OpenTable, Table
+from cdp_assets.profiles.errors import InputError
 
 TS = pl.Datetime("us", "UTC")
 
@@ -43,6 +46,7 @@ CATALOGUE: Mapping[str, pl.DataType] = {
     "table": pl.String(),
     "event": pl.String(),
     "columns": pl.String(),
+    "spec": pl.String(),
 }
 RELATION: Mapping[str, pl.DataType] = {
     "from": pl.String(),
@@ -92,6 +96,16 @@ def keys_of(key: str) -> tuple[str, ...]:
     return KEYS.get(key, KEYS.get(key.split("/")[0] + "/", ()))
 
 
+def recorded_by(key: str) -> str | None:
+    """The table whose commits say up to which `_seq` the append-only `key` holds: the one that its
+    step commits last. What lies above was written by a step that was killed, or is not done yet.
+    None where a commit of `key` itself ends its step, and for keyed tables: a step cut short writes
+    the same rows of them again."""
+    if keys_of(key):
+        return None
+    return {"identity": "identity/graph", "events": "events"}.get(key.split("/")[0])
+
+
 def open_any(lake: Lake, key: str) -> OpenTable:
     """Any table of the rooms to the left, with all of its columns, for reading."""
     keys = keys_of(key)
@@ -122,10 +136,29 @@ class Inputs:
         return self.lake.open(Table(key=key, schema=dict(schema), primary_key=keys))
 
     def pin(self, key: str) -> int:
-        """The highest `_seq` of `key` for this build."""
+        """The highest `_seq` of `key` for this build.
+
+        Raises InputError for an event's table that is being decoded anew: rows are then missing.
+        """
         if key not in self._pinned:
-            self._pinned[key] = self.lake.open(Table(key=key, schema={"_": pl.String()})).seq()
+            self._pinned[key] = self._settled(key)
         return self._pinned[key]
+
+    def _settled(self, key: str) -> int:
+        seq, recorder = open_any(self.lake, key).seq(), recorded_by(key)
+        if recorder is None or recorder == key:
+            return seq
+        if key in self._decoding:
+            raise InputError(
+                f"{key} is being decoded anew, or has to be since a trait names the event again: "
+                "an ingest of events does that. Nothing was built; run the ingest, then the build."
+            )
+        return min(seq, open_any(self.lake, recorder).watermark(key))
+
+    @cached_property
+    def _decoding(self) -> frozenset[str]:
+        rows = self.scan("events/catalogue", CATALOGUE).filter(pl.col("spec") == "")
+        return frozenset(rows.select("table").collect().to_series())
 
     def scan(self, key: str, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """The present rows of `key`, of append-only tables up to the pin; an empty frame where

@@ -1,4 +1,4 @@
-"""What Dagster is told of traits from SQL files: what they read, and when their text has changed."""
+"""What Dagster is told of traits from SQL files: what they read, and when their text changes."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from cdp_assets.connectors.base import ObjectMapping
 from cdp_assets.events.tables import (
+    BATCH,
     CATALOGUE,
     DECIMAL,
     EVENTS,
@@ -82,7 +83,7 @@ class World:
         moved = [i for i in identifiers if known.get(i) != profile]
         if not moved:
             return
-        self._append(
+        moves = self._append(
             CHANGES,
             [
                 {
@@ -98,7 +99,7 @@ class World:
         )
         if profile is None:
             keys = pl.DataFrame({"entity": [entity] * len(moved), "identifier": moved})
-            graph.delete(keys)
+            graph.delete(keys, watermarks={CHANGES.key: moves})
         else:
             self._merge(
                 GRAPH,
@@ -111,6 +112,7 @@ class World:
                     }
                     for i in moved
                 ],
+                {CHANGES.key: moves},
             )
 
     def login(self, device: str, user: str, since: datetime, until: datetime | None) -> None:
@@ -149,7 +151,7 @@ class World:
         rows: Iterable[tuple[str, datetime, str | None, str | None, dict[str, Any]]],
         day: date | None = None,
     ) -> None:
-        """Append events to `events` and to the typed tables, one commit a table."""
+        """Append events to the typed tables and to `events`, one commit a table."""
         typed: dict[str, list[dict[str, Any]]] = {}
         plain: list[dict[str, Any]] = []
         for name, when, user, device, properties in rows:
@@ -179,12 +181,33 @@ class World:
                 for k, v in properties.items()
             }
             typed.setdefault(name, []).append({**envelope, **values})
-        self._append(EVENTS, plain)
+        marks = {}
         for name, found in typed.items():
             key = typed_keys([name])[name]
             columns = json.dumps(typed_columns(PROPERTIES))
             self._merge(CATALOGUE, [{"event": name, "table": key, "columns": columns, "spec": "x"}])
-            self._append(typed_table(name, key, PROPERTIES), found)
+            marks[key] = self._append(typed_table(name, key, PROPERTIES), found)
+        self._append(EVENTS, plain, self._next(marks))
+
+    def _next(self, marks: dict[str, int]) -> dict[str, int]:
+        return {**marks, BATCH: self.lake.open(EVENTS).watermark(BATCH) + 1}
+
+    def half_ingested(self, name: str, *, user: str, when: datetime, **properties: Any) -> None:
+        """What an ingest killed before its last commit leaves: a row of the typed table alone."""
+        key = typed_keys([name])[name]
+        values = {k: Decimal(v) if PROPERTIES[k] == DECIMAL else v for k, v in properties.items()}
+        row = {"message_id": "half", "user_id": user, "timestamp": when, "event_day": when.date()}
+        self._append(typed_table(name, key, PROPERTIES), [{**row, **values}])
+
+    def forget(self, name: str, user: str) -> None:
+        """Take a user's rows out of a typed table, as an erasure would."""
+        table = self.lake.open(typed_table(name, typed_keys([name])[name], PROPERTIES))
+        rows = table.scan().drop("_seq").collect()
+        table.replace(
+            rows.filter(pl.col("user_id") != user), scope=rows.select("event_day").unique()
+        )
+        marks = self._next({table.table.key: table.seq()})
+        self.lake.open(EVENTS).append(pl.DataFrame(schema=dict(EVENTS.schema)), watermarks=marks)
 
     def decode_anew(self, event: str) -> None:
         """Write a typed table again from nothing, as after a change of its properties."""
@@ -192,7 +215,9 @@ class World:
         rows = table.scan().drop("_seq").collect()
         if rows.height:
             table.truncate(0)
-            table.append(rows)
+            marks = {table.table.key: table.append(rows).seq}
+            empty = pl.DataFrame(schema=dict(EVENTS.schema))
+            self.lake.open(EVENTS).append(empty, watermarks=self._next(marks))
 
     def told(self, identifier: str, field: str, value: str | None, when: datetime) -> None:
         """An identify call of a user, and its row of events/values."""
@@ -306,13 +331,18 @@ class World:
             del row["profile_id"]
         return rows
 
-    def _append(self, table: Table, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self.lake.open(table).append(pl.DataFrame(rows, schema=_types(table, rows)))
+    def _append(
+        self, table: Table, rows: list[dict[str, Any]], marks: Mapping[str, int] | None = None
+    ) -> int:
+        frame = pl.DataFrame(rows, schema=_types(table, rows))
+        return self.lake.open(table).append(frame, watermarks=marks).seq
 
-    def _merge(self, table: Table, rows: list[dict[str, Any]]) -> None:
+    def _merge(
+        self, table: Table, rows: list[dict[str, Any]], marks: Mapping[str, int] | None = None
+    ) -> None:
         if rows:
-            self.lake.open(table).merge(pl.DataFrame(rows, schema=_types(table, rows)))
+            frame = pl.DataFrame(rows, schema=_types(table, rows))
+            self.lake.open(table).merge(frame, watermarks=marks)
 
 
 def _types(table: Table, rows: list[dict[str, Any]]) -> dict[str, Any]:
