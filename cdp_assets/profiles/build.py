@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,16 +13,18 @@ import polars as pl
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.profiles import tables
 from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.builds import NUMBER, Build, last_build, save_build
 from cdp_assets.profiles.carry import carried
-from cdp_assets.profiles.catalogue import save_traits, trait_docs
-from cdp_assets.profiles.changes import differences
+from cdp_assets.profiles.catalogue import save_traits, saved_columns, trait_docs
+from cdp_assets.profiles.changes import as_built, differences
 from cdp_assets.profiles.compute import computed, derived, live_profiles
 from cdp_assets.profiles.config import TraitsConfig
-from cdp_assets.profiles.inputs import Inputs
+from cdp_assets.profiles.inputs import Inputs, open_any
+from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, SqlFile, compile_traits
 from cdp_assets.profiles.sources import RecordObject, as_objects, event_counts
 from cdp_assets.profiles.sql import SqlTables, sql_kinds
-from cdp_assets.profiles.touched import Touched, input_keys, touched
+from cdp_assets.profiles.touched import input_keys, touched
 from cdp_assets.records.config import ObjectSpec
 from cdp_assets.settings import crash_point
 
@@ -47,16 +48,6 @@ class BuildResult:
     touched: int = 0
     changed: int = 0
     values_changed: int = 0
-
-
-@dataclass(frozen=True)
-class _Last:
-    """The last finished build of an entity; number 0 where there was none."""
-
-    number: int
-    now: datetime | None = None
-    rules: int = 0
-    events: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(
@@ -91,41 +82,37 @@ def build(
         changes = lake.open(tables.CHANGES)
         _recover(lake, out, changes)
         inputs = Inputs(lake, out)
-        last = _last(lake, out, model.entity)
+        last = last_build(lake, model.entity)
+        known = saved_columns(lake, model.entity)
         rules = model.signature(timezone, *_object_rules(objects), folder=folder)
-        first = not out.exists()
-        full = first or last.rules != rules or last.now is None or now < last.now
-        read = SqlTables(inputs, model.entity)
-        keys = input_keys(inputs, model, objects, read.read_by(model, folder))
-        same_day = last.now is not None and _day(clock) == _day(Clock(last.now, clock.zone))
+        sql = SqlTables(inputs, model.entity)
+        keys = input_keys(inputs, model, objects, sql.read_by(model, folder))
+        # Incremental builds count from the last one's clock.
+        since = last.clock if known and last.rules == rules else None
+        if since is not None and now < since.now:
+            since = None
         if (
-            not full
+            since is not None
             and not any(map(inputs.has_news, keys))
-            and (same_day or not model.longest_window)
+            and (_day(since) == _day(clock) or not model.longest_window)
         ):
             return BuildResult(model.entity, full=False, now=now, profiles=_count(out))
         for key in keys:
             inputs.pin(key)
         counts = event_counts(inputs, model)
-        # Of whom events were that are gone or were decoded anew is not known any more.
-        full |= any(known != last.events.get(key, 0) for key, (known, _) in counts.items())
-        news: Touched | None = None
-        if not full:
-            assert last.now is not None
-            news = touched(inputs, model, objects, clock, Clock(last.now, clock.zone))
-        if news is None:
+        if any(there != last.events.get(key, 0) for key, (there, _) in counts.items()):
+            # Of whom events were that are gone or were decoded anew is not known any more.
+            since = None
+        news = touched(inputs, model, objects, clock, since) if since is not None else None
+        if news is None or since is None:
             frame = computed(inputs, model, objects, clock, None)
         else:
-            assert last.now is not None
-            before = Clock(last.now, clock.zone)
-            frame = carried(inputs, model, objects, clock, before, news, out)
+            frame = carried(inputs, model, objects, clock, since, news, out)
         scope = None if news is None else news.profiles
-        rows = _rows(inputs, model, clock, frame, scope, out, folder, read)
-        return _commit(
-            lake, inputs, model, traits, objects, out, changes, rows, scope, first=first,
-            last=last, clock=clock, rules=rules, run=run,
-            events={key: read for key, (_, read) in counts.items()},
-        )  # fmt: skip
+        rows = _rows(inputs, model, clock, frame, scope, out, folder, sql)
+        read = {key: rows_read for key, (_, rows_read) in counts.items()}
+        this = Build(last.number + 1, clock, rules, tuple(objects), read)
+        return _commit(lake, inputs, model, traits, out, changes, rows, scope, known, this, run)
 
 
 def _compiled(
@@ -163,22 +150,6 @@ def _recover(lake: Lake, out: OpenTable, changes: OpenTable) -> None:
         changes.truncate(kept)
 
 
-def _last(lake: Lake, out: OpenTable, entity: str) -> _Last:
-    number = out.watermark("build")
-    if not number:
-        return _Last(0)
-    found = (
-        lake.open(tables.BUILDS)
-        .scan()
-        .filter((pl.col("entity") == entity) & (pl.col("build") == number))
-        .collect()
-    )
-    if found.is_empty():
-        return _Last(number)
-    row = found.row(0, named=True)
-    return _Last(number, row["now"], row["rules"], json.loads(row["events"] or "{}"))
-
-
 def _rows(
     inputs: Inputs,
     model: Model,
@@ -211,61 +182,38 @@ def _commit(
     inputs: Inputs,
     model: Model,
     traits: TraitsConfig,
-    objects: Sequence[RecordObject],
     out: OpenTable,
     changes: OpenTable,
     rows: pl.DataFrame,
     scope: pl.DataFrame | None,
-    *,
-    first: bool,
-    last: _Last,
-    clock: Clock,
-    rules: int,
+    known: Mapping[str, Kind],
+    this: Build,
     run: str,
-    events: Mapping[str, int],
 ) -> BuildResult:
-    number, now = last.number + 1, clock.now
-    ids = rows.select(KEY)
-    found = 0
-    if not first:
-        before = out.scan()
-        if scope is not None and not model.has_sql:
-            before = before.join(scope.lazy(), on=KEY, how="semi")
-        old = before.select(KEY, *model.stored).collect()
-        known = _known_traits(lake, model.entity)
-        news = differences(
-            old, rows, {n: k for n, k in model.stored.items() if n in known}
-        ).select(
-            pl.lit(model.entity).alias("entity"), KEY, "trait", "old", "new",
-            pl.lit(run).alias("run"), pl.lit(now).dt.cast_time_unit("us").alias("at"),
-        )  # fmt: skip
-        found = news.height
-        if found:
-            changes.append(news)
-        gone = old.select(KEY).join(ids, on=KEY, how="anti")
-    else:
-        gone = ids.clear()
+    """Changes and catalogue first, then the profiles, which say that they hold.
+
+    rows: as `_rows` gives them of `scope`. known: the traits of the last build, none before the
+    first.
+    """
+    assert this.clock is not None
+    now, ids = this.clock.now, rows.select(KEY)
+    before = as_built(open_any(lake, out.table.key).scan(), known, model.stored)
+    if scope is not None and not model.has_sql:
+        before = before.join(scope.lazy(), on=KEY, how="semi")
+    old = before.collect()
+    news = differences(old, rows, {n: k for n, k in model.stored.items() if n in known}).select(
+        pl.lit(model.entity).alias("entity"), KEY, "trait", "old", "new",
+        pl.lit(run).alias("run"), pl.lit(now).dt.cast_time_unit("us").alias("at"),
+    )  # fmt: skip
+    if news.height:
+        changes.append(news)
     crash_point("build:after-changes")
-    save_traits(lake, model, traits)
-    lake.open(tables.BUILDS).merge(
-        pl.DataFrame(
-            {
-                "entity": [model.entity],
-                "build": [number],
-                "now": [now],
-                "rules": [rules],
-                "full": [scope is None],
-                "run": [run],
-                "timezone": [clock.zone.key],
-                "objects": [json.dumps([asdict(item) for item in objects])],
-                "events": [json.dumps(events)],
-            },
-            schema=dict(tables.BUILDS.schema),
-        )
-    )
+    save_traits(lake, model, traits, this.rules)
+    save_build(lake, model.entity, this, full=scope is None, run=run)
     crash_point("build:before-profiles")
-    marks = {**inputs.watermarks, changes.table.key: changes.seq(), "build": number}
-    if first:
+    marks = {**inputs.watermarks, changes.table.key: changes.seq(), NUMBER: this.number}
+    gone = old.select(KEY).join(ids, on=KEY, how="anti")
+    if old.is_empty():
         done = out.merge(rows, watermarks=marks)
     else:
         done = out.replace(rows, scope=pl.concat([ids, gone]), watermarks=marks)
@@ -277,18 +225,12 @@ def _commit(
         profiles=_count(out),
         touched=rows.height if scope is None else scope.height,
         changed=done.inserted + done.updated + done.deleted,
-        values_changed=found,
+        values_changed=news.height,
     )
 
 
 def _count(out: OpenTable) -> int:
     return int(out.scan().select(pl.len()).collect().item())
-
-
-def _known_traits(lake: Lake, entity: str) -> set[str]:
-    """Traits that the last build had: a new one's first values are no changes."""
-    frame = lake.open(tables.TRAITS).scan().filter(pl.col("entity") == entity)
-    return set(frame.select("trait").collect().to_series().to_list())
 
 
 __all__ = ["BuildResult", "build"]

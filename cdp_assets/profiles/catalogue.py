@@ -1,4 +1,4 @@
-"""profiles/traits: what the traits of the last build mean, for every reader of the profiles."""
+"""profiles/traits: what the traits of the last finished build mean, for readers of the profiles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from cdp_assets.lake import Lake
 from cdp_assets.profiles import tables
+from cdp_assets.profiles.builds import last_build
 from cdp_assets.profiles.config import FORMS, Trait, TraitsConfig
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model
@@ -35,12 +36,17 @@ def rule(trait: Trait) -> str:
     )
 
 
-def save_traits(lake: Lake, model: Model, traits: TraitsConfig) -> None:
-    """Make the catalogue's rows of this entity exactly the traits of `model`."""
+def save_traits(lake: Lake, model: Model, traits: TraitsConfig, rules: int = 0) -> None:
+    """Make the catalogue's rows of this entity by these rules exactly the traits of `model`.
+
+    rules: those of the build that is under way, with whose end they become the entity's traits; 0
+    without builds.
+    """
     late = {name for name, _ in model.read_time}
     rows = [
         {
             "entity": model.entity,
+            "rules": rules,
             "trait": name,
             "position": position,
             "kind": model.kinds[name].value,
@@ -56,7 +62,7 @@ def save_traits(lake: Lake, model: Model, traits: TraitsConfig) -> None:
     ]
     lake.open(tables.TRAITS).replace(
         pl.DataFrame(rows, schema=tables.TRAITS.schema),
-        scope=pl.DataFrame({"entity": [model.entity]}),
+        scope=pl.DataFrame({"entity": [model.entity], "rules": [rules]}),
     )
 
 
@@ -86,4 +92,10 @@ def saved_columns(lake: Lake, entity: str) -> dict[str, Kind]:
 
 
 def _catalogue(lake: Lake) -> pl.DataFrame:
-    return lake.open(tables.TRAITS).scan().sort("entity", "position").collect()
+    rows = lake.open(tables.TRAITS).scan().collect()
+    built = {entity: last_build(lake, entity).rules for entity in rows["entity"].unique()}
+    current = pl.DataFrame({"entity": list(built), "rules": list(built.values())}, _BUILT)
+    return rows.join(current, on=["entity", "rules"], how="semi").sort("entity", "position")
+
+
+_BUILT = {"entity": pl.String, "rules": pl.Int64}

@@ -3,12 +3,10 @@ and keeps the row that won."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import narwhals as nw
 import polars as pl
@@ -16,6 +14,7 @@ import polars as pl
 from cdp_assets.lake import Lake
 from cdp_assets.profiles import tables
 from cdp_assets.profiles.aggregates import Clock, Measure, condition
+from cdp_assets.profiles.builds import last_build
 from cdp_assets.profiles.catalogue import rule, saved_traits
 from cdp_assets.profiles.compute import computed, derived, profile_rows
 from cdp_assets.profiles.errors import TraitError
@@ -90,14 +89,6 @@ class ProfileWhy:
     waiting: bool
 
 
-@dataclass(frozen=True)
-class _Built:
-    """The last build of an entity: what it took as given."""
-
-    clock: Clock
-    objects: list[RecordObject]
-
-
 def explain(
     lake: Lake,
     entity: str,
@@ -114,7 +105,10 @@ def explain(
     Raises TraitError where the entity was never built or has no such profile or trait.
     """
     model = saved_model(lake, entity)
-    built = _built(lake, entity)
+    built = last_build(lake, entity)
+    if built.clock is None:
+        raise TraitError(f"profiles/{entity} was never built: build it first")
+    objects = list(built.objects)
     out = lake.open(tables.profiles(model))
     only = pl.DataFrame({KEY: [profile_id]}, schema={KEY: pl.Int64})
     for name in traits:
@@ -122,18 +116,18 @@ def explain(
             raise TraitError(f"{entity} has no trait {name}")
     if as_of is None:
         inputs: Inputs = InputsOfBuild(lake, out)
-        clock, waiting = built.clock, _waits(lake, model, built, profile_id)
+        clock, waiting = built.clock, _waits(lake, model, objects, built.clock, profile_id)
         values = _row(evaluated(lake, entity, built.clock.now), profile_id)
         if values is None:
             raise TraitError(f"no profile {profile_id} in profiles/{entity}")
     else:
         inputs, clock, waiting = InputsAsOf(lake, as_of), Clock(as_of, built.clock.zone), False
-        frame = computed(inputs, model, built.objects, clock, only)
+        frame = computed(inputs, model, objects, clock, only)
         plain = replace_steps(model)
         values = _row(derived(frame, plain, clock, None, {}).lazy(), profile_id)
         if values is None:
             raise TraitError(f"no profile {profile_id} in the graph of {entity}")
-    whys = _Whys(inputs, model, built.objects, clock, only, values)
+    whys = _Whys(inputs, model, objects, clock, only, values)
     definitions = saved_traits(lake)[entity].traits
     found = [
         replace(whys.of(name), rule=rule(definitions[name]))
@@ -162,28 +156,15 @@ def replace_steps(model: Model) -> Model:
     return replace(model, steps=steps, read_time=[])
 
 
-def _built(lake: Lake, entity: str) -> _Built:
-    out = lake.open(tables.profiles_table(entity, {}))
-    rows = (
-        lake.open(tables.BUILDS)
-        .scan()
-        .filter((pl.col("entity") == entity) & (pl.col("build") == out.watermark("build")))
-        .collect()
-    )
-    if rows.is_empty():
-        raise TraitError(f"profiles/{entity} was never built: build it first")
-    row = rows.row(0, named=True)
-    objects = [RecordObject(**item) for item in json.loads(row["objects"])]
-    return _Built(Clock(row["now"], ZoneInfo(row["timezone"])), objects)
-
-
-def _waits(lake: Lake, model: Model, built: _Built, profile_id: int) -> bool:
+def _waits(
+    lake: Lake, model: Model, objects: list[RecordObject], clock: Clock, profile_id: int
+) -> bool:
     """Whether a build would compute this profile again."""
     inputs = Inputs(lake, lake.open(tables.profiles(model)))
-    keys = input_keys(inputs, model, built.objects)
+    keys = input_keys(inputs, model, objects)
     if not any(map(inputs.has_news, keys)):
         return False
-    scope = touched(inputs, model, built.objects, built.clock, built.clock)
+    scope = touched(inputs, model, objects, clock, clock)
     return scope is None or profile_id in scope.profiles[KEY]
 
 

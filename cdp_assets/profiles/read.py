@@ -3,7 +3,6 @@ account's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -13,12 +12,13 @@ import polars as pl
 from cdp_assets.identity import related
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.builds import last_build
 from cdp_assets.profiles.catalogue import saved_kinds, saved_traits
 from cdp_assets.profiles.compute import with_expressions
 from cdp_assets.profiles.errors import TraitError
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, compile_traits
-from cdp_assets.profiles.tables import BUILDS, profiles_table
+from cdp_assets.profiles.tables import profiles_table
 
 KEY = "profile_id"
 
@@ -33,18 +33,11 @@ def saved_model(lake: Lake, entity: str) -> Model:
         configs[entity],
         configs,
         sql_kinds=_sql_kinds(kinds.get(entity, {})),
-        records=_entities(lake, entity),
+        # Without these `from: subscription` would read as an event of that name.
+        records={item.entity: item for item in last_build(lake, entity).objects},
     )
     model.kinds = dict(kinds[entity])
     return model
-
-
-def _entities(lake: Lake, entity: str) -> dict[str, object]:
-    """Entities with records of their own, as the last build of `entity` knew them: without them
-    `from: subscription` would read as an event of that name."""
-    builds = lake.open(BUILDS).scan().filter(pl.col("entity") == entity)
-    texts = builds.sort("build").select(pl.col("objects").last()).collect()["objects"].to_list()
-    return {item["entity"]: item for text in texts if text for item in json.loads(text)}
 
 
 def _sql_kinds(kinds: Mapping[str, Kind]) -> dict[str, Kind]:

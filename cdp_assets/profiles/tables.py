@@ -34,10 +34,12 @@ CHANGES = Table(
 
 TRAITS = Table(
     key="profiles/traits",
-    description="What each trait of the last build means: the catalogue that readers of the "
-    "profiles use, and the source of the traits that are computed on reading.",
+    description="What each trait means, by the rules that profiles were built by: those of an "
+    "entity's last build are the catalogue that readers of its profiles use, and the source of the "
+    "traits that are computed on reading.",
     schema={
         "entity": pl.String(),
+        "rules": pl.Int64(),
         "trait": pl.String(),
         "position": pl.Int64(),
         "kind": pl.String(),
@@ -47,8 +49,9 @@ TRAITS = Table(
         "description": pl.String(),
         "owner": pl.String(),
     },
-    primary_key=("entity", "trait"),
+    primary_key=("entity", "rules", "trait"),
     column_docs={
+        "rules": "As in profiles/builds.",
         "kind": "string, integer, decimal, float, boolean, timestamp or date.",
         "form": "prefer, latest, select, expr or sql.",
         "definition": "The trait as configured, as JSON.",
