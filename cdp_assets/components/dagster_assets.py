@@ -33,6 +33,12 @@ AFTER_UPSTREAM = (
 find nothing new are no-ops by our own watermarks. The code version is a hash of what defs/ says of
 the step, so that a changed trait is built without waiting for news."""
 
+WHEN_NAMED = (
+    dg.AutomationCondition.code_version_changed() & dg.AutomationCondition.in_latest_time_window()
+).with_label("a change of what configuration names")
+"""Of `events`, which files start otherwise: one run, of today, decodes from stored payloads what is
+named anew. Builds below it need not wait for that run (`Platform.keep_named`)."""
+
 RETRY = dg.RetryPolicy(
     max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
@@ -43,6 +49,14 @@ ACCOUNTING = "accounting"
 
 SINGLE_FILE = "cdp_step"
 """Pool of the steps that automation starts: with a limit of 1, updates queue and none is lost."""
+
+
+def after_upstream_and_midnight() -> dg.AutomationCondition[Any]:
+    """AFTER_UPSTREAM, and once a day soon after midnight of CDP_TIMEZONE: windows move on and
+    `now()` gives another answer where no file and no CRM brings news. What comes after it in the
+    graph follows its run. A tick that is missed while the daemon is down is caught up."""
+    tick = dg.AutomationCondition.cron_tick_passed("5 0 * * *", Settings().timezone)
+    return (AFTER_UPSTREAM | tick).with_label("after upstream, a change of its rules, or midnight")
 
 
 def safe_errors(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,16 +10,18 @@ from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.dagster_assets import (
+    WHEN_NAMED,
     accounted,
     accounting_spec,
     asset_spec,
     counts,
     days_partitions,
+    rules_version,
     safe_errors,
 )
-from cdp_assets.deployment.catalog import typed_event_tables
+from cdp_assets.deployment.catalog import catalog
 from cdp_assets.deployment.declarations import Declared, Deployment
-from cdp_assets.events import EVENTS
+from cdp_assets.events import EVENTS, typed_specs
 from cdp_assets.events.config import EventFilesConfig
 
 
@@ -67,7 +69,8 @@ def event_source(
 
 def events_definitions(deployment: Deployment) -> dg.Definitions:
     """The `events` asset that all event sources of the deployment share, and its typed tables."""
-    tables = typed_event_tables(deployment)
+    kept = catalog(deployment)
+    named = typed_specs(kept.properties)
     spec = asset_spec(
         "events",
         group="events",
@@ -77,21 +80,24 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         table=EVENTS,
         deps=[f"files/{name}" for name in deployment.event_files],
         partitions_def=days_partitions(deployment),
+        automation=WHEN_NAMED,
+        code_version=rules_version(*sorted(s.digest for s in named.values()), *sorted(kept.told)),
     )
     typed = [
         asset_spec(
-            table.key,
+            item.key,
             group="events",
             description=f"The properties of “{event}” that traits and audiences name, as typed "
             "columns. Written in the same step as `events`.",
-            table=table,
+            table=item.table,
             deps=["events"],
             column_deps={
                 column: [("events", column if column in EVENTS.schema else "payload")]
-                for column in table.schema
+                for column in item.table.schema
             },
+            code_version=rules_version(item.digest),
         )
-        for event, table in tables.items()
+        for event, item in named.items()
     ]
 
     @dg.multi_asset(
@@ -120,8 +126,9 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 )
             elif days[0] <= key <= days[1]:
                 context.add_asset_metadata({"rows": rows}, asset_key=spec.key, partition_key=key)
-        for item in typed if result.stored else ():
-            context.log_event(dg.AssetMaterialization(item.key))
+        for item in typed:
+            if result.stored or "/".join(item.key.path) in result.decoded:
+                context.log_event(dg.AssetMaterialization(item.key))
         yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata=counts(
@@ -133,6 +140,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 files=result.files,
                 files_with_known_bytes=result.same_bytes,
                 files_failed=result.failed,
+                tables_decoded_anew=len(result.decoded),
             ),
             check_results=accounted(
                 result.read == result.stored + result.duplicates + result.quarantined

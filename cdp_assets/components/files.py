@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -84,10 +85,10 @@ def _records_asset(declared: Declared, deployment: Deployment) -> dg.AssetsDefin
         pool=declared.name,
     )
     @safe_errors
-    def pull(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def pull(context: dg.AssetExecutionContext) -> Iterator[Any]:
         result = platform(deployment).ingest_record_files(declared.name, run_id=context.run.run_id)
         whole = result.rows == result.new + result.duplicates + result.quarantined
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             asset_key=spec.key,
             metadata=counts(
                 read=result.rows,

@@ -33,6 +33,9 @@ def _own_columns(deployment: Deployment, entity: str) -> list[str]:
 
 def _records(deployment: Deployment) -> dg.AssetsDefinition:
     raw = raw_keys(deployment)
+    # One version for all: they are one step, which reads an object anew where its rules change.
+    rules = sorted((spec.name, spec.rules()) for spec in catalog(deployment).specs)
+    version = rules_version(*rules)
     specs = [
         asset_spec(
             f"records/{entity}",
@@ -42,6 +45,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             table=entity_table(entity, _own_columns(deployment, entity)),
             deps=keys,
             automation=AFTER_UPSTREAM,
+            code_version=version,
             column_deps={"record_id": [(key, "record_id") for key in keys]},
         )
         for entity, keys in raw.items()
@@ -55,6 +59,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             table=record_tables.RELATION,
             deps=every_raw,
             automation=AFTER_UPSTREAM,
+            code_version=version,
             column_deps={
                 column: [(key, "payload") for key in every_raw] for column in ("from", "to")
             },
@@ -67,6 +72,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             table=record_tables.VALUES,
             deps=every_raw,
             automation=AFTER_UPSTREAM,
+            code_version=version,
             column_deps={"value": [(key, "payload") for key in every_raw]},
         ),
     ]

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.dagster_assets import (
-    AFTER_UPSTREAM,
     SINGLE_FILE,
+    after_upstream_and_midnight,
     asset_spec,
     counts,
     rules_version,
@@ -67,7 +67,7 @@ class Traits(CdpComponent):
             "`cdp explain` shows where each value comes from.",
             table=table,
             deps=trait_inputs(deployment, entity),
-            automation=AFTER_UPSTREAM,
+            automation=after_upstream_and_midnight(),
             owners=sorted({t.owner for t in self.config.traits.values() if t.owner}),
             column_deps=stored,
             code_version=rules_version(self.config, *sql_texts(deployment, entity).values()),

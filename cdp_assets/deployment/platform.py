@@ -217,8 +217,16 @@ class Platform:
         """Records, relations and values up to raw and to the ledger of what was told."""
         return records.build(self.lake, self.catalog.specs, self.store.told, self.now)
 
+    def keep_named(self) -> None:
+        """Events and records hold what configuration names: whoever reads a property or field
+        named a moment ago would else take it for null, and a sync would write that."""
+        events.decode(self.lake, self.catalog.properties, self.catalog.told)
+        if records.outstanding(self.lake, self.catalog.specs):
+            self.build_records()
+
     def resolve(self) -> identity.ResolveResult:
         """Identity up to records and events."""
+        self.keep_named()
         config = identity_of(self.deployment)
         return identity.resolve(self.lake, config, self.catalog.specs, self.now)
 
@@ -229,6 +237,7 @@ class Platform:
 
     def build_profiles(self, entity: str, run_id: str = "") -> profiles.BuildResult:
         """Profiles of an entity up to their inputs and to now."""
+        self.keep_named()
         return profiles.build(
             self.lake,
             self.deployment.traits[entity],

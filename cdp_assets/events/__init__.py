@@ -2,7 +2,7 @@
 `events/values`; what is no event goes to raw/quarantine."""
 
 from cdp_assets.events.config import EventFilesConfig, EventFilesSpec, FilesConfig
-from cdp_assets.events.ingest import IngestResult, ingest
+from cdp_assets.events.ingest import IngestResult, decode, ingest
 from cdp_assets.events.tables import EVENTS, VALUES, typed_columns, typed_keys, typed_table
 from cdp_assets.events.typed import typed_specs
 
@@ -13,6 +13,7 @@ __all__ = [
     "EventFilesSpec",
     "FilesConfig",
     "IngestResult",
+    "decode",
     "ingest",
     "typed_columns",
     "typed_keys",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -50,8 +51,7 @@ def prepare(lake: Lake, specs: Iterable[TypedSpec], traits: TraitSpec) -> list[s
     """Decode from the stored payloads every derived table that the configuration now means
     otherwise (a property, event or trait named for the first time, another type). Returns the
     keys of the tables that were decoded."""
-    catalogue = lake.open(CATALOGUE)
-    known = {row["table"]: row for row in catalogue.scan().collect().iter_rows(named=True)}
+    catalogue, known = lake.open(CATALOGUE), _known(lake)
     specs = list(specs)
     changed: list[str] = []
     # a table that is filled no longer is decoded anew when it is named again
@@ -84,6 +84,20 @@ def prepare(lake: Lake, specs: Iterable[TypedSpec], traits: TraitSpec) -> list[s
         settle(OBSERVATIONS.key, None, {}, traits.digest,
                lambda: rebuild_observations(lake, traits))  # fmt: skip
     return changed
+
+
+def outstanding(lake: Lake, specs: Iterable[TypedSpec], traits: TraitSpec) -> bool:
+    """Whether `prepare` would decode anything."""
+    known = _known(lake)
+    wanted = {spec.key: spec.digest for spec in specs}
+    if traits.fields or OBSERVATIONS.key in known:
+        wanted[OBSERVATIONS.key] = traits.digest
+    return any(known.get(key, {}).get("spec") != digest for key, digest in wanted.items())
+
+
+def _known(lake: Lake) -> dict[str, dict[str, Any]]:
+    rows = lake.open(CATALOGUE).scan().collect()
+    return {row["table"]: row for row in rows.iter_rows(named=True)}
 
 
 def rebuild_typed(lake: Lake, spec: TypedSpec) -> int:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from cdp_assets.events.catalogue import prepare, recover
+from cdp_assets.events.catalogue import outstanding, prepare, recover
 from cdp_assets.events.config import EventFilesSpec
 from cdp_assets.events.dedup import Seen
 from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
@@ -35,9 +35,10 @@ class IngestResult:
 
     read = stored + duplicates + quarantined + suppressed. reused_id: how many of the stored ones
     bear the message id and visitor of another event (looked for in the days touched). by_day:
-    UTC day of each event that was read → how many of them are new. notes: what became of each
-    file, those passed over included; growing and missing: files still being written, or asked
-    for again and gone.
+    UTC day of each event that was read → how many of them are new. decoded: keys of the tables
+    that the configuration now means otherwise, decoded anew from stored payloads. notes: what
+    became of each file, those passed over included; growing and missing: files still being
+    written, or asked for again and gone.
     """
 
     read: int = 0
@@ -49,6 +50,7 @@ class IngestResult:
     by_day: dict[date, int] = field(default_factory=dict)
     by_event: dict[str, int] = field(default_factory=dict)
     values: int = 0
+    decoded: list[str] = field(default_factory=list)
     notes: list[FileNote] = field(default_factory=list)
     growing: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -102,7 +104,7 @@ def ingest(
     result = IngestResult()
     with lake.step(STEP):
         recover(lake)
-        prepare(lake, specs.values(), traits)
+        result.decoded = prepare(lake, specs.values(), traits)
         fold(lake)
         files = _files(lake, sources, now, days, settle, result)
         writer = Writer(lake, specs, now, result)
@@ -112,6 +114,27 @@ def ingest(
         if folded is not None:
             result.values = folded.inserted + folded.updated
     return result
+
+
+def decode(
+    lake: Lake,
+    properties: Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]],
+    value_fields: Iterable[str],
+) -> list[str]:
+    """Decode from the stored payloads what configuration names otherwise than when it was decoded
+    last, as `ingest` does before it reads; returns the keys of those tables.
+
+    For whoever reads the derived tables: a property that was named since the last ingest is then
+    in its column, and not null. Where nothing is to be decoded, nothing is locked or written.
+    """
+    specs, traits = typed_specs(properties), TraitSpec(value_fields)
+    if not outstanding(lake, specs.values(), traits):
+        return []
+    with lake.step(STEP):
+        recover(lake)
+        decoded = prepare(lake, specs.values(), traits)
+        fold(lake)
+    return decoded
 
 
 def _files(

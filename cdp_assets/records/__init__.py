@@ -2,7 +2,7 @@
 
 from cdp_assets.records.build import BuildResult, build
 from cdp_assets.records.config import ObjectSpec
-from cdp_assets.records.read import current
+from cdp_assets.records.read import current, outstanding
 from cdp_assets.records.tables import RELATION, TOLD, VALUES, entity_table
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "build",
     "current",
     "entity_table",
+    "outstanding",
 ]

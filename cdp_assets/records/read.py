@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import polars as pl
 
 from cdp_assets.lake import Lake
-from cdp_assets.records.tables import VALUES
+from cdp_assets.records.config import ObjectSpec
+from cdp_assets.records.tables import RULES, VALUES
+
+
+def outstanding(lake: Lake, objects: Sequence[ObjectSpec]) -> bool:
+    """Whether the next build reads an object anew, since configuration names other fields of it
+    than the last one: until then a new field has no values."""
+    rows = lake.open(RULES).scan().select("source", "object", "rules").collect()
+    known = {f"{source}.{name}": rules for source, name, rules in rows.iter_rows()}
+    return any(known.get(spec.name) != spec.rules() for spec in objects)
 
 
 def current(lake: Lake, source: str, object_name: str, fields: Sequence[str]) -> pl.LazyFrame:
