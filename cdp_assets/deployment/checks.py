@@ -27,7 +27,7 @@ from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
 from cdp_assets.settings import Settings
-from cdp_assets.syncs.check import check_fields
+from cdp_assets.syncs.check import check_created, check_fields
 from cdp_assets.syncs.config import SyncConfig
 
 Found = Iterator[tuple[KeyPath, str | ExpressionError]]
@@ -346,6 +346,10 @@ class _Check:
         described = self._description(config.source)
         pulled = self.deployment.crms[config.source].object_configs
         yield from check_fields(config, described, self._columns(entity), pulled=pulled)
+        if self.deployment.identity is not None:
+            rules = entity_rules(self.deployment.identity, bare_specs(self.deployment))
+            found = rules[entity].fields if entity in rules else ()
+            yield from check_created(config, pulled, found)
 
 
 def selected_events(deployment: Deployment, config: TraitsConfig) -> dict[str, str]:

@@ -313,7 +313,7 @@ class Platform:
         """Apply a sync's plan if it may be: approved where it has to be, and the world unmoved."""
         config = self._sync(name)
         if approve:
-            syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now)
+            syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now, sync=name)
         client = self.connector(config.source)
         return syncs.apply(
             self.lake,

@@ -3,7 +3,15 @@
 from cdp_assets.identity.config import EntityIdentity, IdentifierConfig, IdentityConfig
 from cdp_assets.identity.explain import Explanation, Step, explain
 from cdp_assets.identity.past import members_as_of
-from cdp_assets.identity.read import attribute, follow, lookup, members, over_limits, related
+from cdp_assets.identity.read import (
+    attribute,
+    follow,
+    identifying_fields,
+    lookup,
+    members,
+    over_limits,
+    related,
+)
 from cdp_assets.identity.resolve import EntityResult, ResolveResult, resolve
 from cdp_assets.identity.rules import entity_rules, needed_fields
 from cdp_assets.identity.tables import CHANGES, FORMER, GRAPH, GROUPS, IDS, LINKS, LOGINS
@@ -27,6 +35,7 @@ __all__ = [
     "entity_rules",
     "explain",
     "follow",
+    "identifying_fields",
     "lookup",
     "members",
     "members_as_of",

@@ -23,6 +23,12 @@ def members(lake: Lake, entity: str) -> pl.LazyFrame:
     return graph.select("profile_id", "identifier")
 
 
+def identifying_fields(lake: Lake, entity: str) -> frozenset[str]:
+    """Fields (`salesforce.Contact.Email`) that hold the entity's identifiers, by the rules of the
+    last resolution."""
+    return frozenset(stored_rules(lake, entity)["sources"].explode().drop_nulls())
+
+
 def attribute(lake: Lake, events: pl.LazyFrame) -> pl.LazyFrame:
     """Whom events belong to: the one answer that everything uses.
 

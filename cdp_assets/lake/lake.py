@@ -144,6 +144,12 @@ class OpenTable:
         handle = self.lake.handle(self.table.key)
         return 0 if handle is None else log.seq_of(handle)
 
+    def origin(self) -> str:
+        """The id that the table was made with, empty where there is none: one made anew at the
+        same place has another, though its `_seq` may be the same."""
+        handle = self.lake.handle(self.table.key)
+        return "" if handle is None else str(handle.metadata().id)
+
     def watermark(self, name: str) -> int:
         """The version stored under this name by a commit, 0 where there is none."""
         handle = self.lake.handle(self.table.key)

@@ -29,7 +29,8 @@ class Table:
         since partition values stand in folder names.
     cluster_by: columns that files are sorted by and keep statistics of.
     personal: columns that name a person or hold what a person said: their values never enter the
-        log, and erasure looks for them here.
+        log, and erasure looks for them here. Of an evolving table `last_*` is every column that
+        begins so.
     stamps: columns whose change alone is no change (`extracted_at`): `merge` leaves such rows.
     evolves: rows may bring columns that are not declared, wider types, and clashing types, which
         are kept beside as text in `<column>__str`.
@@ -66,7 +67,8 @@ class Table:
             check_type(self.key, name, dtype)
         for role in ("primary_key", "partition_by", "cluster_by", "personal", "stamps"):
             for name in getattr(self, role):
-                if name not in self.schema:
+                pattern = role == "personal" and self.evolves and name.endswith("*")
+                if name not in self.schema and not pattern:
                     raise DeclarationError(f"Table {self.key}: {role} names {name}, no column.")
         for name in self.primary_key:
             dtype = self.schema[name]

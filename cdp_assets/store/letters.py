@@ -103,6 +103,14 @@ def settle(connection: Connection, key: Key, now: datetime) -> None:
     )
 
 
+def close(store: Store, ids: Collection[int], now: datetime) -> None:
+    """These rows need no writing any more: their letters are done with."""
+    with store.write() as connection:
+        connection.execute(
+            update(Letter).where(Letter.id.in_(list(ids))).values(state="settled", last_at=now)
+        )
+
+
 def release(store: Store, sync: str, ids: Collection[int] | None = None) -> int:
     """Let the next plan try open letters again, with the day's value; how many."""
     statement = update(Letter).where(Letter.sync == sync, Letter.state == "open")

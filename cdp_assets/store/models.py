@@ -55,7 +55,7 @@ class PlanRow(Base):
 
 
 class ApprovalRow(Base):
-    """Somebody's yes to a plan."""
+    """Somebody's yes to a plan. used_at: when the plan was applied to its end."""
 
     __tablename__ = "sync_approval"
 
@@ -65,6 +65,7 @@ class ApprovalRow(Base):
     config: Mapped[str] = mapped_column(String(64))
     who: Mapped[str] = mapped_column(String(200))
     at: Mapped[datetime] = mapped_column(Moment())
+    used_at: Mapped[datetime | None] = mapped_column(Moment())
 
 
 class SyncStateRow(Base):

@@ -32,13 +32,14 @@ class PlanHead:
 
 @dataclass(frozen=True)
 class Approval:
-    """Somebody's yes to a plan."""
+    """Somebody's yes to a plan. used: the plan was applied to its end since."""
 
     sync: str
     plan: str
     config: str
     who: str
     at: datetime
+    used: bool = False
 
 
 def keep(store: Store, head: PlanHead, basis: str | None = None) -> None:
@@ -100,7 +101,12 @@ def approvals(store: Store, sync: str) -> list[Approval]:
     """All approvals of a sync, oldest first."""
     statement = (
         select(
-            ApprovalRow.sync, ApprovalRow.plan, ApprovalRow.config, ApprovalRow.who, ApprovalRow.at
+            ApprovalRow.sync,
+            ApprovalRow.plan,
+            ApprovalRow.config,
+            ApprovalRow.who,
+            ApprovalRow.at,
+            ApprovalRow.used_at.is_not(None),
         )
         .where(ApprovalRow.sync == sync)
         .order_by(ApprovalRow.id)
@@ -124,8 +130,10 @@ def finished(store: Store, sync: str) -> str | None:
 
 
 def applied(store: Store, sync: str, plan: str, now: datetime) -> None:
-    """Note that a plan was applied to its end."""
+    """Note that a plan was applied to its end, and with it each yes to it."""
+    used = (ApprovalRow.sync == sync, ApprovalRow.plan == plan, ApprovalRow.used_at.is_(None))
     with store.write() as connection:
+        connection.execute(update(ApprovalRow).where(*used).values(used_at=now))
         _state(connection, sync, applied=plan, applied_at=now)
 
 

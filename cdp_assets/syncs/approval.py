@@ -18,8 +18,12 @@ class ApprovalError(Exception):
     """A plan cannot be approved: no such plan, not the current one, or stopped."""
 
 
-def approve(store: Store, beginning: str, who: str, now: datetime) -> plans.PlanHead:
+def approve(
+    store: Store, beginning: str, who: str, now: datetime, *, sync: str | None = None
+) -> plans.PlanHead:
     """Say yes to the plan whose hash begins so (8 characters or more).
+
+    sync: whose plan it has to be, where only one sync's is meant.
 
     Raises ApprovalError where there is no such plan, where the sync has a newer one, or where
     `stop_if` has stopped it: a limit is raised in the configuration, not by a yes.
@@ -36,6 +40,8 @@ def approve(store: Store, beginning: str, who: str, now: datetime) -> plans.Plan
     if len(found) > 1:
         raise ApprovalError(f"{len(found)} plans begin with {text[:12]}; give more of the hash.")
     head = found[0]
+    if sync is not None and head.sync != sync:
+        raise ApprovalError(f"Plan {head.hash[:12]} is one of {head.sync}, not of {sync}.")
     current = plans.current(store, head.sync)
     if current is None or current.hash != head.hash:
         newer = current.hash[:12] if current else "none"
@@ -56,12 +62,13 @@ def waits(store: Store, name: str, config: SyncConfig, digest: str) -> bool:
     """Whether a plan of this hash still waits for a yes.
 
     `first`: until one plan of this configuration was approved and begun; a change of what is
-    written where makes the next plan a first one again.
+    written where makes the next plan a first one again. A yes lasts until its plan is applied to
+    the end: one that says the same later is another plan.
     """
     if config.approve == "never":
         return False
     said = plans.approvals(store, name)
-    if any(a.plan == digest for a in said):
+    if any(a.plan == digest and not a.used for a in said):
         return False
     if config.approve == "always":
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
@@ -49,9 +49,40 @@ def check_fields(
     return problems
 
 
+def check_created(
+    config: SyncConfig, pulled: Collection[str], identifying: Collection[str]
+) -> list[Problem]:
+    """A creation whose record nobody would recognise: pulled back, it would be a stranger, and the
+    next run would create another.
+
+    pulled: the system's objects that are pulled. identifying: fields (`salesforce.Contact.Email`)
+    that hold identifiers of the entity.
+    """
+    if config.creates is None or config.creates not in pulled:
+        return []
+    target = f"{config.source}.{config.creates}"
+    if config.key_rule or config.match_rule:
+        return []
+    if any(f"{target}.{name}" in identifying for name in config.fields):
+        return []
+    path = ("mode",) if config.mode == "insert" else ("create",)
+    why = "would be nobody's when it is pulled back, and be created again: give `key`, a `match` "
+    return [(path, f"a record created in {target} {why}by a field, or a field that identity reads")]
+
+
 def require(config: SyncConfig, description: Description | None) -> None:
     """Raise SyncError with all that `check_fields` finds."""
-    problems = check_fields(config, description)
+    _raise(check_fields(config, description))
+
+
+def require_created(
+    config: SyncConfig, pulled: Collection[str], identifying: Collection[str]
+) -> None:
+    """Raise SyncError with what `check_created` finds."""
+    _raise(check_created(config, pulled, identifying))
+
+
+def _raise(problems: Sequence[Problem]) -> None:
     if problems:
         raise SyncError("; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text in problems))
 

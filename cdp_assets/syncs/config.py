@@ -272,7 +272,9 @@ class SyncConfig(BaseModel):
                 raise ValueError(_LATER["list"])
             if not _OBJECT.match(name):
                 raise ValueError(f"{name!r} is not SYSTEM.Object, such as salesforce.Contact")
-        if not names or len(set(names)) != len(names):
+        if not names:
+            raise ValueError("name the object to write to, such as salesforce.Contact")
+        if len(set(names)) != len(names):
             raise ValueError("name each object once")
         if len({name.partition(".")[0] for name in names}) > 1:
             raise ValueError("a sync writes to one system; write one sync for each")

@@ -11,7 +11,7 @@ import polars as pl
 
 from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
-from cdp_assets.identity import FORMER, GRAPH, IDS, members
+from cdp_assets.identity import FORMER, GRAPH, IDS, identifying_fields, members
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.catalogue import saved_traits
 from cdp_assets.profiles.errors import nearest
@@ -69,6 +69,7 @@ def gather(
         sought=lake.open(sought_table(name)).scan().drop("_seq"),
         letters=letters.frame(store, name, entity=entity, states=("open", "released")),
         pulled=_pulled(lake, config.source),
+        identifying=identifying_fields(lake, entity),
         foreign=_foreign(lake, config, entity),
         timeless=_timeless(lake, config, entity),
     )

@@ -76,6 +76,7 @@ class Inputs:
     state: rows of `syncs/<name>`. sought: rows of `syncs/<name>/sought`.
     letters: open and released dead letters (`store.letters.SCHEMA`).
     pulled: the destination's objects whose records identity knows all.
+    identifying: fields of the destination that hold the entity's identifiers.
     timeless: the same tables give the same profiles at any time.
     """
 
@@ -86,6 +87,7 @@ class Inputs:
     sought: pl.LazyFrame
     letters: pl.DataFrame
     pulled: frozenset[str] = frozenset()
+    identifying: frozenset[str] = frozenset()
     timeless: bool = False
     foreign: pl.LazyFrame = field(
         default_factory=lambda: pl.LazyFrame(schema={"record": pl.String})
@@ -99,6 +101,7 @@ class Plan:
     hash: of the content, what an approval names. rows: as `syncs/<name>/plan` keeps them.
     stopped: why it may not be applied, empty if nothing stands against it.
     waits: for somebody's yes. resumed: it is the rest of a plan that was begun before.
+    overtaken: letters of records that could not be created, whose profiles have one now.
     standing: nothing but the tables decided it, neither the destination nor the time.
     """
 
@@ -115,6 +118,7 @@ class Plan:
     without_record: int = 0
     checked: pl.DataFrame = field(default_factory=pl.DataFrame)
     sought: pl.DataFrame = field(default_factory=pl.DataFrame)
+    overtaken: tuple[int, ...] = ()
     waits: bool = False
     resumed: bool = False
     standing: bool = False

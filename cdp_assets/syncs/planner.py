@@ -16,7 +16,7 @@ from cdp_assets.syncs import decide, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
 from cdp_assets.syncs.mapping import KEY, MATCH, wanted
-from cdp_assets.syncs.model import FOREIGN, Change, Inputs, Obstacle, Plan, ref
+from cdp_assets.syncs.model import FOREIGN, NEW, Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
 from cdp_assets.syncs.tables import TS, last, plan_table, settled
 
@@ -90,7 +90,17 @@ def make_plan(
     by_time = skipped > 0 and not _pulls_all(config, inputs)
     asked = differing.height > 0 or (seekers.height > 0 and _seeks(config))
     made = _plan(name, config, builder, profiles.height, state, new, skipped, now)
-    return replace(made, standing=inputs.timeless and not by_time and not asked)
+    return replace(
+        made,
+        standing=inputs.timeless and not by_time and not asked,
+        overtaken=_overtaken(inputs.letters, rows, config.source),
+    )
+
+
+def _overtaken(letters: pl.DataFrame, rows: pl.DataFrame, source: str) -> tuple[int, ...]:
+    """Letters of creations, refused before, that profiles with a record need no more."""
+    new = rows.select("profile_id", target=source + "." + pl.col("object") + f":{NEW}").unique()
+    return tuple(letters.join(new, on=["profile_id", "target"], how="semi")["id"])
 
 
 def _plan(

@@ -12,7 +12,7 @@ import polars as pl
 from cdp_assets.connectors.base import Description, Destination
 from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
-from cdp_assets.store import Store, plans
+from cdp_assets.store import Store, letters, plans
 from cdp_assets.syncs import approval, check, guard, inputs, send, state
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
@@ -173,6 +173,7 @@ def _plan(
         state.fold(lake, store, name)
         noting = Noting(lake)
         found = read(noting)
+    check.require_created(config, found.pulled, found.identifying)
     made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))
     kept = table.scan().drop("_seq").collect()
@@ -187,6 +188,8 @@ def _plan(
             table.replace(made.rows, scope=keys)
     crash_point("plan:after-table")
     state.remember(lake, name, entity, made.checked)
+    if made.overtaken:
+        letters.close(store, made.overtaken, now)
     if made.sought.height:
         lake.open(sought_table(name)).merge(made.sought)
     crash_point("plan:before-store")

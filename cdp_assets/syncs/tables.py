@@ -42,7 +42,7 @@ def plan_table(name: str) -> Table:
         key=f"syncs/{name}/plan",
         schema=_PLAN_SCHEMA,
         primary_key=("profile_id", "record", "field"),
-        personal=("old", "new"),
+        personal=("profile_id", "record", "old", "new"),
         description="The current plan of the sync, field by field; nothing is written by it.",
         column_docs=_PLAN_DOCS,
     )
@@ -71,6 +71,7 @@ def state_table(name: str) -> Table:
             "checked_at": TS,
         },
         primary_key=("record",),
+        personal=("record", "profile_id", f"{_LAST}*", f"{_OFFERED}*"),
         stamps=("checked_at",),
         evolves=True,
         description="What each record of the destination was last told, and when.",
@@ -92,7 +93,7 @@ def sought_table(name: str) -> Table:
         key=f"syncs/{name}/sought",
         schema={"profile_id": pl.Int64(), "sought": pl.String(), "at": TS},
         primary_key=("profile_id",),
-        personal=("sought",),
+        personal=("profile_id", "sought"),
         description="Profiles without a record in the destination, and by which values it was "
         "sought in vain.",
         column_docs={

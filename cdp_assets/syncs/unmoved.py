@@ -15,10 +15,10 @@ from cdp_assets.syncs.tables import plan_table
 
 
 class Basis(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan was made from. entity: whose profiles. seqs: table → its highest `_seq`."""
+    """What a plan was made from. entity: whose profiles. stood: table → where it stood."""
 
     entity: str
-    seqs: dict[str, int]
+    stood: dict[str, str]
 
 
 _read = msgspec.json.Decoder(Basis)
@@ -30,12 +30,12 @@ class Noting(Lake):
     def __init__(self, lake: Lake) -> None:
         # The same lake, its locks and handles too.
         self.__dict__.update(lake.__dict__)
-        self.seqs: dict[str, int] = {}
+        self.stood: dict[str, str] = {}
 
     def open(self, table: Table) -> OpenTable:
         found = super().open(table)
-        if table.key not in self.seqs:
-            self.seqs[table.key] = found.seq()
+        if table.key not in self.stood:
+            self.stood[table.key] = _place(found)
         return found
 
 
@@ -47,7 +47,7 @@ def basis(noted: Noting, plan: Plan, entity: str) -> str | None:
     """
     if not plan.standing or plan.changes or plan.obstacles:
         return None
-    return msgspec.json.encode(Basis(entity=entity, seqs=noted.seqs)).decode()
+    return msgspec.json.encode(Basis(entity=entity, stood=noted.stood)).decode()
 
 
 def unmoved(
@@ -65,8 +65,12 @@ def unmoved(
     kept = plans.basis(store, name)
     if kept is None or ledger.pending(store, name):
         return None
-    found = _read.decode(kept)
-    if found.entity != entity or any(_seq(lake, k) != seq for k, seq in found.seqs.items()):
+    try:
+        found = _read.decode(kept)
+    except msgspec.ValidationError:
+        # Noted by another version of this code.
+        return None
+    if found.entity != entity or any(_now(lake, k) != was for k, was in found.stood.items()):
         return None
     nothing = pl.DataFrame(schema=plan_table(name).schema)
     return Plan(
@@ -75,5 +79,10 @@ def unmoved(
     )  # fmt: skip
 
 
-def _seq(lake: Lake, key: str) -> int:
-    return lake.open(Table(key=key, schema={"any": pl.Int64()})).seq()
+def _now(lake: Lake, key: str) -> str:
+    return _place(lake.open(Table(key=key, schema={"any": pl.Int64()})))
+
+
+def _place(table: OpenTable) -> str:
+    """A table made anew begins its `_seq` anew, so its id is part of where it stands."""
+    return f"{table.origin()}@{table.seq()}"

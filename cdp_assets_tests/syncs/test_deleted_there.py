@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from cdp_assets.lake import Lake
 from cdp_assets.profiles import TraitsConfig, build
 from cdp_assets.store import Store
-from cdp_assets.syncs import ApplyResult, Plan, apply, plan
-from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs import ApplyResult, Plan, SyncError, apply, plan
+from cdp_assets.syncs.config import FieldConfig, SyncConfig
 from cdp_assets_tests.identity import world as identity
 from cdp_assets_tests.records.world import at, pull, version
 from cdp_assets_tests.syncs.world import DESCRIPTION, Crm
@@ -73,10 +73,10 @@ class House:
             self.lake, self.store, "s", SYNC, self.crm, described, at(hour), entity="person"
         )
 
-    def apply(self, hour: float) -> ApplyResult:
+    def apply(self, hour: float, sync: SyncConfig = SYNC) -> ApplyResult:
         described = replace(DESCRIPTION, source="salesforce")
         return apply(
-            self.lake, self.store, "s", SYNC, self.crm, described, at(hour), f"run{hour}",
+            self.lake, self.store, "s", sync, self.crm, described, at(hour), f"run{hour}",
             entity="person", url="http://127.0.0.1:1",
         )  # fmt: skip
 
@@ -93,6 +93,16 @@ def test_whose_record_was_deleted_is_not_created_anew(house: House) -> None:
     house.build(15)
     assert house.apply(15).created == 0
     assert house.crm.records["Contact"] == {}
+
+
+def test_nothing_is_created_that_nobody_would_recognise(house: House) -> None:
+    house.build(5)
+    house.contact("003A", 6, Email="somebody@example.com")
+    house.build(7)
+    with pytest.raises(SyncError, match=r"create: a record created in .* would be nobody"):
+        house.apply(8, SYNC.model_copy(update={"match": ["linked"]}))
+    written = {"match": ["linked"], "fields": {**SYNC.fields, "Email": FieldConfig(trait="email")}}
+    assert house.apply(9, SYNC.model_copy(update=written)).created == 1
 
 
 def test_a_record_told_and_then_deleted_is_passed_over(house: House) -> None:

@@ -407,6 +407,18 @@ def test_a_passing_failure_is_tried_again_with_the_days_value(world: World) -> N
     assert dead_letters(world.store).is_empty()
 
 
+def test_a_refused_creation_is_done_with_once_there_is_a_record(world: World) -> None:
+    sync = config(create="crm.Contact", mode="upsert", key={"CDP_Id__c": "profile_id"})
+    world.profile(1, orders=1)
+    world.crm.faults = lambda name, batch: {c.row: "data" for c in batch}
+    assert world.apply(sync).failed == 1
+    assert dead_letters(world.store)["target"].to_list() == ["crm.Contact:(new)"]
+    world.crm.faults = None
+    world.link("a", 1)
+    assert world.apply(sync).written == 1
+    assert dead_letters(world.store).is_empty()
+
+
 def test_outside_production_only_a_stand_in_is_written_to(world: World) -> None:
     world.profile(1, orders=1)
     world.link("a", 1)
@@ -440,6 +452,18 @@ def test_always_means_each_plan_and_the_rest_of_one_needs_no_second_yes(world: W
     assert world.apply(sync, yes=False).written == 3
     world.profile(1, orders=100)
     assert "Waits for approval" in world.apply(sync, yes=False).message
+
+
+def test_a_yes_is_for_one_plan_and_not_for_an_equal_one_later(world: World) -> None:
+    sync = config(approve="always")
+    world.link("a", 1)
+    for orders in (1, 2, 1):
+        world.profile(1, orders=orders)
+        assert world.apply(sync).written == 1
+    world.profile(1, orders=2)
+    assert "Waits for approval" in world.apply(sync, yes=False).message
+    with pytest.raises(ApprovalError, match="is one of s, not of other"):
+        approve(world.store, world.plan(sync).hash, "ada", world.now, sync="other")
 
 
 def test_another_mapping_is_a_first_plan_again(world: World) -> None:
