@@ -18,7 +18,7 @@ def parse_duration(value: Any) -> timedelta:
     """`15m`, `2h`, `1d`, `30s` → timedelta; raises ValueError naming the form."""
     if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"\s*(\d+)\s*([smhd])\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"\s*(\d{1,5})\s*([smhd])\s*", value) if isinstance(value, str) else None
     if match is None or int(match[1]) == 0:
         raise ValueError("expected a duration such as 30s, 15m, 2h or 1d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -157,6 +157,7 @@ def test_the_shapes_of_the_issue() -> None:
     ("more", "place"),
     [
         ({"every": 15}, "every"), ({"every": "15 minutes"}, "every"), ({"every": "0m"}, "every"),
+        ({"every": "99999999999999d"}, "every"),
         ({"api_budget": "130%"}, "api_budget"), ({"api_budget": True}, "api_budget"),
         ({"api_budget": "0%"}, "api_budget"), ({"objects": []}, "objects"),
         ({"objcts": ["x"]}, "objcts"), ({"objects": [{"name": "X", "As": "x"}]}, "objects"),
