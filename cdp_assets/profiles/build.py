@@ -87,8 +87,8 @@ def build(
         rules = model.signature(timezone, *_object_rules(objects), folder=folder)
         sql = SqlTables(inputs, model.entity)
         keys = input_keys(inputs, model, objects, sql.read_by(model, folder))
-        # Incremental builds count from the last one's clock.
-        since = last.clock if known and last.rules == rules else None
+        # The last build's clock, where this one can go on from it.
+        since = last.clock if last.rules == rules and _holds(lake, out, known, model) else None
         if since is not None and now < since.now:
             since = None
         if (
@@ -113,6 +113,13 @@ def build(
         read = {key: rows_read for key, (_, rows_read) in counts.items()}
         this = Build(last.number + 1, clock, rules, tuple(objects), read)
         return _commit(lake, inputs, model, traits, out, changes, rows, scope, known, this, run)
+
+
+def _holds(lake: Lake, out: OpenTable, known: Mapping[str, Kind], model: Model) -> bool:
+    """Whether the profiles have the traits of `model` in columns of their kinds."""
+    types = open_any(lake, out.table.key).scan().collect_schema()
+    stored = all(types.get(name) == kind.polars for name, kind in known.items())
+    return stored and known == model.stored
 
 
 def _compiled(

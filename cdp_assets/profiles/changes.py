@@ -43,10 +43,10 @@ def changed(old: nw.LazyFrame[Any], new: nw.LazyFrame[Any], trait: str) -> nw.La
 def as_built(
     stored: pl.LazyFrame, known: Mapping[str, Kind], wanted: Mapping[str, Kind]
 ) -> pl.LazyFrame:
-    """profile_id and the traits of a build that the next one has too, as `differences` takes them.
+    """profile_id and the traits of the last build of which the next one has some.
 
     stored: the profiles, with all columns of their table. known: the traits of the last build;
-    wanted: those of the next. A trait that is now of another kind comes as text.
+    wanted: those of the next, or of a reader. A trait that is wanted of another kind comes as text.
     """
     types = stored.collect_schema()
     columns = []

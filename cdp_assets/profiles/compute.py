@@ -22,6 +22,7 @@ from cdp_assets.profiles.aggregates import (
     settle,
     tally,
 )
+from cdp_assets.profiles.changes import as_built
 from cdp_assets.profiles.expressions import Expression
 from cdp_assets.profiles.inputs import GRAPH, Inputs
 from cdp_assets.profiles.kinds import Kind
@@ -37,7 +38,6 @@ from cdp_assets.profiles.sources import (
     record_rows,
 )
 from cdp_assets.profiles.sql import run_sql
-from cdp_assets.profiles.tables import profiles_table
 
 KEY = "profile_id"
 
@@ -130,11 +130,8 @@ def profile_rows(
 ) -> pl.LazyFrame:
     """The profiles of `other` with the profile_id of the `entity` they belong to. keep: their own
     id too, as `<other>_id`."""
-    table = inputs.lake.open(profiles_table(other, dict(columns)))
-    inputs.pin(table.table.key)
     rows = (
-        table.scan()
-        .select(KEY, *columns)
+        as_built(inputs.whole(f"profiles/{other}"), columns, columns)
         .rename({KEY: f"{other}_id"})
         .join(related(inputs.lake, other, entity), on=f"{other}_id", how="inner")
         .rename({f"{entity}_id": KEY})

@@ -14,11 +14,12 @@ from cdp_assets.lake import Lake
 from cdp_assets.profiles.aggregates import Clock
 from cdp_assets.profiles.builds import last_build
 from cdp_assets.profiles.catalogue import saved_kinds, saved_traits
+from cdp_assets.profiles.changes import as_built
 from cdp_assets.profiles.compute import with_expressions
 from cdp_assets.profiles.errors import TraitError
+from cdp_assets.profiles.inputs import open_any
 from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import Model, compile_traits
-from cdp_assets.profiles.tables import profiles_table
 
 KEY = "profile_id"
 
@@ -64,7 +65,8 @@ def evaluated(lake: Lake, entity: str, now: datetime) -> pl.LazyFrame:
     Traits with now() are computed here. Raises TraitError where the profiles were never built.
     """
     model = saved_model(lake, entity)
-    frame = lake.open(profiles_table(entity, model.stored)).scan().select(KEY, *model.stored)
+    stored = open_any(lake, f"profiles/{entity}").scan()
+    frame = as_built(stored, model.stored, model.stored)
     if entity == "person" and "account" in saved_traits(lake):
         accounts = evaluated(lake, "account", now)
         names = accounts.collect_schema().names()

@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.catalogue import saved_columns
+from cdp_assets.profiles.changes import as_built
 from cdp_assets.profiles.errors import TraitError, nearest
 from cdp_assets.profiles.inputs import Inputs
 from cdp_assets.profiles.kinds import Kind, kind_of
@@ -71,13 +72,11 @@ class SqlTables(Mapping[str, pl.LazyFrame]):
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
         key = self._keys[name]
+        frame = self._inputs.whole(key)
         room, _, entity = key.partition("/")
         if room == "profiles":
             kinds = saved_columns(self._inputs.lake, entity)
-            schema = {name: kind.polars for name, kind in kinds.items()}
-            frame = self._inputs.scan(key, {"profile_id": pl.Int64(), **schema})
-        else:
-            frame = self._inputs.whole(key)
+            frame = as_built(frame, kinds, kinds)
         return frame if self._rows else frame.filter(False)
 
     def __iter__(self) -> Iterator[str]:

@@ -98,6 +98,19 @@ def test_a_trait_of_another_kind(world: World, point: str | None) -> None:
     ]  # fmt: skip
 
 
+def test_a_kind_that_was_taken_back_before_it_was_built(world: World) -> None:
+    told(world, "12", "7.50")
+    plain, number = traits(score=SCORE), traits(score={**SCORE, "type": "decimal"})
+    world.build(plain)
+    killed(world, number, "lake:after-migration")
+    seen = evaluated(world.lake, "person", NOW).sort("profile_id").collect()
+    assert seen["score"].to_list() == ["12", "7.50"]
+    told(world, "100", "7.50")
+    world.build(plain)
+    assert [row["score"] for row in world.profiles().values()] == ["100", "7.50"]
+    assert changes(world) == [(1, "score", "12", "100")]
+
+
 @pytest.mark.parametrize(
     ("one", "two"),
     [("integer", "decimal"), ("integer", "float"), ("timestamp", "string"), ("string", "date")],
