@@ -59,8 +59,8 @@ def attribute(lake: Lake, events: pl.LazyFrame) -> pl.LazyFrame:
     )
     none = pl.lit(None, pl.String)
     keyed = events.with_columns(
-        user_key=user.spelling("user_id") if user else none,
-        device_key=device.spelling("anonymous_id") if device else none,
+        user_key=user.spelling(pl.col("user_id")) if user else none,
+        device_key=device.spelling(pl.col("anonymous_id")) if device else none,
     )
     frames: list[Any] = [
         nw.from_native(frame)

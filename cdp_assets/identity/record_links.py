@@ -46,7 +46,7 @@ def record_links(
     known = records.join(wanted.lazy(), on="record", how="semi").collect()
     mine = known.join(refs, on="record", how="semi")
     counting = evidence.counting(known)
-    values, told = _last_values(lake, rules, refs), _what_we_told(lake, rules, refs)
+    values, told = _last_values(lake, rules, mine), _what_we_told(lake, rules, refs)
     own = mine.join(counting, on="record", how="semi")
     # A relation whose own end was never pulled says nothing yet.
     pulled = relations.join(known, left_on="from", right_on="record", how="semi")
@@ -95,14 +95,16 @@ def _relations(lake: Lake, refs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).select("from", "kind", "to").unique().collect()
 
 
-def _last_values(lake: Lake, rules: EntityRules, refs: pl.DataFrame) -> pl.DataFrame:
-    """The last value of each field of these records, of deleted ones too."""
-    return evidence.last_values(
-        lake.open(VALUES)
-        .scan()
-        .filter(pl.col("entity") == rules.entity, pl.col("field").is_in(list(rules.fields)))
-        .join(refs.lazy(), on="record", how="semi")
+def _last_values(lake: Lake, rules: EntityRules, records: pl.DataFrame) -> pl.DataFrame:
+    """The last value of each field of these records; of deleted ones no value is current."""
+    mine = (pl.col("entity") == rules.entity) & pl.col("field").is_in(list(rules.fields))
+    values = lake.open(VALUES).scan().filter(mine)
+    live, gone = (
+        values.join(some.select("record").lazy(), on="record", how="semi")
+        for some in (records.filter(~pl.col("deleted")), records.filter("deleted"))
     )
+    current = live.filter("current").select("record", "field", "value", "changed_at").collect()
+    return pl.concat([current, evidence.last_values(gone)])
 
 
 def _what_we_told(lake: Lake, rules: EntityRules, refs: pl.DataFrame) -> pl.DataFrame:

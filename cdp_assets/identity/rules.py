@@ -57,9 +57,9 @@ class TypeRules:
         spelt = normalise.normalise(values, self.name, block=self.block, region=self.region)
         return (self.name + ":") + spelt
 
-    def spelling(self, column: str) -> pl.Expr:
-        """A column's values in this type's spelling, without prefix (`normalise.spelling`)."""
-        return normalise.spelling(pl.col(column), self.name, self.region)
+    def spelling(self, values: pl.Expr) -> pl.Expr:
+        """Values in this type's spelling, without prefix (`normalise.spelling`)."""
+        return normalise.spelling(values, self.name, self.region)
 
     @property
     def event_column(self) -> str | None:
@@ -173,9 +173,9 @@ class EventId(NamedTuple):
     name: str
     region: str | None
 
-    def spelling(self, column: str) -> pl.Expr:
-        """The column's ids as their type spells them, without prefix (`normalise.spelling`)."""
-        return normalise.spelling(pl.col(column), self.name, self.region)
+    def spelling(self, ids: pl.Expr) -> pl.Expr:
+        """Ids as their type spells them, without prefix (`normalise.spelling`)."""
+        return normalise.spelling(ids, self.name, self.region)
 
 
 def event_ids(lake: Lake, entity: str) -> dict[str, EventId]:

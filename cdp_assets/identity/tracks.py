@@ -71,7 +71,7 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
     known = table.scan().select("anonymous_id").unique().collect()
     news = (
         events.changes(table.watermark(EVENTS.key), upto=inputs[EVENTS.key])
-        .select(anonymous_id=device.spelling("anonymous_id"))
+        .select(anonymous_id=device.spelling(pl.col("anonymous_id")))
         .join(shared.lazy(), on="anonymous_id", how="semi")
         .unique()
         .collect()
@@ -87,8 +87,8 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
         .select(
             "event",
             "timestamp",
-            anonymous_id=device.spelling("anonymous_id"),
-            user_id=user.spelling("user_id"),
+            anonymous_id=device.spelling(pl.col("anonymous_id")),
+            user_id=user.spelling(pl.col("user_id")),
         )
         .join(fresh.unique().lazy(), on="anonymous_id", how="semi")
     ).collect()
