@@ -10,6 +10,7 @@ import polars as pl
 from cdp_assets.profiles.inputs import EVENTS_VALUES, GRAPH, RECORDS_VALUES, Inputs
 from cdp_assets.profiles.kinds import text_as
 from cdp_assets.profiles.model import Survivor
+from cdp_assets.profiles.owners import told_by
 from cdp_assets.profiles.survivorship import standing, survivors
 
 
@@ -36,7 +37,10 @@ def observed(
     fields = fields_frame(traits)
     named = fields["field"].unique().to_list()
     told = nw.from_native(
-        inputs.scan("events/values", EVENTS_VALUES).filter(pl.col("field").is_in(named))
+        told_by(
+            inputs,
+            inputs.scan("events/values", EVENTS_VALUES).filter(pl.col("field").is_in(named)),
+        )
     )
     last: pl.LazyFrame = nw.to_native(standing(told))
     from_events = last.select(

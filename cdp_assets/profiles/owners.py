@@ -37,6 +37,18 @@ def event_ids(inputs: Inputs) -> EventIds:
     return EventIds(names.get("user_id"), names.get("anonymous_id"))
 
 
+def told_by(inputs: Inputs, told: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of events/values with `identifier` in the type and spelling that the graph has it in:
+    there it stands as the event's column and the id as sent (`user_id:Ada@X.com`)."""
+    sent = pl.col("identifier")
+    known = sent
+    for column, kind in rules.event_ids(inputs.lake, "person").items():
+        id_ = sent.str.strip_prefix(f"{column}:")
+        spelt = pl.concat_str(pl.lit(f"{kind.name}:"), kind.spelling(id_))
+        known = pl.when(sent.str.starts_with(f"{column}:")).then(spelt).otherwise(known)
+    return told.with_columns(known.alias("identifier"))
+
+
 class Owners:
     """The owners of events among the profiles of one entity, as identity knows them now.
 
@@ -135,7 +147,7 @@ class Owners:
             kind, sent = self._kinds.get(column), pl.col(column)
             if kind is None:
                 continue
-            text = sent.str.strip_chars() if as_sent(kind.name) else kind.spelling(column)
+            text = sent.str.strip_chars() if as_sent(kind.name) else kind.spelling(sent)
             found |= known.number(text).is_in(known.numbers.implode())
             if kind.name == "user_id":
                 # Such as 7.0, which is spelt 7.

@@ -22,7 +22,7 @@ from cdp_assets.profiles.inputs import (
 )
 from cdp_assets.profiles.model import Model, Origin
 from cdp_assets.profiles.observations import is_event_field
-from cdp_assets.profiles.owners import Owners, event_ids
+from cdp_assets.profiles.owners import Owners, event_ids, told_by
 from cdp_assets.profiles.sources import (
     RecordObject,
     columns_of,
@@ -161,7 +161,11 @@ def _of_identifiers(inputs: Inputs, entity: str, identifiers: pl.LazyFrame) -> p
 
 def _values(inputs: Inputs, model: Model) -> pl.LazyFrame:
     fields = [ref for trait in model.survivors for ref in trait.fields]
-    told = inputs.news("events/values", EVENTS_VALUES) if any(map(is_event_field, fields)) else None
+    told = (
+        told_by(inputs, inputs.news("events/values", EVENTS_VALUES))
+        if any(map(is_event_field, fields))
+        else None
+    )
     kept = (
         inputs.news("records/values", RECORDS_VALUES)
         if any(not is_event_field(ref) for ref in fields)

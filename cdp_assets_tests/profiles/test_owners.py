@@ -107,6 +107,25 @@ def test_ids_that_their_type_spells_otherwise(tmp_path: Path, only: list[int] | 
     assert expected[0 if only != [2] else 10] == (only or [1])[0]
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent", "spelt"), [("user_id", "7.0", "7"), ("email", "Ada@X.com", "ada@x.com")]
+)
+def test_what_an_id_in_another_spelling_tells_is_its_person_s(
+    tmp_path: Path, kind: str, sent: str, spelt: str
+) -> None:
+    world = World(tmp_path)
+    rule = {"entity": "person", "type": kind, "rank": 1, "event_column": "user_id"}
+    world.lake.open(RULES).delete(world.lake.open(RULES).scan().select("entity", "type").collect())
+    world.lake.open(RULES).merge(pl.DataFrame([rule], schema=dict(RULES.schema)))
+    world.identify(1, f"{kind}:{spelt}")
+    nick = traits(nick={"latest": ["events.traits.nick"]})
+    world.told(f"user_id:{spelt}", "events.traits.nick", "Ada", at("2026-03-01"))
+    world.build(nick)
+    world.told(f"user_id:{sent}", "events.traits.nick", "Countess", at("2026-03-02"))
+    world.build(nick)
+    assert world.profiles()[1]["nick"] == "Countess"
+
+
 def test_two_ids_of_one_number_get_other_numbers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
