@@ -1,8 +1,8 @@
 """Aggregates over events and records, in parts that add up: masked columns, then plain sums.
 
-`partials` groups rows by any key (a visitor, a visitor's day) and `combine` adds such rows up to
-profiles, so a merge or a new day adds parts again instead of reading all events once more.
-`distinct` and `most_frequent` do not add up and are computed over a profile's own rows.
+`partials` groups rows by a key and `combine` adds such parts up to values; `carried` adds the parts
+of what came and takes those of what left a window from the last values, so that a new day reads no
+old events. `distinct` and `most_frequent` do not add up and are computed over a profile's own rows.
 """
 
 from __future__ import annotations
@@ -168,26 +168,19 @@ def partials(
     measures: Sequence[Measure],
     key: Sequence[str],
     clock: Clock,
-    *,
-    carry: Sequence[str] = (),
-    spread: Sequence[str] = (),
 ) -> nw.LazyFrame[Any]:
     """One row a `key` with the parts of `measures` (see `part_kinds`), all of which add up.
 
     rows: the columns of `key`, timestamp Datetime[us, UTC], and every column that the measures
-        read, in its kind. carry: columns that are one within a key and come along.
-        spread: columns whose smallest and largest value come along as `<column>__lo`, `__hi`.
+        read, in its kind.
     """
     adding = [m for m in measures if m.selection.function in ADDING]
     parts = [part for m in adding for part in _parts(m, clock)]
-    masked = rows.select(*key, *carry, *spread, *(part.row.alias(part.column) for part in parts))
+    masked = rows.select(*key, *(part.row.alias(part.column) for part in parts))
     keys = list(key)
-    along = [nw.col(name).any_value().alias(name) for name in carry]
-    along += [nw.col(name).min().alias(f"{name}__lo") for name in spread]
-    along += [nw.col(name).max().alias(f"{name}__hi") for name in spread]
     result = (
-        masked.group_by(keys).agg(*along, *(part.merged() for part in parts))
-        if parts or along
+        masked.group_by(keys).agg(*(part.merged() for part in parts))
+        if parts
         else rows.select(*keys).unique()
     )
     for measure in measures:

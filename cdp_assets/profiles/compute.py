@@ -22,10 +22,11 @@ from cdp_assets.profiles.aggregates import (
     settle,
     tally,
 )
+from cdp_assets.profiles.catalogue import saved_columns
 from cdp_assets.profiles.changes import as_built
 from cdp_assets.profiles.expressions import Expression
 from cdp_assets.profiles.inputs import GRAPH, Inputs
-from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.kinds import Kind, text_as
 from cdp_assets.profiles.model import Model, Origin, SqlFile
 from cdp_assets.profiles.observations import surviving
 from cdp_assets.profiles.owners import Owners
@@ -130,8 +131,18 @@ def profile_rows(
 ) -> pl.LazyFrame:
     """The profiles of `other` with the profile_id of the `entity` they belong to. keep: their own
     id too, as `<other>_id`."""
+    known = saved_columns(inputs.lake, other)
+
+    def read(name: str, kind: Kind) -> pl.Expr:
+        """A trait in the kind that its use asks for: what a SQL file returns is not known before
+        it is built."""
+        if name not in known:
+            return pl.lit(None, kind.polars).alias(name)
+        return pl.col(name) if known[name].polars == kind.polars else text_as(kind, name)
+
     rows = (
-        as_built(inputs.whole(f"profiles/{other}"), columns, columns)
+        as_built(inputs.whole(f"profiles/{other}"), known, columns)
+        .select(KEY, *(read(name, kind) for name, kind in columns.items()))
         .rename({KEY: f"{other}_id"})
         .join(related(inputs.lake, other, entity), on=f"{other}_id", how="inner")
         .rename({f"{entity}_id": KEY})

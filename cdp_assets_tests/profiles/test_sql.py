@@ -64,3 +64,16 @@ def test_what_a_build_left_behind_is_no_input(world: World, tmp_path: Path, tabl
     config = scored(tmp_path, f"select profile_id, 1 as score from {table}")
     with pytest.raises(TraitError, match=f"no table {table}"):
         world.build(config, folder=tmp_path)
+
+
+def test_a_sum_over_what_another_entitys_file_computes(world: World, tmp_path: Path) -> None:
+    (tmp_path / "score.sql").write_text("select profile_id, orders * 2 as score from person")
+    person = traits(orders=ORDERS, score={"sql": "score.sql"})
+    account = traits("account", total={"select": "sum(score)", "from": "person"})
+    both = {"person": person, "account": account}
+    world.identify(1, "salesforce.Contact:1")
+    world.identify(9, "salesforce.Account:1", entity="account")
+    world.relate("salesforce.Contact:1", "account", "salesforce.Account:1")
+    world.build(person, others=both, folder=tmp_path)
+    world.build(account, others=both)
+    assert world.profiles("account") == {9: {"total": 2}}
