@@ -18,7 +18,10 @@ from pydantic import (
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 FIELD_REF = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_$]+)+$")
 RESERVED_TRAITS = frozenset({"profile_id", "built_at", "deleted_at", "_seq"})
-RESERVED_ENTITIES = frozenset({"values", "relation", "told", "facts", "changes", "traits"})
+RESERVED_ENTITIES = frozenset(
+    {"events", "values", "relation", "told", "rules", "changes", "traits", "builds"}
+)
+"""Names of tables beside those of the entities; `events` is one for SQL files."""
 
 TypeName = Literal["string", "integer", "decimal", "float", "boolean", "timestamp", "date"]
 

@@ -268,3 +268,9 @@ def test_killed_between_commits_as_if_it_had_not_run(world: World, point: str) -
         ("orders", "2", "3"),
         ("revenue_90d", "12.5", "15.5"),
     ]
+
+
+@pytest.mark.parametrize("name", ["builds", "traits", "changes", "values", "rules", "events"])
+def test_an_entity_that_would_be_another_table(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name an entity"):
+        traits(name, orders={"select": "count(*)", "from": "Order Completed"})
