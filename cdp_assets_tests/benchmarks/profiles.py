@@ -13,7 +13,14 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from cdp_assets.events.tables import CATALOGUE, DECIMAL, VALUES, typed_columns, typed_table
+from cdp_assets.events.tables import (
+    CATALOGUE,
+    DECIMAL,
+    EVENTS,
+    VALUES,
+    typed_columns,
+    typed_table,
+)
 from cdp_assets.identity.tables import CHANGES, GRAPH, RULES
 from cdp_assets.lake import Lake, Table
 from cdp_assets.profiles import TraitsConfig, build
@@ -149,6 +156,13 @@ def fill(lake: Lake, persons: int, count: int) -> None:
     step = 2_000_000
     for seed, start in enumerate(range(0, count, step)):
         table.append(events(persons, min(step, count - start), None, seed))
+    recorded(lake)
+
+
+def recorded(lake: Lake) -> None:
+    """Say in table `events`, as an ingest would, how far its typed table holds."""
+    marks = {TABLE.key: lake.open(TABLE).seq()}
+    lake.open(EVENTS).append(pl.DataFrame(schema=dict(EVENTS.schema)), watermarks=marks)
 
 
 def files(lake: Lake, table: Table) -> str:
@@ -203,6 +217,7 @@ def new_day(clock: Clock, folder: str, persons: int, count: int) -> tuple[int, t
     )  # fmt: skip
     sums = lake.open(table).scan().select(pl.col("orders", "revenue_90d", "kinds").sum()).collect()
     lake.open(TABLE).append(events(persons, count // 200, DAYS + 1, 99))
+    recorded(lake)
     with clock:
         done = build(lake, TRAITS, now=NOW + timedelta(days=1))
     return done.touched, tuple(float(x) for x in sums.row(0))
