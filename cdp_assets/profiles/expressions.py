@@ -8,20 +8,28 @@ not in it is an error with its line and column. Types are checked before anythin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 import narwhals as nw
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
-from cdp_assets.profiles import operators  # noqa: F401  registers the operators' handlers
+from cdp_assets.profiles import operators
 from cdp_assets.profiles.errors import ExpressionError, nearest
 from cdp_assets.profiles.kinds import Kind
-from cdp_assets.profiles.nodes import Build, Moment, Scope, Typed, as_kind, check
+from cdp_assets.profiles.nodes import Build, Moment, Scope, Typed, as_kind, check, place, position
+
+DEEPEST = 20
+"""Levels of brackets (and of `case`) that an expression may have."""
+_TOO_DEEP = "nested too deeply: make a part of it a trait of its own"
+_CHAINS = (exp.And, exp.Or, exp.DPipe, operators.TERMS)
+_OPENING = (TokenType.L_PAREN, TokenType.CASE)
+_CLOSING = (TokenType.R_PAREN, TokenType.END)
 
 Aggregate = Literal[
     "count", "count_distinct", "sum", "avg", "min", "max", "first", "last", "most_frequent"
@@ -35,11 +43,13 @@ class Context:
     columns: known columns, dotted ones too (`account.plan`), and their kinds.
     open: any other name is an untyped column (a property of an event, a field of a record).
     audiences: names that in_audience accepts (`*` among them: any); None where it may not stand.
+    itself: the audience whose condition it is.
     """
 
     columns: Mapping[str, Kind] = field(default_factory=dict)
     open: bool = False
     audiences: frozenset[str] | None = None
+    itself: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +90,15 @@ def parse(text: str, context: Context, *, want: Kind | None = None) -> Expressio
     want: the kind its value must have (BOOLEAN for a `where`); an untyped value is read so.
     Raises ExpressionError with line, column and, for an unknown name, the nearest known one.
     """
-    tree = _tree(text)
     scope = _scope(text, context)
-    typed = check(tree, scope)
-    if want is not None:
-        typed = as_kind(tree, scope, typed, want)
-    elif typed.span is not None:
-        raise scope.error(tree, "an interval alone is no value")
-    return _expression(text, scope, typed)
+    with _within_depth(text):
+        tree = _tree(text)
+        typed = check(tree, scope)
+        if want is not None:
+            typed = as_kind(tree, scope, typed, want)
+        elif typed.span is not None:
+            raise scope.error(tree, "an interval alone is no value")
+        return _expression(text, scope, typed)
 
 
 def parse_select(text: str, context: Context, *, want: Kind | None = None) -> Selection:
@@ -96,8 +107,13 @@ def parse_select(text: str, context: Context, *, want: Kind | None = None) -> Se
     want: the declared type of the result, in which an untyped argument of min, max, first, last
     and most_frequent is read. Raises ExpressionError.
     """
-    tree = _tree(text)
     scope = _scope(text, context)
+    with _within_depth(text):
+        return _selection(text, scope, want)
+
+
+def _selection(text: str, scope: Scope, want: Kind | None) -> Selection:
+    tree = _tree(text)
     function, argument = _aggregate(tree, scope)
     if argument is None:
         return Selection(text, function, None, Kind.INTEGER)
@@ -116,10 +132,31 @@ def parse_select(text: str, context: Context, *, want: Kind | None = None) -> Se
     return Selection(text, function, _expression(text, scope, typed), kind)
 
 
+@contextmanager
+def _within_depth(text: str) -> Iterator[None]:
+    """What nests without brackets (`not not …`) runs out of stack where it is too deep."""
+    try:
+        yield
+    except RecursionError:
+        raise ExpressionError(_TOO_DEEP, text) from None
+
+
+def _check_brackets(text: str) -> None:
+    """The parser calls itself some twenty times a bracket, so that their depth has a limit."""
+    depth = 0
+    for token in sqlglot.tokenize(text):
+        depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)
+        if depth > DEEPEST:
+            line, column = place(text, token.start)
+            message = f"{_TOO_DEEP} ({DEEPEST} levels are the most)"
+            raise ExpressionError(message, text, line, column)
+
+
 def _tree(text: str) -> exp.Expr:
     if not text.strip():
         raise ExpressionError("an expression is empty", text)
     try:
+        _check_brackets(text)
         trees = sqlglot.parse(text)
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
@@ -132,11 +169,33 @@ def _tree(text: str) -> exp.Expr:
         raise ExpressionError("not an expression: a quote or bracket is left open", text) from None
     if len(trees) != 1 or trees[0] is None:
         raise ExpressionError("exactly one expression must stand here", text)
+    _check_depth(trees[0], text)
     return trees[0]
 
 
+def _check_depth(tree: exp.Expr, text: str) -> None:
+    """A level of the tree costs a few calls when it is checked, built and run. A chain of one
+    operator is one level, however long it is."""
+    waiting = [(tree, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > 3 * DEEPEST:
+            raise ExpressionError(_TOO_DEEP, text, *position(text, node))
+        for child in node.iter_expressions():
+            chained = child is node.this and any(
+                isinstance(node, kinds) and isinstance(child, kinds) for kinds in _CHAINS
+            )
+            waiting.append((child, depth + (not chained)))
+
+
 def _scope(text: str, context: Context) -> Scope:
-    return Scope(text, context.columns, open=context.open, audiences=context.audiences)
+    return Scope(
+        text,
+        context.columns,
+        open=context.open,
+        audiences=context.audiences,
+        itself=context.itself,
+    )
 
 
 def _expression(text: str, scope: Scope, typed: Typed) -> Expression:

@@ -40,6 +40,11 @@ class Kind(StrEnum):
         return self in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
 
 
+def a(kind: Kind | str) -> str:
+    """The kind's name with its article."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 _POLARS: dict[Kind, pl.DataType] = {
     Kind.STRING: pl.String(),
     Kind.UNTYPED: pl.String(),

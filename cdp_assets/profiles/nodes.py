@@ -7,7 +7,7 @@ becomes a Narwhals expression here or nothing at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,7 +16,10 @@ import narwhals as nw
 from sqlglot import exp
 
 from cdp_assets.profiles.errors import ExpressionError, nearest
-from cdp_assets.profiles.kinds import Kind, constant, day_length, literal
+from cdp_assets.profiles.kinds import Kind, a, constant, day_length, literal
+
+LONGEST = 100
+"""Arms of a case, and operators of a chain that no regrouping makes less deep."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,14 @@ class Scope:
     """What the names of an expression may mean, and what it was found to need.
 
     columns: known columns and their kinds. open: any further name is an untyped column.
-    audiences: names that `in_audience` accepts; None for any.
+    audiences: names that `in_audience` accepts. itself: the audience that is being defined.
     """
 
     text: str
     columns: Mapping[str, Kind]
     open: bool = False
     audiences: frozenset[str] | None = None
+    itself: str | None = None
     used: dict[str, Kind] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
     uses_now: bool = False
@@ -87,7 +91,11 @@ def position(text: str, node: exp.Expr) -> tuple[int, int]:
     if not starts:
         parent = node.parent
         starts = [n.meta["start"] for n in parent.walk() if "start" in n.meta] if parent else []
-    offset = min(starts, default=0)
+    return place(text, min(starts, default=0))
+
+
+def place(text: str, offset: int) -> tuple[int, int]:
+    """Line and column (from 1) of the character at `offset`."""
     before = text[:offset]
     return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
 
@@ -117,7 +125,7 @@ def as_kind(node: exp.Expr, scope: Scope, item: Typed, kind: Kind) -> Typed:
         if isinstance(item.value, bool) != (kind is Kind.BOOLEAN) and not isinstance(
             item.value, str
         ):
-            raise scope.error(node, f"a {kind.value} is wanted here, not {item.value}")
+            raise scope.error(node, f"{a(kind)} is wanted here, not {item.value}")
         if kind is Kind.STRING and not isinstance(item.value, str):
             raise scope.error(node, f"text is wanted here; write '{item.value}' in quotes")
         if kind.numeric and isinstance(item.value, str):
@@ -125,7 +133,7 @@ def as_kind(node: exp.Expr, scope: Scope, item: Typed, kind: Kind) -> Typed:
         try:
             value = literal(kind, item.value)
         except ValueError as error:
-            raise scope.error(node, f"this does not read as a {kind.value}") from error
+            raise scope.error(node, f"this does not read as {a(kind)}") from error
         return Typed(kind, lambda _: constant(kind, value), value=value, is_literal=True)
     if item.kind is Kind.UNTYPED:
         if item.column is not None:
@@ -137,7 +145,7 @@ def as_kind(node: exp.Expr, scope: Scope, item: Typed, kind: Kind) -> Typed:
     if widens or (item.kind is Kind.DATE and kind is Kind.TIMESTAMP):
         build = item.build
         return Typed(kind, lambda m: build(m).cast(kind.narwhals))
-    raise scope.error(node, f"a {kind.value} is wanted here, not a {item.kind.value}")
+    raise scope.error(node, f"{a(kind)} is wanted here, not {a(item.kind)}")
 
 
 ORDER = (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT)
@@ -189,12 +197,34 @@ def moment(node: exp.Expr, scope: Scope) -> Typed:
 
 def number(node: exp.Expr, scope: Scope) -> Typed:
     """A number; an untyped column is read as a decimal."""
-    item = check(node, scope)
+    return as_number(node, scope, check(node, scope))
+
+
+def as_number(node: exp.Expr, scope: Scope, item: Typed) -> Typed:
+    """`item`, which `node` came to, as a number."""
     if item.kind is Kind.UNTYPED:
         return as_kind(node, scope, item, Kind.DECIMAL)
     if item.kind.numeric and not (item.is_literal and item.value is None):
         return as_kind(node, scope, item, item.kind)
     return as_kind(node, scope, item, Kind.DECIMAL)
+
+
+def chain(node: exp.Expr, kinds: type[exp.Expr] | tuple[type[exp.Expr], ...]) -> list[exp.Expr]:
+    """The nodes of `a or b or c …` from the innermost, which holds a and b, to `node`. The parser
+    nests them to the left, one level an operator, which calls to calls would run out of stack on.
+    """
+    found = [node]
+    while isinstance(found[-1].this, kinds):
+        found.append(found[-1].this)
+    return found[::-1]
+
+
+def joined(parts: Sequence[nw.Expr], join: Callable[[nw.Expr, nw.Expr], nw.Expr]) -> nw.Expr:
+    """`parts` joined by an associative operator, as few levels deep as can be."""
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        parts = [*(join(a, b) for a, b in pairs), *parts[len(parts) // 2 * 2 :]]
+    return parts[0]
 
 
 def whole(node: exp.Expr, scope: Scope) -> int:
@@ -278,7 +308,7 @@ def _cast(node: exp.Cast, scope: Scope) -> Typed:
         or (item.kind is Kind.BOOLEAN and kind in (Kind.INTEGER, Kind.STRING))
     )
     if not possible:
-        raise scope.error(node, f"a {item.kind.value} cannot be cast to a {kind.value}")
+        raise scope.error(node, f"{a(item.kind)} cannot be cast to {a(kind)}")
     build = item.build
     if item.kind is Kind.TIMESTAMP and kind is Kind.DATE:
         return Typed(kind, lambda m: build(m).dt.date())

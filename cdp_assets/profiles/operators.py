@@ -5,21 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import narwhals as nw
 from sqlglot import exp
 
+from cdp_assets.profiles.days import epoch_seconds, floored
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.profiles.kinds import Kind, constant
 from cdp_assets.profiles.nodes import (
     HANDLERS,
+    LONGEST,
     Moment,
     Scope,
     Typed,
+    as_kind,
+    as_number,
     boolean,
+    chain,
     check,
+    joined,
     member_column,
     moment,
     number,
@@ -29,14 +35,13 @@ from cdp_assets.profiles.nodes import (
 )
 
 
-def _and(node: exp.And, scope: Scope) -> Typed:
-    left, right = boolean(node.left, scope).build, boolean(node.right, scope).build
-    return Typed(Kind.BOOLEAN, lambda m: left(m) & right(m))
-
-
-def _or(node: exp.Or, scope: Scope) -> Typed:
-    left, right = boolean(node.left, scope).build, boolean(node.right, scope).build
-    return Typed(Kind.BOOLEAN, lambda m: left(m) | right(m))
+def _logical(node: exp.And | exp.Or, scope: Scope) -> Typed:
+    links = chain(node, type(node))
+    builds = [
+        boolean(part, scope).build for part in (links[0].this, *(n.expression for n in links))
+    ]
+    join = and_ if isinstance(node, exp.And) else or_
+    return Typed(Kind.BOOLEAN, lambda m: joined([build(m) for build in builds], join))
 
 
 def _not(node: exp.Not, scope: Scope) -> Typed:
@@ -84,7 +89,7 @@ def _in(node: exp.In, scope: Scope) -> Typed:
     one = item.build
     return Typed(
         Kind.BOOLEAN,
-        lambda m: reduce(lambda a, b: a | b, [one(m) == build(m) for build in builds]),
+        lambda m: joined([one(m) == build(m) for build in builds], or_),
     )
 
 
@@ -111,10 +116,20 @@ def _like(node: exp.Like | exp.ILike, scope: Scope) -> Typed:
 
 
 def _arithmetic(node: exp.Binary, scope: Scope) -> Typed:
-    left, right = check(node.left, scope), check(node.right, scope)
+    links = chain(node, TERMS)
+    if len(links) > LONGEST:
+        raise scope.error(node, f"more than {LONGEST} operators in one reckoning: part it")
+    result = check(links[0].this, scope)
+    for link in links:
+        result = _reckoned(link, scope, result, check(link.expression, scope))
+    return result
+
+
+def _reckoned(node: exp.Expr, scope: Scope, left: Typed, right: Typed) -> Typed:
+    """One operator of arithmetic over what its sides came to."""
     if left.span is not None or right.span is not None:
         return _shifted(node, scope, left, right)
-    left, right = number(node.left, scope), number(node.right, scope)
+    left, right = as_number(node.this, scope, left), as_number(node.expression, scope, right)
     divides = isinstance(node, exp.Div)
     kinds = {left.kind, right.kind}
     if divides or Kind.FLOAT in kinds:
@@ -144,6 +159,9 @@ ARITHMETIC: dict[type[exp.Expr], Compare] = {
 }
 
 
+TERMS = (*ARITHMETIC, exp.Div, exp.Mod)
+
+
 def _number_as(item: Typed, kind: Kind) -> Callable[[Moment], nw.Expr]:
     if item.is_literal:
         return lambda _: constant(kind, float(item.value) if kind is Kind.FLOAT else item.value)
@@ -152,11 +170,11 @@ def _number_as(item: Typed, kind: Kind) -> Callable[[Moment], nw.Expr]:
     return lambda m: item.build(m).cast(kind.narwhals)
 
 
-def _shifted(node: exp.Binary, scope: Scope, left: Typed, right: Typed) -> Typed:
+def _shifted(node: exp.Expr, scope: Scope, left: Typed, right: Typed) -> Typed:
     """A moment with an interval added or taken away."""
     if right.span is None or not isinstance(node, exp.Add | exp.Sub):
         raise scope.error(node, "an interval stands after + or -")
-    base = moment(node.left, scope).build
+    base = as_kind(node.this, scope, left, Kind.TIMESTAMP).build
     length = right.span if isinstance(node, exp.Add) else -right.span
     seconds = int(length / timedelta(seconds=1))
     return Typed(Kind.TIMESTAMP, lambda m: base(m).dt.offset_by(f"{seconds}s"))
@@ -172,6 +190,8 @@ def _neg(node: exp.Neg, scope: Scope) -> Typed:
 
 def _case(node: exp.Case, scope: Scope) -> Typed:
     arms: list[exp.If] = node.args["ifs"]
+    if len(arms) > LONGEST:
+        raise scope.error(node, f"more than {LONGEST} arms of a case: let a SQL file join a table")
     tested = node.args.get("this")
     tests = [
         _comparison(exp.EQ(this=tested.copy(), expression=arm.this), scope)
@@ -275,26 +295,6 @@ def _now(node: exp.Expr, scope: Scope) -> Typed:
     return Typed(Kind.TIMESTAMP, lambda m: nw.lit(m.now))
 
 
-def _floored(value: nw.Expr, divisor: int) -> nw.Expr:
-    """Whole quotient of whole numbers, downwards; the half keeps rounding errors from counting."""
-    return ((value.cast(nw.Float64) + 0.5) * (1.0 / divisor)).floor().cast(nw.Int64)
-
-
-def epoch_seconds(when: nw.Expr) -> nw.Expr:
-    """Whole seconds since 1970 of a moment, by calendar arithmetic that every engine has."""
-    year = when.dt.year().cast(nw.Int64)
-    before = year - 1
-
-    leaps = _floored(before, 4) - _floored(before, 100) + _floored(before, 400)
-    days = before * 365 + leaps + when.dt.ordinal_day().cast(nw.Int64)
-    clock = (
-        when.dt.hour().cast(nw.Int64) * 3600
-        + when.dt.minute().cast(nw.Int64) * 60
-        + when.dt.second().cast(nw.Int64)
-    )
-    return (days - 719163) * 86400 + clock
-
-
 def _days_apart(node: exp.Anonymous, scope: Scope) -> Typed:
     """days_since(x): whole 24-hour days from x to now; days_between(x, y): from x to y."""
     arguments = node.expressions
@@ -316,7 +316,7 @@ def _days_apart(node: exp.Anonymous, scope: Scope) -> Typed:
         def end(m: Moment) -> nw.Expr:
             return epoch_seconds(until(m))
 
-    return Typed(Kind.INTEGER, lambda m: _floored(end(m) - epoch_seconds(start(m)), 86400))
+    return Typed(Kind.INTEGER, lambda m: floored(end(m) - epoch_seconds(start(m)), 86400))
 
 
 def _in_audience(node: exp.Anonymous, scope: Scope) -> Typed:
@@ -326,6 +326,10 @@ def _in_audience(node: exp.Anonymous, scope: Scope) -> Typed:
     ):
         raise scope.error(node, "write in_audience('name')")
     name = arguments[0].name
+    if name == scope.itself:
+        raise scope.error(
+            node, f"{name!r} is this audience itself: its condition cannot ask for it"
+        )
     if scope.audiences is None:
         raise scope.error(node, "in_audience may stand only in audiences and in a sync's where")
     if "*" not in scope.audiences and name not in scope.audiences:
@@ -355,8 +359,8 @@ def _named(node: exp.Anonymous, scope: Scope) -> Typed:
 
 
 _OPERATORS: dict[type[Any], Any] = {
-    exp.And: _and,
-    exp.Or: _or,
+    exp.And: _logical,
+    exp.Or: _logical,
     exp.Not: _not,
     exp.Is: _is,
     exp.In: _in,
@@ -385,6 +389,6 @@ _OPERATORS: dict[type[Any], Any] = {
     exp.CurrentTimestamp: _now,
     exp.Anonymous: _named,
     **dict.fromkeys(COMPARISONS, _comparison),
-    **dict.fromkeys((*ARITHMETIC, exp.Div, exp.Mod), _arithmetic),
+    **dict.fromkeys(TERMS, _arithmetic),
 }
 HANDLERS.update(_OPERATORS)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import narwhals as nw
 import polars as pl
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ CONTEXT = Context(
         "account.plan": Kind.STRING,
     },
     audiences=frozenset({"vip"}),
+    itself="own",
 )
 ROWS = pl.DataFrame(
     {
@@ -164,6 +166,64 @@ def test_use_decides_how_a_value_from_outside_is_read() -> None:
     for text in ("sum(distinct x)", "x + 1", "cont(x)", "sum(*)", "count(x, y)"):
         with pytest.raises(ExpressionError):
             parse_select(text, outside)
+
+
+def joined(word: str, *parts: str) -> str:
+    return f" {word} ".join(parts)
+
+
+LONG = {
+    "or": (joined("or", *(f"n = {i}" for i in range(1, 1001))), [True, True, None]),
+    "and": (joined("and", *(f"n <> {i}" for i in range(2, 402))), [True, False, None]),
+    "both": (joined("or", *(f"n = {i} and not active" for i in range(400))), [False, True, None]),
+    "in": (f"n in ({', '.join(map(str, range(5, 2005)))})", [False, True, None]),
+    "sum": (joined("+", *["n"] * 100) + " = 100", [True, False, None]),
+    "text": (joined("||", *["email"] * 400) + " = email", [False, None, False]),
+    "case": (f"case {' '.join(f'when n = {i} then {i}' for i in range(100))} end = n",
+             [True, True, None]),
+    "brackets": ("(" * 20 + "n = 1" + ")" * 20, [True, False, None]),
+    "functions": ("lower(" * 20 + "email" + ")" * 20 + " = 'a@b.c'", [True, None, False]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_long_is_not_deep(case: str) -> None:
+    text, expected = LONG[case]
+    condition = parse(text, CONTEXT, want=Kind.BOOLEAN).to_narwhals(NOW)
+    found = nw.from_native(ROWS.lazy()).select(condition.alias("found"))
+    assert nw.to_native(found).collect()["found"].to_list() == expected
+
+
+DEEP = {
+    "brackets": ("n = 0 or " + "(" * 60 + "n = 1" + ")" * 60, 30),
+    "thousands": ("(" * 9000 + "n = 1" + ")" * 9000, 21),
+    "cases": ("case when n = 1 then " * 30 + "n" + " end" * 30 + " = 1", 421),
+    "not": ("not " * 3000 + "active", 1),
+    "minus": ("- " * 300 + "n = 1", 601),
+    "equals": ("active" + " = true" * 400, 1),
+}
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_too_deep_is_one_plain_message(case: str) -> None:
+    text, column = DEEP[case]
+    for read in (parse, parse_select):
+        with pytest.raises(ExpressionError) as caught:
+            read(text, CONTEXT)
+        assert caught.value.reason.startswith("nested too deeply: make a part of it a trait")
+        assert (caught.value.line, caught.value.column) == (1, column)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (joined("+", *["n"] * 102), "more than 100 operators in one reckoning: part it"),
+        (f"case {'when active then 1 ' * 101}end", "more than 100 arms of a case"),
+    ],
+)
+def test_what_no_regrouping_makes_less_deep_has_an_end(text: str, reason: str) -> None:
+    with pytest.raises(ExpressionError, match=reason):
+        parse(text, CONTEXT)
 
 
 @given(st.text(max_size=40))
