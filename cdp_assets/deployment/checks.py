@@ -278,23 +278,20 @@ class _Check:
             known = self.deployment.traits
             yield path, f"no traits of `{entity}` are declared{nearest(entity, known)}"
 
-    def _condition(self, path: KeyPath, text: str, entity: str, audiences: Iterable[str]) -> Found:
+    def _condition(self, path: KeyPath, text: str, entity: str) -> Found:
         columns = self._columns(entity)
         if columns is None:
             return
+        itself = self.declared.name if self.declared.kind == "Audience" else None
+        context = Context(columns, audiences=frozenset(self._audiences(entity)), itself=itself)
         try:
-            parse(text, Context(columns, audiences=frozenset(audiences)), want=Kind.BOOLEAN)
+            parse(text, context, want=Kind.BOOLEAN)
         except ExpressionError as error:
             yield path, error
 
     def _audience(self, config: AudienceConfig) -> Found:
         yield from self._entity(("entity",), config.entity)
-        audiences = {
-            name
-            for name, other in self.deployment.audiences.items()
-            if other.entity == config.entity and name != self.declared.name
-        }
-        yield from self._condition(("where",), config.where, config.entity, audiences)
+        yield from self._condition(("where",), config.where, config.entity)
 
     def _sync(self, config: SyncConfig) -> Found:
         audience = config.audience
@@ -308,7 +305,7 @@ class _Check:
             entity = found.entity
         yield from self._entity(("from",), entity)
         if config.where:
-            yield from self._condition(("where",), config.where, entity, self._audiences(entity))
+            yield from self._condition(("where",), config.where, entity)
         yield from self._sync_columns(config, entity)
         yield from self._sync_targets(config, entity)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from cdp_assets.connectors.base import Description, FieldInfo, ObjectInfo
 from cdp_assets.profiles.errors import nearest
-from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.kinds import Kind, a
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
 
 
@@ -159,9 +159,9 @@ def _type(field: FieldConfig, found: FieldInfo, kinds: Mapping[str, Kind]) -> st
     if kind is None or kind in (Kind.STRING, Kind.UNTYPED):
         return None
     if found.type == "boolean" and kind is not Kind.BOOLEAN:
-        return f"is a boolean, the trait a {kind.value}"
+        return f"is a boolean, the trait {a(kind)}"
     if found.type in _NUMBERS and not (kind.numeric or kind is Kind.BOOLEAN):
-        return f"is a number, the trait a {kind.value}"
+        return f"is a number, the trait {a(kind)}"
     if found.type in _MOMENTS and kind not in (Kind.TIMESTAMP, Kind.DATE):
-        return f"is a {found.type}, the trait a {kind.value}"
+        return f"is {a(found.type)}, the trait {a(kind)}"
     return None

@@ -135,6 +135,8 @@ REFUSED = [
     ("interval '1 day'", "interval alone", 1, 1),
     ("seen > now() - interval '1 month'", "not in month", 1, 25),
     ("active > 3", "boolean is wanted", 1, 10),
+    ("n and active", "a boolean is wanted here, not an integer", 1, 1),
+    ("in_audience('own')", "'own' is this audience itself", 1, 1),
     ("email like n", "pattern", 1, 1),
     ("born = '2024-13-01'", "does not read as a date", 1, 8),
     ("read_csv('/etc/passwd')", "not supported|unknown function", 1, 1),
