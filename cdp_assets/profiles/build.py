@@ -13,7 +13,7 @@ import polars as pl
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.profiles import tables
 from cdp_assets.profiles.aggregates import Clock
-from cdp_assets.profiles.builds import NUMBER, Build, last_build, save_build
+from cdp_assets.profiles.builds import NUMBER, Build, changes_kept, last_build, save_build
 from cdp_assets.profiles.carry import carried
 from cdp_assets.profiles.catalogue import save_traits, saved_columns, trait_docs
 from cdp_assets.profiles.changes import as_built, differences
@@ -80,7 +80,9 @@ def build(
     with lake.step(STEP):
         out = lake.open(tables.profiles(model, trait_docs(traits)))
         changes = lake.open(tables.CHANGES)
-        _recover(lake, out, changes)
+        kept = changes_kept(lake)
+        if changes.seq() > kept and not changes.changes(kept).limit(1).collect().is_empty():
+            changes.truncate(kept)
         inputs = Inputs(lake, out)
         last = last_build(lake, model.entity)
         known = saved_columns(lake, model.entity)
@@ -143,18 +145,6 @@ def _object_rules(objects: Sequence[RecordObject]) -> list[str]:
 
 def _day(clock: Clock) -> object:
     return clock.now.astimezone(clock.zone).date()
-
-
-def _recover(lake: Lake, out: OpenTable, changes: OpenTable) -> None:
-    """Take away the changes that a killed build wrote. One table holds those of all entities;
-    its builds run one at a time, so the last finished one knows where it ended."""
-    kept = out.watermark(changes.table.key)
-    for key in lake.keys():  # noqa: SIM118  not a mapping
-        if key.startswith("profiles/"):
-            other = lake.open(tables.profiles_table(key.removeprefix("profiles/"), {}))
-            kept = max(kept, other.watermark(changes.table.key))
-    if changes.seq() > kept and not changes.changes(kept).limit(1).collect().is_empty():
-        changes.truncate(kept)
 
 
 def _rows(

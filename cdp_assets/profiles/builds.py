@@ -15,8 +15,9 @@ import polars as pl
 
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.aggregates import Clock
+from cdp_assets.profiles.inputs import open_any
 from cdp_assets.profiles.sources import RecordObject
-from cdp_assets.profiles.tables import BUILDS, profiles_table
+from cdp_assets.profiles.tables import BUILDS, CHANGES, profiles_table
 
 NUMBER = "build"
 """Watermark of an entity's profiles: the number of the build that made them."""
@@ -69,3 +70,11 @@ def save_build(lake: Lake, entity: str, build: Build, *, full: bool, run: str) -
         "events": json.dumps(build.events),
     }
     lake.open(BUILDS).merge(pl.DataFrame([row], schema=dict(BUILDS.schema)))
+
+
+def changes_kept(lake: Lake) -> int:
+    """How far profiles/changes holds: above lies what a killed build wrote, or one that is under
+    way. It has the changes of all entities, whose builds run one at a time: the last finished one
+    knows where it ended."""
+    entities = [key for key in lake.keys() if key.startswith("profiles/")]  # noqa: SIM118  no map
+    return max((open_any(lake, key).watermark(CHANGES.key) for key in entities), default=0)

@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from cdp_assets.lake import Lake
+from cdp_assets.profiles.builds import changes_kept
 from cdp_assets.profiles.inputs import (
     GRAPH,
     IDENTITY_CHANGES,
@@ -134,7 +135,9 @@ def _identity(inputs: Inputs, entity: str, profile_id: int) -> pl.LazyFrame:
 
 def _traits(lake: Lake, entity: str, profile_id: int) -> pl.LazyFrame:
     rows = (
-        lake.open(CHANGES).scan().filter((pl.col("entity") == entity) & (pl.col(KEY) == profile_id))
+        lake.open(CHANGES)
+        .scan(upto=changes_kept(lake))
+        .filter((pl.col("entity") == entity) & (pl.col(KEY) == profile_id))
     )
     nothing = pl.lit("nothing")
     detail = pl.concat_str(pl.coalesce("old", nothing), pl.lit(" → "), pl.coalesce("new", nothing))

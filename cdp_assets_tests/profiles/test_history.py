@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cdp_assets.profiles import TraitsConfig, columns, evaluated
+from cdp_assets.profiles import TraitsConfig, columns, evaluated, timeline
 from cdp_assets.profiles.tables import CHANGES
 from cdp_assets_tests.profiles.world import NOW, World, at, traits
 
@@ -122,3 +122,13 @@ def test_a_kind_in_which_the_text_is_the_same(world: World, one: str, two: str) 
         world.build(traits(score={**SCORE, "type": kind}))
         assert world.profiles()[1]["score"] is not None
     assert changes(world) == []
+
+
+def test_the_timeline_knows_nothing_of_a_killed_build(world: World) -> None:
+    config = traits(orders=ORDERS)
+    world.build(config)
+    world.event("Order Completed", at("2026-03-05"), user="ada")
+    killed(world, config, "build:before-profiles")
+    assert "trait" not in timeline(world.lake, "person", 1)["kind"]
+    world.build(config)
+    assert "trait" in timeline(world.lake, "person", 1)["kind"]
