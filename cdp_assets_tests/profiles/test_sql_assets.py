@@ -32,7 +32,7 @@ from person p cross join one cross join account cross join records_relation
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    found = make_project(tmp_path, own_defs=False)
+    found = make_project(tmp_path, name="sql_files", own_defs=False)
     monkeypatch.syspath_prepend(str(found.root / "src"))
     monkeypatch.setenv("CDP_HOME", str(tmp_path / "home"))
     found.write("app", "type: cdp_assets.EventFiles\nattributes: {path: none/*.jsonl}\n")
