@@ -97,7 +97,7 @@ def up(args: argparse.Namespace) -> int:
 
     settings = Settings()
     project = find_project(settings)
-    return serve(settings, args.port, project.module, project.folder)
+    return serve(settings, args.port, project.module, project.folder, project.location)
 
 
 def check(args: argparse.Namespace) -> int:
@@ -224,6 +224,9 @@ def explain(args: argparse.Namespace) -> int:
     here = _platform()
     moment = None
     if args.as_of:
+        if args.as_of > here.now.date():
+            _complain(f"{args.as_of} is yet to come: leave --as-of out for what is known now")
+            return 2
         moment = datetime.combine(args.as_of, time.max, tzinfo=UTC)
     for line in report.explain_lines(here, args.who, args.entity, moment, args.brief):
         print(line)
@@ -265,6 +268,18 @@ def maintain(args: argparse.Namespace) -> int:
     return 0
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, not {text!r}")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -290,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--people", type=int, default=2000, help="people in the made-up world")
     one.add_argument("--seed", type=int, default=1, help="which made-up world")
     one = add("up", up, "Dagster's UI with its daemon, and the demo's stand-in CRMs if any.")
-    one.add_argument("--port", type=int, default=3000, help="port of the UI on 127.0.0.1")
+    one.add_argument("--port", type=_port, default=3000, help="port of the UI on 127.0.0.1")
     commands.add_parser("sandbox", help="Serve stand-in CRMs and a made-up company.")
     add(
         "check",
@@ -303,7 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--fields", action="store_true", help="list the fields too")
     one = add("plan", plan, "Show what a sync would write, field by field. Writes nothing.")
     one.add_argument("name", help="the sync")
-    one.add_argument("--limit", type=int, default=20, help="rows to show")
+    one.add_argument("--limit", type=_count, default=20, help="rows to show")
     one.add_argument("--json", action="store_true", help="the whole plan as JSON")
     one = add("approve", approve, "Approve a plan by its hash; without one, list those that wait.")
     one.add_argument("plan", nargs="?", help="hash of the plan, its beginning is enough")
@@ -315,7 +330,12 @@ def _parser() -> argparse.ArgumentParser:
     one = add("explain", explain, "Why these identifiers are one person, and each value's origin.")
     one.add_argument("who", help="an e-mail, a user id, a record id, or profile:ID")
     one.add_argument("--entity", default="person", help="person, account or another entity")
-    one.add_argument("--as-of", type=_day, metavar="DAY", help="the same for a past day")
+    one.add_argument(
+        "--as-of",
+        type=_day,
+        metavar="DAY",
+        help="the same by what had been pulled and received at the end of a past day (UTC)",
+    )
     one.add_argument("--brief", action="store_true", help="one line")
     add("tables", tables, "List the tables of the lake with rows and size.")
     one = add("fsck", fsck, "Look for damage in the lake, and say what to do about it.")

@@ -109,6 +109,7 @@ def _fresh_home(settings: Settings) -> None:
         world = home / "sandbox.json"
         if world.is_file() and not free_port(json.loads(world.read_text("utf-8"))["port"]):
             raise StartError(f"`cdp up` or a demo is running on {home}: end it first.")
+        say(f"Emptying {home} of the earlier demo")
         for name in CONTENTS:
             path = home / name
             if path.is_dir():
@@ -186,10 +187,10 @@ def _finish(demo: Demo) -> None:
         f"{figures['profiles']:,} profiles of {figures['true_persons']:,} people."
     )
     say(
-        f"Of all pairs of keys of one person {figures['identity_pair_recall']:.1%} were joined, of "
-        f"{figures['recall_reachable']:.1%} that share an identifier (the made-up world holds "
-        f"doubles that share none); {figures['identity_pair_precision']:.2%} of the joined pairs "
-        f"are right, {figures['wrong_merges']} profiles hold two people."
+        f"Of all pairs of keys that are one person's, {figures['recall_reachable']:.1%} can be "
+        f"found by the identifiers they share, and {figures['identity_pair_recall']:.1%} were "
+        f"joined; {figures['identity_pair_precision']:.2%} of the joined pairs are right, "
+        f"{figures['wrong_merges']} profiles hold two people."
     )
     say(
         f"Events: {figures['events_in']:,} read, {figures['duplicates']:,} repeats left out, "

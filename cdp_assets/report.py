@@ -78,7 +78,8 @@ def explain_lines(
         return
     why = explain(here.lake, entity, profile_id, as_of=as_of)
     moment = f"{why.as_of:%Y-%m-%d %H:%M} UTC"
-    yield f"{entity} {profile_id}, {'as of' if as_of else 'built at'} {moment}"
+    how = "by what was pulled and received until" if as_of else "built at"
+    yield f"{entity} {profile_id}, {how} {moment}"
     if why.waiting:
         yield "Newer input waits: the next build may change these values."
     yield ""
@@ -105,7 +106,7 @@ def _evidence(row: Evidence, paths: Mapping[str, str]) -> str:
     when = f" at {row.at:%Y-%m-%d %H:%M}" if row.at else ""
     ref = _SHA256.sub(lambda found: found[0][:12], row.ref)
     raw = _SHA256.sub(lambda found: paths.get(found[0], found[0]), row.raw)
-    return f"{_shown(row.value)} {row.source} {ref}{when}  [{raw}]"
+    return f"{_shown(row.value)} {row.source} {ref}{when}" + (f"  [{raw}]" if raw else "")
 
 
 def _file_paths(here: Platform) -> dict[str, str]:

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _readable(cls, path: Path) -> Path:
+        if any(part.is_file() for part in (path, *path.parents)):
+            raise ValueError(f"{path} is, or lies in, a file; it has to be a folder")
         # polars takes NAME=VALUE in any folder for a partition; deltalake decodes paths twice.
         if re.search(r"=|\\|[\x00-\x1f]|%[0-9A-Fa-f]{2}", str(path)):
             raise ValueError(

@@ -21,7 +21,10 @@ INSTANCE = Path(__file__).parent / "instance.yaml"
 
 WORKSPACE = """\
 load_from:
-  - python_module: {{module_name: {module}, location_name: cdp, working_directory: "{folder}"}}
+  - python_module:
+      module_name: {module}
+      location_name: {location}
+      working_directory: "{folder}"
 """
 
 
@@ -127,10 +130,11 @@ def read_announcements(process: subprocess.Popen[str], count: int) -> dict[str, 
     return found
 
 
-def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
-    """Serve until Ctrl-C or SIGTERM; then end every process that was started here.
+def serve(settings: Settings, port: int, module: str, folder: Path, location: str = "cdp") -> int:
+    """Serve until Ctrl-C or SIGTERM, or until a stand-in CRM ends; then end every process that was
+    started here.
 
-    module, folder: the code location, and from where it is imported.
+    module, folder, location: the code location, from where it is imported, and its name.
     """
     if not free_port(port):
         raise StartError(f"127.0.0.1:{port} is taken: end what listens there, or give --port")
@@ -139,7 +143,7 @@ def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
         signal.signal(sign, _interrupt)
     environment = {**prepare_home(settings), "PYTHONWARNINGS": "ignore::FutureWarning"}
     workspace = settings.home / "dagster" / "workspace.yaml"
-    workspace.write_text(WORKSPACE.format(module=module, folder=folder), "utf-8")
+    workspace.write_text(WORKSPACE.format(module=module, folder=folder, location=location), "utf-8")
     command = [
         sys.executable, "-m", "dagster", "dev", "-w", str(workspace),
         "-h", "127.0.0.1", "-p", str(port),
@@ -148,6 +152,11 @@ def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
     try:
         if world.is_file():
             said = json.loads(world.read_text("utf-8"))
+            if not free_port(said["port"]):
+                raise StartError(
+                    f"`cdp up` or a demo is running on {settings.home}: end it first. (The "
+                    f"stand-in CRMs' port {said['port']} is taken.)"
+                )
             with process_group(
                 sandbox_command(
                     settings.home / "sandbox", said["people"], said["seed"], said["port"]
@@ -157,17 +166,29 @@ def serve(settings: Settings, port: int, module: str, folder: Path) -> int:
             ) as stand_ins:
                 for system, line in read_announcements(stand_ins, 3).items():
                     say(f"{system}: {line.get('url') or line.get('path')}")
-                return _dagster(command, environment, port)
+                return _dagster(command, environment, port, stand_ins)
         return _dagster(command, environment, port)
     except KeyboardInterrupt:
         return 0
 
 
-def _dagster(command: list[str], environment: dict[str, str], port: int) -> int:
+def _dagster(
+    command: list[str],
+    environment: dict[str, str],
+    port: int,
+    stand_ins: subprocess.Popen[str] | None = None,
+) -> int:
     home = environment["DAGSTER_HOME"]
     with process_group(command, env=environment, cwd=home) as dagster:
         say(f"Dagster: http://127.0.0.1:{port} (Ctrl-C ends all of it)")
-        return dagster.wait()
+        while dagster.poll() is None:
+            if stand_ins is not None and stand_ins.poll() is not None:
+                raise StartError(
+                    f"the stand-in CRMs ended by themselves (exit code {stand_ins.returncode}), so "
+                    "all was ended: start it again"
+                )
+            time.sleep(0.5)
+        return dagster.returncode
 
 
 def _interrupt(*_: object) -> None:

@@ -37,6 +37,7 @@ def maintenance(deployment: Deployment) -> dg.Definitions:
         target=dg.AssetSelection.assets(spec.key),
         cron_schedule="15 3 * * *",
         execution_timezone="UTC",
+        description="Compacts and vacuums the lake and prunes old runs, each night.",
     )
     return dg.Definitions(assets=[maintain], schedules=[nightly])
 

@@ -144,12 +144,13 @@ class Deployment:
 class Project:
     """Where a deployment lies: its defs folder, and what Dagster loads.
 
-    module: the code location's module. folder: from where it is imported.
+    module: the code location's module. folder: from where it is imported. location: its name.
     """
 
     defs: Path
     module: str
     folder: Path
+    location: str = "cdp"
 
 
 def find_project(settings: Settings) -> Project:
@@ -165,7 +166,8 @@ def find_project(settings: Settings) -> Project:
             defs = settings.defs or base / Path(*module.split("."))
             if (base / str(root)).is_dir() and defs.is_dir():
                 target = str(config.get("code_location_target_module") or f"{root}.definitions")
-                return Project(defs, target, base)
+                location = str(config.get("code_location_name") or folder.name)
+                return Project(defs, target, base, location)
     defs = settings.defs or package / "defs"
     return Project(defs, "cdp_assets.definitions", package.parent)
 

@@ -191,6 +191,26 @@ def systems(url: str, world: World) -> list[dict[str, str]]:
     ]
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-01-31") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment, as 2026-01-31T12:00") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -198,15 +218,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--people", type=int, default=2000, help="how many people there are")
     parser.add_argument("--seed", type=int, default=1, help="which world it is")
-    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--port", type=_port, default=0, help="port; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--home", type=Path, help="folder of the world; by default a temporary one")
     parser.add_argument(
-        "--end", type=date.fromisoformat, help="last day of the first state; by default yesterday"
+        "--end", type=_day, help="last day of the first state; by default yesterday"
     )
-    parser.add_argument(
-        "--now", type=datetime.fromisoformat, help="let the stand-ins' clock stand still here"
-    )
+    parser.add_argument("--now", type=_moment, help="let the stand-ins' clock stand still here")
     parser.add_argument(
         "--until-eof",
         action="store_true",

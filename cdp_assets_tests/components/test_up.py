@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -140,6 +141,54 @@ def test_the_pages_show_in_a_browser(tmp_path: Path, chromium: Browser) -> None:
         shows("/automation", "salesforce_changes", "salesforce_daily", "app_files")
         shows("/assets/raw/salesforce/contact?view=partitions", f"{datetime.now(UTC):%Y-%m-%d}")
         assert troubles == []
+
+
+LAUNCH = """mutation($asset: [String!]!) { launchPipelineExecution(executionParams: {
+  selector: {pipelineName: "__ASSET_JOB", repositoryName: "__repository__",
+             repositoryLocationName: "cdp", assetSelection: [{path: $asset}]},
+  mode: "default", executionMetadata: {tags: [
+    {key: "dagster/asset_partition_range_start", value: "DAY"},
+    {key: "dagster/asset_partition_range_end", value: "DAY"}]}
+}) { __typename ... on LaunchRunSuccess { run { runId } } } }"""
+STATUS = "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+
+
+EVENTS = """query($run: ID!) { logsForRun(runId: $run) {
+  ... on EventConnection { events { ... on MessageEvent { message } } } } }"""
+
+
+def _process_in_a_step(port: int, run: str) -> int | None:
+    """The process of a run that has begun its step."""
+    events = _ask(port, EVENTS, run=run)["logsForRun"].get("events", ())
+    said = " ".join(event.get("message", "") for event in events)
+    found = re.search(r"Started process for run \(pid: (\d+)\)", said)
+    return int(found[1]) if found and "Started execution of step" in said else None
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_its_place_to_the_next(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with _up(home) as (port, _, _):
+        _until(lambda: _ask(port, NODES)["assetNodes"], 180)
+        query = LAUNCH.replace("DAY", f"{datetime.now(UTC):%Y-%m-%d}")
+
+        def launch() -> str:
+            found = _ask(port, query, asset=["raw", "salesforce", "contact"])
+            return str(found["launchPipelineExecution"]["run"]["runId"])
+
+        def status(run: str) -> str:
+            return str(_ask(port, STATUS, run=run)["runOrError"]["status"])
+
+        stand_ins = json.loads((home / "sandbox.json").read_text())["port"]
+        stall = [{"match": "query", "action": "stall", "seconds": 300}]
+        requests.post(f"http://127.0.0.1:{stand_ins}/_sandbox/faults", json=stall, timeout=30)
+        killed = launch()
+        os.kill(_until(lambda: _process_in_a_step(port, killed), 120), signal.SIGKILL)
+        again = launch()
+        _until(lambda: status(killed) == "FAILURE", 120)
+        _until(lambda: status(again) in ("SUCCESS", "FAILURE"), 240)
+        assert status(again) == "SUCCESS"
 
 
 @pytest.mark.slow
