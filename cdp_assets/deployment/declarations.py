@@ -7,27 +7,32 @@ record types feed the graph), and the command line needs them without Dagster. B
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.deployment.wording import in_plain_words
 from cdp_assets.deployment.yaml_source import (
-    A_DAY,
     ConfigurationError,
     KeyPath,
     Problem,
     YamlSource,
     fill_env,
     read_yaml,
+    shown,
     stray_templates,
+    unset_variables,
 )
 from cdp_assets.events.config import EventFilesConfig, FilesConfig
 from cdp_assets.identity.config import IdentityConfig
@@ -36,6 +41,7 @@ from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.config import SyncConfig
 
+OURS = "cdp_assets"
 KINDS: Mapping[str, type[BaseModel]] = {
     "Salesforce": SalesforceConfig,
     "HubSpot": HubSpotConfig,
@@ -54,19 +60,46 @@ DAGSTER_KEYS = ("type", "attributes", "template_vars_module", "requirements", "p
 M = TypeVar("M", bound=BaseModel)
 
 
+UNNAMED = ("Identity", "Traits")
+"""Kinds of which the folder's name stands in no table and no asset."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_FILE, _LIKE_IT = "defs.yaml", re.compile(r"(?i)defs?\.ya?ml")
+
+
 @dataclass(frozen=True)
 class Declared:
-    """One folder of defs/: its name, what it declares, and where."""
+    """One folder of defs/: its name, what it declares, and where.
+
+    unset: environment variables that it names and that are not set → where the first stands.
+    """
 
     name: str
     kind: str
     config: BaseModel
     source: YamlSource
-    unset: frozenset[str] = frozenset()
+    unset: Mapping[str, KeyPath] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, into: int = 0) -> Problem:
         """A mistake at `path` below this folder's `attributes`, `into` characters into it."""
         return self.source.problem(("attributes", *path), message, into=into)
+
+    def require_set(self) -> None:
+        """Raise ConfigurationError with each variable that is not set, at its own line."""
+        if self.unset:
+            raise ConfigurationError(
+                [
+                    self.problem(path, f"set the environment variable {name} to use `{self.name}`")
+                    for name, path in self.unset.items()
+                ]
+            )
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A folder of defs/ whose component is of another library: legitimate, and not checked."""
+
+    source: YamlSource
+    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +107,13 @@ class Deployment:
     """Everything that defs/ declares.
 
     declared: name → declaration, in the order of the names. problems: mistakes that keep a folder
-    from loading; its name is then absent from `declared`.
+    from loading; its name is then absent from `declared`. foreign: components of other libraries.
     """
 
     folder: Path
     declared: Mapping[str, Declared] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
 
     def of(self, model: type[M]) -> dict[str, M]:
         """name → configuration of every declaration of this model."""
@@ -196,7 +230,7 @@ def load_deployment(folder: Path) -> Deployment:
     """
     if not folder.is_dir():
         raise ConfigurationError.plain(f"there is no folder of definitions at {folder}")
-    files = tuple(sorted(folder.glob("**/defs.yaml")))
+    files = sorted(file for file in folder.glob("**/*.y*ml") if _LIKE_IT.fullmatch(file.name))
     stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     return _load(folder, stamps, _env_stamp())
 
@@ -208,24 +242,29 @@ def _env_stamp() -> int:
 @lru_cache(maxsize=4)
 def _load(folder: Path, stamps: tuple[tuple[str, int, int], ...], env: int) -> Deployment:
     declared: dict[str, Declared] = {}
+    foreign: list[Foreign] = []
     problems: list[Problem] = []
-    for file, _, _ in stamps:
-        found = declare(Path(file))
-        problems += found.source.problems if isinstance(found, Declared) else found
-        if isinstance(found, Declared):
+    for name, _, _ in stamps:
+        file = Path(name)
+        if file.name != _FILE:
+            problems.append(Problem(file, 1, f"only {_FILE} is read: rename this file to it"))
+            continue
+        found = declare(file)
+        if isinstance(found, Foreign):
+            foreign.append(found)
+        elif isinstance(found, Declared):
             if found.name in declared:
-                other = declared[found.name].source.file
-                problems.append(
-                    Problem(Path(file), 1, f"`{found.name}` is declared in {other} too")
-                )
+                other = shown(declared[found.name].source.file)
+                problems.append(Problem(file, 1, f"`{found.name}` is declared in {other} too"))
             declared[found.name] = found
+        else:
+            problems += found
     problems += _doubled(declared)
-    return Deployment(folder, dict(sorted(declared.items())), tuple(problems))
+    return Deployment(folder, dict(sorted(declared.items())), tuple(problems), tuple(foreign))
 
 
-def declare(file: Path) -> Declared | list[Problem]:
-    """One defs.yaml as its model; where it cannot be, the mistakes. A file of another component
-    library is passed over (no mistakes, nothing declared)."""
+def declare(file: Path) -> Declared | Foreign | list[Problem]:
+    """One defs.yaml as its model; where it cannot be, the mistakes."""
     source = read_yaml(file)
     if source.problems:
         return source.problems
@@ -234,8 +273,8 @@ def declare(file: Path) -> Declared | list[Problem]:
     if "type" not in source.value:
         return [Problem(file, 1, "it says no `type:`, such as `type: cdp_assets.Traits`")]
     library, _, kind = str(source.value["type"]).rpartition(".")
-    if library.split(".")[0] != "cdp_assets":
-        return []
+    if library.split(".")[0] != OURS or not _importable(library, file):
+        return _foreign(source, library, kind)
     if kind not in KINDS:
         message = (
             f"no component `{kind}`{nearest(kind, KINDS) or '; there are ' + ', '.join(KINDS)}"
@@ -255,50 +294,51 @@ def declare(file: Path) -> Declared | list[Problem]:
     ]
     if problems:
         return problems
-    missing: set[str] = set()
+    name = file.parent.name
+    if kind not in UNNAMED and not _NAME.fullmatch(name):
+        return [Problem(file, 1, _misnamed(name))]
     try:
-        config = KINDS[kind].model_validate(fill_env(attributes, missing))
+        config = KINDS[kind].model_validate(fill_env(attributes, set()))
     except ValidationError as error:
-        return [_pydantic_problem(source, kind, item) for item in error.errors()]
-    return Declared(file.parent.name, kind, config, source, frozenset(missing))
+        return in_plain_words(source, kind, KINDS[kind], error)
+    unset = {variable: path for path, variable in reversed([*unset_variables(attributes)])}
+    return Declared(name, kind, config, source, dict(reversed(unset.items())))
 
 
-def _pydantic_problem(source: YamlSource, kind: str, error: Any) -> Problem:
-    path = source.nearest(("attributes", *error["loc"]))
-    name = ".".join(str(part) for part in path[1:]) or kind
-    text = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        near = nearest(str(path[-1]), _options(KINDS[kind], error["loc"][:-1]))
-        return source.problem(path, f"{name}: no such option{near}", key=True)
-    if error["type"] == "missing":
-        text = f"`{error['loc'][-1]}` is missing"
-    if error["type"].startswith("date_"):
-        text = A_DAY
-    if error["type"] == "union_tag_not_found":
-        text = "expected a map such as {prefer: […]}, {select: …, from: …} or {expr: …}"
-    return source.problem(path, f"{name}: {text}")
+def _foreign(source: YamlSource, library: str, kind: str) -> Foreign | list[Problem]:
+    """A component of another library, or of one that cannot be imported."""
+    named = str(source.value["type"])
+    if named.startswith("."):
+        return Foreign(source, f"`{named}` is of another library and not checked here")
+    near = nearest(named if library else f"{OURS}.{kind}", [f"{OURS}.{name}" for name in KINDS])
+    if _importable(library, source.file):
+        return Foreign(source, f"`{named}` is of another library and not checked here{near}")
+    message = f"no library `{library}` can be imported" if library else f"`{named}`: of no library"
+    return [source.problem(("type",), message + near)]
 
 
-def _options(model: type[BaseModel], loc: tuple[Any, ...]) -> set[str]:
-    """What may be written in the model that `loc` leads to. Names of a map lead nowhere, and the
-    tag of a union leads to its member."""
-    found = [model]
-    for part in loc:
-        below = [
-            inner
-            for one in found
-            for name, info in one.model_fields.items()
-            if part in (name, info.alias)
-            for inner in _models_in(info.annotation)
-        ]
-        found = below or [one for one in found if part in one.model_fields] or found
-    return {info.alias or name for one in found for name, info in one.model_fields.items()}
+def _importable(library: str, file: Path) -> bool:
+    """Whether there is such a module, installed or above the file in the user's own project."""
+    first = library.split(".")[0]
+    try:
+        if find_spec(library if first == OURS else first) is not None:
+            return True
+    except (ImportError, ValueError):
+        pass
+    return first not in ("", OURS) and any(
+        (folder / f"{first}.py").is_file() or (folder / first / "__init__.py").is_file()
+        for folder in file.parents
+    )
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+def _misnamed(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    better = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:63]
+    such = f", such as `{better}`" if _NAME.fullmatch(better) else ""
+    return (
+        f"the folder's name `{name}` is the thing's name in tables and assets: name it in small "
+        f"letters, digits and underscores, a letter first, at most 63{such}"
+    )
 
 
 def _doubled(declared: Mapping[str, Declared]) -> list[Problem]:

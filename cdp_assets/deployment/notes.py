@@ -28,9 +28,9 @@ def unset_variables(deployment: Deployment) -> list[Problem]:
     """The environment variables that defs/ names and that are not set: what needs them stops with
     the same words when it runs."""
     return [
-        declared.problem((), f"the environment variable {variable} is not set")
+        declared.problem(path, f"the environment variable {variable} is not set")
         for declared in deployment.declared.values()
-        for variable in sorted(declared.unset)
+        for variable, path in declared.unset.items()
     ]
 
 
@@ -56,7 +56,8 @@ def undescribed(deployment: Deployment, settings: Settings) -> list[Problem]:
 def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
     """All notes on a deployment without mistakes, except variables that are not set."""
     lake = Lake(settings.lake)
-    found = undescribed(deployment, settings)
+    found = [item.source.problem(("type",), item.message) for item in deployment.foreign]
+    found += undescribed(deployment, settings)
     for declared in deployment.declared.values():
         config = declared.config
         if isinstance(config, IdentityConfig):

@@ -77,14 +77,11 @@ class Platform:
         declared = self.deployment.declared.get(name)
         if declared is None or name not in self.deployment.crms:
             known = ", ".join(self.deployment.crms) or "none"
+            near = nearest(name, self.deployment.crms)
             raise ConfigurationError.plain(
-                f"no outside system `{name}` in defs/; there are: {known}"
+                f"no outside system `{name}` in defs/{near}; there are: {known}"
             )
-        if declared.unset:
-            variables = ", ".join(sorted(declared.unset))
-            raise ConfigurationError(
-                [declared.problem((), f"set the environment variable {variables} to use `{name}`")]
-            )
+        declared.require_set()
         if name not in self._connectors:
             self._connectors[name] = connector(self.deployment, name)
         return self._connectors[name]
@@ -164,21 +161,13 @@ class Platform:
             **self.deployment.event_files,
             **self.deployment.record_files,
         }
-        self._require_set(name)
+        self.deployment.declared[name].require_set()
         return files.has_new(self.lake, name, found[name].path)
-
-    def _require_set(self, name: str) -> None:
-        declared = self.deployment.declared[name]
-        if declared.unset:
-            variables = ", ".join(sorted(declared.unset))
-            raise ConfigurationError(
-                [declared.problem(("path",), f"set the environment variable {variables}")]
-            )
 
     def ingest(self, days: tuple[str, str] | None, run_id: str) -> events.IngestResult:
         """New event files, and for `days` (first and last) the files that hold them."""
         for name in self.deployment.event_files:
-            self._require_set(name)
+            self.deployment.declared[name].require_set()
         span = tuple(date.fromisoformat(day) for day in days) if days else None
         return events.ingest(
             self.lake,
@@ -196,7 +185,7 @@ class Platform:
 
     def ingest_record_files(self, name: str, run_id: str) -> FilesResult:
         """New files of rows that are records."""
-        self._require_set(name)
+        self.deployment.declared[name].require_set()
         config = self.deployment.record_files[name]
         assert config.as_ is not None
         return records_from_files(
@@ -279,7 +268,8 @@ class Platform:
         config = self.deployment.syncs.get(name)
         if config is None:
             known = ", ".join(self.deployment.syncs) or "none"
-            raise ConfigurationError.plain(f"no sync `{name}` in defs/; there are: {known}")
+            near = nearest(name, self.deployment.syncs)
+            raise ConfigurationError.plain(f"no sync `{name}` in defs/{near}; there are: {known}")
         return config
 
     def replay_events(self) -> ReplayResult:

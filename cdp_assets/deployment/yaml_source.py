@@ -44,7 +44,7 @@ class Problem:
     def short(self) -> str:
         """Place and message in one line."""
         line = f":{self.line}" if self.line else ""
-        return f"{_shown(self.file)}{line}: {self.message}"
+        return f"{shown(self.file)}{line}: {self.message}"
 
     def snippet(self) -> str:
         """The line with the one before it, and a caret below the place."""
@@ -63,7 +63,8 @@ class Problem:
         return "\n" + "\n".join(shown)
 
 
-def _shown(file: Path) -> Path:
+def shown(file: Path) -> Path:
+    """`file` as people read it: from the working directory, where it lies below it."""
     here = Path.cwd()
     return file.relative_to(here) if file.is_relative_to(here) else file
 
@@ -255,6 +256,17 @@ def fill_env(value: Any, missing: set[str]) -> Any:
         return found
 
     return _ENV.sub(replace, value)
+
+
+def unset_variables(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Each place that names an environment variable which is not set (see `fill_env`)."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from unset_variables(item, (*path, key))
+    elif isinstance(value, str):
+        missing: set[str] = set()
+        fill_env(value, missing)
+        yield from ((path, name) for name in _ENV.findall(value) if name in missing)
 
 
 def stray_templates(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

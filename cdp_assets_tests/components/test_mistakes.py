@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from cdp_assets import cli
 from cdp_assets.connectors.base import FieldInfo
+from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.notes import unset_variables
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.settings import Settings
 from cdp_assets_tests.components.projects import Project, describe
@@ -144,6 +145,44 @@ MISTAKES = {
         "salesforce", "start: 2015-01-01", "start: yesterday",
         16, "start: expected a day such as 2015-01-31", "yesterday",
     ),
+    "wrong library": (
+        "ready_for_sales", "cdp_assets.Audience", "cdp_asset.Audience",
+        1, "no library `cdp_asset` can be imported; did you mean cdp_assets.Audience?",
+        "cdp_asset.Audience",
+    ),
+    "no library": (
+        "ready_for_sales", "cdp_assets.Audience", "Audiense",
+        1, "`Audiense`: of no library; did you mean cdp_assets.Audience?", "Audiense",
+    ),
+    "wrong module of ours": (
+        "ready_for_sales", "cdp_assets.Audience", "cdp_assets.component.Audience",
+        1, "no library `cdp_assets.component` can be imported; did you mean cdp_assets.Audience?",
+        "cdp_assets.component.Audience",
+    ),
+    "nothing in a map": (
+        "people_to_hubspot", "{changed: 20%, failed: 1%}", "[20%]",
+        15, "stop_if: expected a map", "[20%]",
+    ),
+    "nothing in a list": (
+        "hubspot", "[contacts, companies, deals, tickets]", "[]",
+        5, "objects: is empty", "[]",
+    ),
+    "an object without a name": (
+        "hubspot", "[contacts,", "[{as: person},",
+        5, "objects.0: `name` is missing", "{as: person}",
+    ),
+    "a number for an object": (
+        "hubspot", "[contacts,", "[5,",
+        5, "objects.0: expected text or a map", "5",
+    ),
+    "a word that is none of a few": (
+        "people_to_hubspot", "mode: update", "mode: updat",
+        6, "mode: expected 'upsert', 'update' or 'insert'; did you mean update?", "updat",
+    ),
+    "a limit of none": (
+        "identity", "limit: 5,", "limit: 0,",
+        7, "person.identifiers.email.limit: must be 1 or more", "0,",
+    ),
     "not YAML": (
         "ready_for_sales", "  label: Ready for sales", "  label: [Ready",
         5, "not YAML", None,
@@ -258,7 +297,8 @@ def test_an_unset_variable_is_named_and_loads(
     assert defs.resolve_asset_graph().get_all_asset_keys()
     assert cli.main(["check"]) == 1
     told = capsys.readouterr()
-    assert "salesforce/defs.yaml:3: the environment variable SALESFORCE_URL is not set" in told.err
+    for name, line in zip(VARIABLES, (4, 5, 6, 3, 4, 4), strict=True):
+        assert f"defs.yaml:{line}: the environment variable {name} is not set" in told.err
     assert "10 definitions, no mistakes" in told.out
 
 
@@ -278,14 +318,64 @@ def test_what_needs_an_unset_variable_says_so(
     monkeypatch.chdir(company.root)
     assert cli.main(["describe", "salesforce"]) == 2
     told = capsys.readouterr().err
-    for name in ("SALESFORCE_URL", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"):
-        assert name in told
-    assert "salesforce/defs.yaml:" in told
+    for name, line in zip(VARIABLES[:3], (4, 5, 6), strict=True):
+        said = f"defs.yaml:{line}: set the environment variable {name} to use `salesforce`"
+        assert said in told
+    assert cli.main(["describe", "salesforc"]) == 2
+    said = "no outside system `salesforc` in defs/; did you mean salesforce?; there are: "
+    assert capsys.readouterr().err.startswith(said)
 
 
-def test_the_same_folder_name_twice(company: Project, settings: Settings, tmp_path: Path) -> None:
+def test_a_variable_named_twice_is_told_once(company: Project, settings: Settings) -> None:
+    company.change("app", "purpose: analytics", 'purpose: "{{ env.EVENTS_DIR }}"')
+    found = unset_variables(load_deployment(company.defs))
+    assert [(item.line, "EVENTS_DIR" in item.message) for item in found if "app" in str(item)] == [
+        (4, True)
+    ]
+
+
+@pytest.mark.parametrize("name", ["my-aud !", "größe", "Good", "9_lives", "a" * 64])
+def test_a_folder_whose_name_no_table_can_have(
+    name: str, company: Project, settings: Settings
+) -> None:
+    company.write(name, company.file("good_customers").read_text())
+    (found,) = company.mistakes(settings)
+    assert f"{name}/defs.yaml:1: the folder's name `{name}` is the thing's name in" in found
+    better = {"my-aud !": "my_aud", "größe": "grosse", "Good": "good", "a" * 64: "a" * 63}
+    assert (f"such as `{better[name]}`" in found) if name in better else ("such as" not in found)
+
+
+def test_a_folder_whose_name_stands_nowhere_is_as_one_likes(
+    company: Project, settings: Settings
+) -> None:
+    company.defs.joinpath("identity").rename(company.defs / "Who is who")
+    company.defs.joinpath("person").rename(company.defs / "traits-of-persons")
+    assert company.mistakes(settings) == []
+
+
+@pytest.mark.parametrize("name", ["defs.yml", "Defs.yaml", "def.yaml"])
+def test_a_file_that_nobody_reads(name: str, company: Project, settings: Settings) -> None:
+    company.file("good_customers").rename(company.defs / "good_customers" / name)
+    (found,) = company.mistakes(settings)
+    assert f"good_customers/{name}:1: only defs.yaml is read: rename this file to it" in found
+
+
+def test_a_component_of_another_library_is_a_note(company: Project, settings: Settings) -> None:
+    """One that is installed, one of the project's own, one beside the file."""
+    own = company.defs.parent.name
+    for name in ("dagster.DefinitionsComponent", f"{own}.things.Thing", ".Local"):
+        company.write("other", f"type: {name}\n")
+        assert company.mistakes(settings) == []
+        said = f"other:1: `{name}` is of another library and not checked here"
+        assert said in company.notes(settings)
+
+
+def test_the_same_folder_name_twice(
+    company: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(company.root)
     inner = company.defs / "more" / "app"
     inner.mkdir(parents=True)
     inner.joinpath("defs.yaml").write_text(company.file("app").read_text())
     (found,) = company.mistakes(settings)
-    assert "`app` is declared in" in found
+    assert "`app` is declared in src/" in found
