@@ -224,7 +224,8 @@ def explain(args: argparse.Namespace) -> int:
     here = _platform()
     moment = None
     if args.as_of:
-        if args.as_of > here.now.date():
+        # What was received when is told by the clock, whatever time builds take as now.
+        if args.as_of > datetime.now(UTC).date():
             _complain(f"{args.as_of} is yet to come: leave --as-of out for what is known now")
             return 2
         moment = datetime.combine(args.as_of, time.max, tzinfo=UTC)

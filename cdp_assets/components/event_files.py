@@ -24,6 +24,8 @@ from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.events import EVENTS, typed_specs
 from cdp_assets.events.config import EventFilesConfig
 
+UNDERSTOOD = "understood"
+
 
 def source_spec(declared: Declared, kind: str, description: str) -> dg.AssetSpec:
     """The outside files, as the graph's left edge."""
@@ -104,7 +106,14 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         name="ingest_events",
         specs=[spec],
         check_specs=[
-            accounting_spec(spec.key, "Every line read is stored, a duplicate, or in quarantine.")
+            accounting_spec(spec.key, "Every line read is stored, a duplicate, or in quarantine."),
+            dg.AssetCheckSpec(
+                UNDERSTOOD,
+                asset=spec.key,
+                description="Every time could be read (else the time of receipt was taken: "
+                "`date_format` says how a file writes its dates), and every property's value is of "
+                "its column's type (else it is kept as text in `PROPERTY__str`).",
+            ),
         ],
         pool="events",
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -137,17 +146,28 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 duplicates=result.duplicates,
                 quarantined=result.quarantined,
                 reused_message_ids=result.reused_id,
+                times_unread=result.unread_times,
+                without_time=result.untimed,
+                values_kept_as_text=sum(result.beside.values()),
                 files=result.files,
                 files_with_known_bytes=result.same_bytes,
                 files_failed=result.failed,
                 tables_decoded_anew=len(result.decoded),
             ),
-            check_results=accounted(
-                result.read == result.stored + result.duplicates + result.quarantined
-                and not result.failed,
-                read=result.read,
-                stored=result.stored,
-            ),
+            check_results=[
+                *accounted(
+                    result.read == result.stored + result.duplicates + result.quarantined
+                    and not result.failed,
+                    read=result.read,
+                    stored=result.stored,
+                ),
+                dg.AssetCheckResult(
+                    check_name=UNDERSTOOD,
+                    passed=not (result.unread_times or result.beside),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata=counts(times_unread=result.unread_times, **result.beside),
+                ),
+            ],
         )
 
     return dg.Definitions(assets=[ingest, *typed])

@@ -36,9 +36,11 @@ class IngestResult:
     read = stored + duplicates + quarantined + suppressed. reused_id: how many of the stored ones
     bear the message id and visitor of another event (looked for in the days touched). by_day:
     UTC day of each event that was read → how many of them are new. decoded: keys of the tables
-    that the configuration now means otherwise, decoded anew from stored payloads. notes: what
-    became of each file, those passed over included; growing and missing: files still being
-    written, or asked for again and gone.
+    that the configuration now means otherwise, decoded anew from stored payloads. unread_times:
+    stored events of which a time could not be read, so that another was taken; untimed: those
+    without any time of their own; beside: `event.property` → values that its column cannot hold,
+    kept beside as text. notes: what became of each file, those passed over included; growing and
+    missing: files still being written, or asked for again and gone.
     """
 
     read: int = 0
@@ -51,6 +53,9 @@ class IngestResult:
     by_event: dict[str, int] = field(default_factory=dict)
     values: int = 0
     decoded: list[str] = field(default_factory=list)
+    unread_times: int = 0
+    untimed: int = 0
+    beside: dict[str, int] = field(default_factory=dict)
     notes: list[FileNote] = field(default_factory=list)
     growing: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -215,8 +220,15 @@ class Writer:
         result.stored += stored
         result.suppressed += len(new) - stored
         result.reused_id += judged.reused_id
+        self._count_odd(new["flags"])
         for day, count in new["event_day"].value_counts().iter_rows():
             result.by_day[day] += count
+
+    def _count_odd(self, flags: pl.Series) -> None:
+        said = flags.filter(flags.list.len() > 0)
+        unread = said.list.eval(pl.element().str.starts_with("unread:")).list.any()
+        self._result.unread_times += int(unread.sum())
+        self._result.untimed += int(said.list.contains("no_time").sum())
 
     def _append_typed(
         self, spec: TypedSpec, typed: pl.DataFrame, new: pl.DataFrame
@@ -228,5 +240,10 @@ class Writer:
             return {}
         counts = self._result.by_event
         counts[spec.event] = counts.get(spec.event, 0) + len(rows)
+        beside = self._result.beside
+        for column in rows.columns:
+            if column.endswith("__str") and (kept := rows[column].count()):
+                name = f"{spec.event}.{column.removesuffix('__str')}"
+                beside[name] = beside.get(name, 0) + kept
         table = self._lake.open(spec.table)
         return {spec.key: table.append(rows.drop("row")).seq}

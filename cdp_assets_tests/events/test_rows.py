@@ -90,6 +90,18 @@ def test_a_ragged_row_and_one_of_nobody_are_quarantined(lake: Lake, tmp_path: Pa
     assert (result.read, result.stored, result.quarantined) == (3, 1, 2)
 
 
+def test_what_cannot_be_read_is_counted(lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("customer;date;amount\n1;24.13.2025;1,50\n1;20250325;10,00\n2;;7\n")
+    result = run(lake, rows_source(path))
+    assert (result.stored, result.unread_times, result.untimed) == (3, 1, 2)
+    assert result.beside == {"Order Completed.revenue": 2}
+    again = tmp_path / "more.csv"
+    again.write_text("customer;date;amount\n1;20250325;10.00\n")
+    clean = run(lake, rows_source(again))
+    assert (clean.stored, clean.unread_times, clean.untimed, clean.beside) == (1, 0, 0, {})
+
+
 def test_a_date_format_and_columns_without_a_name(lake: Lake, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("customer,date,amount,color\n1,02.01.1997,5,red\n")
