@@ -102,13 +102,26 @@ class CrmConfig(BaseModel):
         return datetime.combine(self.start, time.min, UTC)
 
 
+def url_mistake(url: str) -> str | None:
+    """What keeps `url` from being sent credentials; None for https, or http on this machine."""
+    if not url.strip():
+        return "is empty"
+    try:
+        parts = urlsplit(url.strip())
+        scheme, host = parts.scheme, parts.hostname
+    except ValueError:
+        return "is no address"
+    local = host in {"127.0.0.1", "localhost", "::1"}
+    if host and (scheme == "https" or (scheme == "http" and local)):
+        return None
+    return "must begin with https:// (http://127.0.0.1 also)"
+
+
 def require_url(source: str, url: str) -> str:
     """`url` where it may carry credentials: https, or http on this machine."""
-    parts = urlsplit(url.strip())
-    local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if parts.scheme == "https" or (parts.scheme == "http" and local):
+    problem = url_mistake(url)
+    if problem is None:
         return url.strip().rstrip("/")
-    problem = "is empty" if not url.strip() else "must begin with https:// (http://127.0.0.1 also)"
     raise ConnectorError(
         f"{source}: its `url` {problem}. Not retried. Set it in defs/{source}/defs.yaml, or the "
         "environment variable named there."

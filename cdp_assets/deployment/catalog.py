@@ -4,6 +4,7 @@ asset reads which."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -21,7 +22,7 @@ from cdp_assets.identity.rules import needed_fields
 from cdp_assets.lake import Table
 from cdp_assets.profiles.catalogue import trait_docs
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
-from cdp_assets.profiles.errors import TraitError
+from cdp_assets.profiles.errors import ExpressionError, TraitError
 from cdp_assets.profiles.model import compile_traits, origin
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
@@ -220,6 +221,22 @@ def audience_inputs(deployment: Deployment, name: str) -> list[str]:
         found.append("profiles/account")
     others = audiences_named(config, list(deployment.audiences))
     return [*found, *(f"audiences/{other}" for other in sorted(others))]
+
+
+def audience_circle(deployment: Deployment, name: str) -> tuple[str, ...]:
+    """The audiences by way of which the condition of an audience asks for itself; none, if all is
+    well. Conditions that cannot be read are passed over."""
+    waiting: list[tuple[str, ...]] = [(name,)]
+    seen = {name}
+    while waiting:
+        way = waiting.pop()
+        with suppress(ExpressionError):
+            named = audiences_named(deployment.audiences[way[-1]])
+            if name in named and len(way) > 1:
+                return way[1:]
+            waiting += [(*way, other) for other in named & deployment.audiences.keys() - seen]
+            seen |= named
+    return ()
 
 
 def sync_entity(deployment: Deployment, config: SyncConfig) -> str:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
-from cdp_assets.deployment.catalog import bare_specs, connector
+from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, events_seen, unseen
+from cdp_assets.deployment.source_checks import check_source
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
 from cdp_assets.identity.config import IdentifierConfig, IdentityConfig
 from cdp_assets.identity.normalise import LISTS
@@ -77,9 +78,7 @@ class _Check:
 
     def run(self) -> Found:
         config = self.declared.config
-        if self.declared.name in self.deployment.crms:
-            yield from self._objects(self.declared.name)
-        elif isinstance(config, IdentityConfig):
+        if isinstance(config, IdentityConfig):
             yield from self._identity(config)
         elif isinstance(config, TraitsConfig):
             yield from self._traits(config)
@@ -87,30 +86,17 @@ class _Check:
             yield from self._audience(config)
         elif isinstance(config, SyncConfig):
             yield from self._sync(config)
+        else:
+            yield from check_source(self.deployment, self.declared, self.settings)
 
     def _description(self, source: str) -> Description | None:
         return Description.load(self.settings.descriptions, source)
 
-    def _objects(self, name: str) -> Found:
-        client = connector(self.deployment, name)
-        described = self._description(name)
-        for i, item in enumerate(self.deployment.crms[name].object_configs.values()):
-            if described and described.names and item.name not in described.names:
-                near = nearest(item.name, described.names)
-                yield ("objects", i), f"{name} has no object `{item.name}`{near}"
-                continue
-            info = described.objects.get(item.name) if described else None
-            for own, column in item.fields.items():
-                if info is not None and column not in info.fields:
-                    yield (
-                        ("objects", i, "fields", own),
-                        f"{name}.{item.name} has no field {column}{nearest(column, info.fields)}",
-                    )
-            if client.mapping(item.name) is None and item.as_ is None and item.fields:
-                yield ("objects", i), f"say with `as:` which entity the records of {item.name} are"
-
     def _identity(self, config: IdentityConfig) -> Found:
         for entity, own in config.entities.items():
+            if unknown := self._unknown_entity(entity, config):
+                yield (entity,), unknown
+                continue
             for kind, identifier in own.identifiers.items():
                 path: KeyPath = (entity, "identifiers", kind, "from")
                 for i, ref in enumerate(identifier.from_ or ()):
@@ -121,6 +107,19 @@ class _Check:
             }
             yield from self._events(logouts)
         yield from self._unfed(config)
+
+    def _unknown_entity(self, entity: str, config: IdentityConfig) -> str | None:
+        """What is wrong with an entity that no records are of. One that events alone tell of is
+        none, as long as it is spelt like no other."""
+        specs = bare_specs(self.deployment)
+        known = {"person", "account", *(spec.entity for spec in specs)}
+        if entity in known:
+            return None
+        near = nearest(entity, known)
+        fed = (ref for i in config.entities[entity].identifiers.values() for ref in i.from_ or ())
+        if not near and any(ref.startswith("events.") for ref in fed):
+            return None
+        return f"no records are of an entity `{entity}`{near or '; `as:` makes an object one'}"
 
     def _blocked(self, path: KeyPath, kind: str, identifier: IdentifierConfig) -> Found:
         """Names of lists are told from values by their looks: a word that no value of the type
@@ -152,7 +151,9 @@ class _Check:
                 yield path, f"{message}{nearest(ref, EVENT_COLUMNS)}"
             return
         object_name, _, column = rest.partition(".")
-        if source in self.deployment.record_files:
+        if files := self.deployment.record_files.get(source):
+            if object_name != files.as_ or not column:
+                yield path, f"{ref} names no column: write {source}.{files.as_}.COLUMN"
             return
         known = {*self.deployment.crms, *self.deployment.record_files, "events"}
         if missing := self._not_pulled(source, object_name, known):
@@ -160,6 +161,9 @@ class _Check:
             return
         described = self._description(source)
         info = described.objects.get(object_name) if described else None
+        if not column:
+            yield path, f"{ref} is an object: name a field of it, as in {ref}.FIELD"
+            return
         if info is not None and column not in info.fields:
             message = f"{source}.{object_name} has no field {column}"
             yield path, f"{message}{nearest(column, info.fields)}"
@@ -292,6 +296,9 @@ class _Check:
     def _audience(self, config: AudienceConfig) -> Found:
         yield from self._entity(("entity",), config.entity)
         yield from self._condition(("where",), config.where, config.entity)
+        if way := audience_circle(self.deployment, self.declared.name):
+            names = " and ".join(f"`{name}`" for name in way)
+            yield ("where",), f"where: by way of {names} it asks for itself"
 
     def _sync(self, config: SyncConfig) -> Found:
         audience = config.audience
@@ -342,7 +349,16 @@ class _Check:
             return
         described = self._description(config.source)
         pulled = self.deployment.crms[config.source].object_configs
-        yield from check_fields(config, described, self._columns(entity), pulled=pulled)
+        for i, name in enumerate(config.objects):
+            path: KeyPath = ("to",) if isinstance(config.to, str) else ("to", i)
+            # Only objects that are pulled are described, and a plan needs the description.
+            if missing := self._not_pulled(config.source, name, self.deployment.crms):
+                if described is None or name not in described.objects:
+                    yield path, missing
+                elif config.creates != name and not (config.key_rule or config.match_rule):
+                    yield path, f"{missing}; without it no record is `linked`, so none is found"
+        named = {*pulled, *config.objects}
+        yield from check_fields(config, described, self._columns(entity), pulled=named)
         if self.deployment.identity is not None:
             rules = entity_rules(self.deployment.identity, bare_specs(self.deployment))
             found = rules[entity].fields if entity in rules else ()

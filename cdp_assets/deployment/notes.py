@@ -13,6 +13,7 @@ from cdp_assets.deployment.catalog import bare_specs, catalog, connector, raw_ke
 from cdp_assets.deployment.checks import selected_events
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, properties_seen, unseen
+from cdp_assets.deployment.source_checks import check_url, url_of_environment
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import EVENT_COLUMNS, EVENT_TRAITS, entity_rules
@@ -20,6 +21,7 @@ from cdp_assets.lake import Lake
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
+from cdp_assets.syncs.config import FieldConfig
 
 Said = Iterator[tuple[KeyPath, str]]
 
@@ -60,10 +62,13 @@ def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
     found += undescribed(deployment, settings)
     for declared in deployment.declared.values():
         config = declared.config
-        if isinstance(config, IdentityConfig):
+        if declared.name in deployment.crms and url_of_environment(declared):
+            found += _problems(declared, check_url(deployment, declared))
+        elif isinstance(config, IdentityConfig):
             found += _problems(declared, _identity(deployment, config, lake))
         elif isinstance(config, TraitsConfig):
             found += _problems(declared, _traits(deployment, config, lake))
+    found += _overwritten(deployment)
     if deployment.identity is None and (raw_keys(deployment) or deployment.traits):
         found.append(
             Problem(
@@ -79,6 +84,27 @@ def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
 
 def _problems(declared: Declared, said: Said) -> list[Problem]:
     return [declared.problem(path, message) for path, message in said]
+
+
+def _overwritten(deployment: Deployment) -> list[Problem]:
+    """Fields that two syncs write over whatever stands there: the value of each is to the other
+    a change made by somebody else. Said at the later of the two, since their people may be apart.
+    """
+    found = []
+    first: dict[tuple[str, str], tuple[str, FieldConfig]] = {}
+    for name, config in deployment.syncs.items():
+        if config.mode == "insert":
+            continue
+        for column, told in config.fields.items():
+            for target in config.targets if told.write == "always" else ():
+                other, before = first.setdefault((target, column.casefold()), (name, told))
+                if before != told:
+                    message = (
+                        f"`{other}` writes {target}.{column} too: where both tell, they overwrite "
+                        "each other for ever; write: if_empty or on_create in one ends it"
+                    )
+                    found.append(deployment.declared[name].problem(("fields", column), message))
+    return found
 
 
 def _identity(deployment: Deployment, config: IdentityConfig, lake: Lake) -> Said:

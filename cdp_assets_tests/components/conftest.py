@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from cdp_assets.connectors.base import FieldInfo
 from cdp_assets.settings import Settings
-from cdp_assets_tests.components.projects import Project, project
+from cdp_assets_tests.components.projects import Project, describe, project
 
 OUTSIDE = (
     "SALESFORCE_URL", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET", "HUBSPOT_URL",
@@ -30,3 +31,22 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def company(tmp_path: Path, settings: Settings) -> Project:
     """A project with a copy of the repository's defs/, to make mistakes in."""
     return project(tmp_path / "company", name=f"company_{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def described(settings: Settings) -> None:
+    """Systems that were described once, with a few of their fields and all their objects."""
+    text = {"type": "string"}
+    describe(
+        settings,
+        "salesforce",
+        ("Account", "Campaign", "Contact", "Lead", "Opportunity", "Subscription__c", "Task"),
+        Contact=[
+            FieldInfo(name=name, **text)  # type: ignore[arg-type]
+            for name in ("Email", "FirstName", "LastName", "Title", "Revenue_90d__c", "Orders__c",
+                         "App_User_Id__c")
+        ]
+        + [FieldInfo(name="CDP_Id__c", type="string", external_id=True)],
+        Account=[FieldInfo(name=name, **text)  # type: ignore[arg-type]
+                 for name in ("Name", "Industry", "Website", "Workspace_Id__c")],
+    )  # fmt: skip

@@ -8,12 +8,11 @@ import dagster as dg
 import pytest
 
 from cdp_assets import cli
-from cdp_assets.connectors.base import FieldInfo
 from cdp_assets.deployment.declarations import load_deployment
 from cdp_assets.deployment.notes import unset_variables
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.settings import Settings
-from cdp_assets_tests.components.projects import Project, describe
+from cdp_assets_tests.components.projects import Project
 
 MISTAKES = {
     "wrong key": (
@@ -183,6 +182,55 @@ MISTAKES = {
         "identity", "limit: 5,", "limit: 0,",
         7, "person.identifiers.email.limit: must be 1 or more", "0,",
     ),
+    "an object of a sync that is not pulled": (
+        "people_to_salesforce", "[salesforce.Contact, salesforce.Lead]", "salesforce.Contct",
+        6, "salesforce does not pull `Contct`; did you mean Contact?", "salesforce.Contct",
+    ),
+    "the second object of a sync": (
+        "people_to_salesforce", "salesforce.Lead]", "salesforce.Campaign]",
+        6, "does not pull `Campaign`: add it to `objects` in salesforce/defs.yaml", "salesforce.Ca",
+    ),
+    "an object for a field": (
+        "person", "hubspot.contacts.email", "hubspot.contacts",
+        5, "hubspot.contacts is an object: name a field of it, as in hubspot.contacts.FIELD",
+        "hubspot.contacts,",
+    ),
+    "wrong entity of identity": (
+        "identity", "  person:", "  persn:",
+        4, "no records are of an entity `persn`; did you mean person?", "persn",
+    ),
+    "an entity of nothing": (
+        "identity", "  account:", "  household: {identifiers: {address: {}}}\n  account:",
+        11, "no records are of an entity `household`; `as:` makes an object one", "{ident",
+    ),
+    "an object that stands twice": (
+        "salesforce", "    - Task", "    - Account",
+        12, "`Account` stands here twice", "Account",
+    ),
+    "an object that stands twice, spelt otherwise": (
+        "salesforce", "    - Task", "    - account",
+        12, "`account` stands here already, as `Account`", "account",
+    ),
+    "a day to come": (
+        "salesforce", "start: 2015-01-01", "start: 2999-01-01",
+        16, "start: 2999-01-01 is yet to come", "2999",
+    ),
+    "a day to come of files": (
+        "app", "  purpose: analytics", "  start: 2999-01-01",
+        5, "start: 2999-01-01 is yet to come", "2999",
+    ),
+    "an address that is a name": (
+        "salesforce", '"{{ env.SALESFORCE_URL }}"', "salesforce",
+        4, "url: must begin with https:// (http://127.0.0.1 also)", "salesforce",
+    ),
+    "an address in the clear": (
+        "salesforce", '"{{ env.SALESFORCE_URL }}"', "http://my.org",
+        4, "url: must begin with https:// (http://127.0.0.1 also)", "http://my.org",
+    ),
+    "an audience that asks for itself": (
+        "good_customers", "orders >= 3", "in_audience('good_customers')",
+        5, "'good_customers' is this audience itself", "in_audience",
+    ),
     "not YAML": (
         "ready_for_sales", "  label: Ready for sales", "  label: [Ready",
         5, "not YAML", None,
@@ -194,25 +242,6 @@ VARIABLES = (
     "SALESFORCE_URL", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET", "HUBSPOT_URL",
     "HUBSPOT_TOKEN", "EVENTS_DIR",
 )  # fmt: skip
-
-
-@pytest.fixture
-def described(settings: Settings) -> None:
-    """Systems that were described once, with a few of their fields and all their objects."""
-    text = {"type": "string"}
-    describe(
-        settings,
-        "salesforce",
-        ("Account", "Campaign", "Contact", "Lead", "Opportunity", "Subscription__c", "Task"),
-        Contact=[
-            FieldInfo(name=name, **text)  # type: ignore[arg-type]
-            for name in ("Email", "FirstName", "LastName", "Title", "Revenue_90d__c", "Orders__c",
-                         "App_User_Id__c")
-        ]
-        + [FieldInfo(name="CDP_Id__c", type="string", external_id=True)],
-        Account=[FieldInfo(name=name, **text)  # type: ignore[arg-type]
-                 for name in ("Name", "Industry", "Website", "Workspace_Id__c")],
-    )  # fmt: skip
 
 
 def _line_and_caret(text: str) -> tuple[int, str]:
