@@ -158,13 +158,17 @@ MISTAKES = {
         1, "no library `cdp_assets.component` can be imported; did you mean cdp_assets.Audience?",
         "cdp_assets.component.Audience",
     ),
-    "nothing in a map": (
+    "a list for a map": (
         "people_to_hubspot", "{changed: 20%, failed: 1%}", "[20%]",
         15, "stop_if: expected a map", "[20%]",
     ),
     "nothing in a list": (
         "hubspot", "[contacts, companies, deals, tickets]", "[]",
         5, "objects: is empty", "[]",
+    ),
+    "a map for a list": (
+        "identity", "phone: {limit: 3, region: US}", "phone: {limit: 3, region: US, block: {}}",
+        8, "person.identifiers.phone.block: expected a list", "{}}",
     ),
     "an object without a name": (
         "hubspot", "[contacts,", "[{as: person},",

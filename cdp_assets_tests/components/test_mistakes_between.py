@@ -1,4 +1,4 @@
-"""Mistakes that only several declarations together show, and what of them is but a note."""
+"""Mistakes that a changed word does not make, and what of them is but a note."""
 
 from __future__ import annotations
 
@@ -93,3 +93,17 @@ def test_two_syncs_of_one_field_are_a_note(company: Project, settings: Settings)
     assert note.startswith("vip_to_hubspot:10: `people_to_hubspot` writes hubspot.contacts.Orders")
     company.change("vip_to_hubspot", "Orders: revenue", "Orders: {trait: revenue, write: if_empty}")
     assert told() == []
+
+
+def test_a_map_of_nothing(company: Project, settings: Settings) -> None:
+    company.write("account", "type: cdp_assets.Traits\nattributes: {entity: account, traits: {}}")
+    (found,) = company.mistakes(settings)
+    assert "account/defs.yaml:2: traits: is empty" in found
+
+
+def test_a_condition_long_and_one_deep(company: Project, settings: Settings) -> None:
+    company.change("good_customers", "orders >= 3", " or ".join(["orders >= 3"] * 400))
+    assert company.mistakes(settings) == []
+    company.change("ready_for_sales", "orders = 0", "(" * 60 + "orders = 0" + ")" * 60)
+    (found,) = company.mistakes(settings)
+    assert "ready_for_sales/defs.yaml:5: where: nested too deeply: make a part of it a" in found
