@@ -115,6 +115,13 @@ class Deployment:
     problems: tuple[Problem, ...] = ()
     foreign: tuple[Foreign, ...] = ()
 
+    def sync(self, name: str) -> SyncConfig:
+        """The configuration of a sync. Raises ConfigurationError where there is none."""
+        if name not in self.syncs:
+            known, near = ", ".join(self.syncs) or "none", nearest(name, self.syncs)
+            raise ConfigurationError.plain(f"no sync `{name}` in defs/{near}; there are: {known}")
+        return self.syncs[name]
+
     def of(self, model: type[M]) -> dict[str, M]:
         """name → configuration of every declaration of this model."""
         return {

@@ -30,7 +30,6 @@ from cdp_assets.raw import files, ingest, windows
 from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
 from cdp_assets.store import Store, plans
-from cdp_assets.syncs.config import SyncConfig
 
 
 class Platform:
@@ -247,7 +246,7 @@ class Platform:
     def plan(self, name: str, *, anew: bool = True) -> syncs.Plan:
         """What a sync would write now; kept, so that it can be approved and applied. anew: see
         `syncs.plan`."""
-        config = self._sync(name)
+        config = self.deployment.sync(name)
         client = self.connector(config.source)
         return syncs.plan(
             self.lake,
@@ -264,14 +263,6 @@ class Platform:
     def _described(self, source: str) -> Description:
         return self.description(source) or self.describe(source)
 
-    def _sync(self, name: str) -> SyncConfig:
-        config = self.deployment.syncs.get(name)
-        if config is None:
-            known = ", ".join(self.deployment.syncs) or "none"
-            near = nearest(name, self.deployment.syncs)
-            raise ConfigurationError.plain(f"no sync `{name}` in defs/{near}; there are: {known}")
-        return config
-
     def replay_events(self) -> ReplayResult:
         """Judge the open lines of quarantine again."""
         return replay(
@@ -284,7 +275,7 @@ class Platform:
 
     def replay_sync(self, name: str) -> int:
         """Let the next plan of a sync try refused rows again; how many."""
-        self._sync(name)
+        self.deployment.sync(name)
         return syncs.replay(self.store, name)
 
     def syncs_of_plan(self, plan: str) -> list[str]:
@@ -301,7 +292,7 @@ class Platform:
 
     def apply(self, name: str, run_id: str, approve: str | None = None) -> syncs.ApplyResult:
         """Apply a sync's plan if it may be: approved where it has to be, and the world unmoved."""
-        config = self._sync(name)
+        config = self.deployment.sync(name)
         if approve:
             syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now, sync=name)
         client = self.connector(config.source)

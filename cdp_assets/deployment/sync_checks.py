@@ -9,7 +9,7 @@ from cdp_assets.deployment.checks import check_declared
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.profiles.config import TraitsConfig
-from cdp_assets.profiles.errors import ExpressionError, nearest
+from cdp_assets.profiles.errors import ExpressionError
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.inputs import sync_names
 
@@ -18,10 +18,7 @@ def require_sync(deployment: Deployment, name: str, settings: Settings) -> None:
     """Raise ConfigurationError with every mistake in the sync, the system that it writes to, the
     audiences that it names (and those that they name), and the traits; or where there is no such
     sync."""
-    if name not in deployment.syncs:
-        known = ", ".join(deployment.syncs) or "none"
-        near = nearest(name, deployment.syncs)
-        raise ConfigurationError.plain(f"no sync `{name}` in defs/{near}; there are: {known}")
+    deployment.sync(name)
     problems = [
         problem
         for declared in _touching(deployment, name)

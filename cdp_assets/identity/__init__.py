@@ -1,5 +1,6 @@
 """Which identifiers are one person, or one company: links, limits, profiles and their ids."""
 
+from cdp_assets.identity.chains import followed
 from cdp_assets.identity.config import EntityIdentity, IdentifierConfig, IdentityConfig
 from cdp_assets.identity.explain import Explanation, Step, explain
 from cdp_assets.identity.past import members_as_of
@@ -35,6 +36,7 @@ __all__ = [
     "entity_rules",
     "explain",
     "follow",
+    "followed",
     "identifying_fields",
     "lookup",
     "members",

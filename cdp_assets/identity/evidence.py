@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from cdp_assets.identity.chains import followed
 from cdp_assets.identity.rules import EVENT_TRAITS, EntityRules, TypeRules
 from cdp_assets.identity.tables import TS
 
@@ -144,16 +145,10 @@ def counting(records: pl.DataFrame) -> pl.DataFrame:
 
     records: record, deleted, merged_into; the records that they were merged into among them.
     """
-    away = pl.when("deleted").then("merged_into")
-    found = records.select("record", "deleted", last=pl.coalesce(away, "record"))
-    step = found.select(last="record", onward="last")
-    # Each round doubles the steps taken, so a chain of any length ends; a circle would not.
-    for _ in range(32):
-        onward = found.join(step, on="last", how="left")
-        if (onward["last"] == onward["onward"].fill_null(onward["last"])).all():
-            break
-        found = onward.select("record", "deleted", last=pl.coalesce("onward", "last"))
-        step = found.select(last="record", onward="last")
+    away = records.filter("deleted", pl.col("merged_into").is_not_null())
+    last = followed(away.select(old="record", new="merged_into")).collect()
+    found = records.select("record").join(last, left_on="record", right_on="old", how="left")
+    found = found.select("record", last=pl.coalesce("new", "record"))
     ends = records.select(last="record", gone="deleted")
     alive = ~pl.col("gone").fill_null(value=False)
     return found.join(ends, on="last", how="left").filter(alive).select("record")
@@ -220,15 +215,17 @@ def _unlinked(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     return records.join(links.select(record="example"), on="record", how="anti")
 
 
-def from_relations(relations: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+def from_relations(
+    relations: pl.DataFrame, records: pl.DataFrame, counting: pl.DataFrame
+) -> pl.DataFrame:
     """Links between records that are one: merged ones, and leads with what they became.
 
-    relations: from, kind, to; of RECORD_LINKS. records: record, changed_at, deleted, merged_into
-        of their ends and of what these were merged into (one that was never pulled is missing).
+    relations: from, kind, to; of RECORD_LINKS. records: record, changed_at of their ends (one that
+        was never pulled is missing). counting: record, those of them that count.
 
-    A record that counts no more (`counting`) is linked to nothing.
+    A record that counts no more is linked to nothing.
     """
-    gone = records.join(counting(records), on="record", how="anti")["record"].implode()
+    gone = records.join(counting, on="record", how="anti")["record"].implode()
     return fold(
         relations.filter(
             pl.col("kind").is_in(RECORD_LINKS)

@@ -66,9 +66,11 @@ def _links(lake: Lake, rules: EntityRules, at: datetime) -> pl.DataFrame:
     then = records.join(since, on="record", how="left").with_columns(
         born=pl.coalesce("created_at", "seen", "changed_at")
     )
-    counting = then.join(evidence.counting(records), on="record", how="semi")
-    born = counting.filter(pl.col("born") <= at).select(
-        "record", "source", "object", "changed_at", created_at=pl.col("born")
+    counting = evidence.counting(records)
+    born = (
+        then.join(counting, on="record", how="semi")
+        .filter(pl.col("born") <= at)
+        .select("record", "source", "object", "changed_at", created_at=pl.col("born"))
     )
     none = pl.DataFrame(
         schema={"record": pl.String, "field": pl.String, "value": pl.String, "told_at": TS}
@@ -86,6 +88,6 @@ def _links(lake: Lake, rules: EntityRules, at: datetime) -> pl.DataFrame:
         [
             told.collect(),
             evidence.from_records(born, seen, none, rules),
-            evidence.from_relations(relations, records),
+            evidence.from_relations(relations, records, counting),
         ]
     )

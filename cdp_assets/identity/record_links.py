@@ -52,7 +52,7 @@ def record_links(
     pulled = relations.join(known, left_on="from", right_on="record", how="semi")
     links = [
         evidence.from_records(own, values, told, rules),
-        evidence.from_relations(pulled, known),
+        evidence.from_relations(pulled, known, counting),
     ]
     gone = mine.filter("deleted", pl.col("merged_into").is_null())
     former = evidence.held(gone, values, told, rules)

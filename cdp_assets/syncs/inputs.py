@@ -11,7 +11,7 @@ import polars as pl
 
 from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
-from cdp_assets.identity import FORMER, GRAPH, IDS, identifying_fields, members
+from cdp_assets.identity import FORMER, GRAPH, IDS, followed, identifying_fields, members
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.catalogue import saved_traits
 from cdp_assets.profiles.errors import nearest
@@ -186,20 +186,6 @@ def _foreign(lake: Lake, config: SyncConfig, entity: str) -> pl.LazyFrame:
     theirs = lake.open(GRAPH).scan().filter(pl.col("entity") != entity)
     named = pl.col("type").is_in(list(config.targets))
     return theirs.filter(named).select(record="identifier")
-
-
-def followed(redirects: pl.DataFrame) -> pl.LazyFrame:
-    """Retired ids with the id that they lead to at last; old, new Int64, one row an old id."""
-    step = redirects.drop_nulls().unique("old", keep="first", maintain_order=True)
-    found = step
-    # Each round doubles the steps taken, so a chain of any length ends; a circle would not.
-    for _ in range(32):
-        onward = found.join(step.rename({"new": "last"}), left_on="new", right_on="old", how="left")
-        if onward["last"].is_null().all():
-            break
-        found = onward.select("old", new=pl.coalesce("last", "new"))
-        step = found
-    return found.lazy()
 
 
 def _pulled(lake: Lake, source: str) -> frozenset[str]:

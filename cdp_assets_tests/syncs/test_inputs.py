@@ -254,16 +254,17 @@ def test_the_entity_is_said_and_is_that_of_from(companies: Lake, tmp_path: Path)
 
 
 TITLE = FieldConfig(trait="title")
+PEOPLE = config(
+    mode="upsert", create="crm.Contact", approve="never",
+    match=["linked", {"Email": "email"}], fields={"Orders__c": "orders", "Email": "email"},
+)  # fmt: skip
+ACCOUNTS_TOO = PEOPLE.model_copy(update={"from_": "account"})
 
 
 def test_a_sync_that_changes_its_entity_remembers_nothing_of_the_other(tmp_path: Path) -> None:
     """Ids are given out for each entity anew, so person 1 and account 1 are strangers."""
     world = World(tmp_path)
-    people = config(
-        mode="upsert", create="crm.Contact", approve="never",
-        match=["linked", {"Email": "email"}], fields={"Orders__c": "orders", "Email": "email"},
-    )  # fmt: skip
-    accounts = people.model_copy(update={"from_": "account"})
+    people, accounts = PEOPLE, ACCOUNTS_TOO
     people = people.model_copy(update={"fields": {**people.fields, "Title": TITLE}})
     world.profile(1, orders=5, title="CTO")
     world.profile(2, orders=5)
@@ -298,11 +299,7 @@ def test_a_sync_that_changes_its_entity_remembers_nothing_of_the_other(tmp_path:
 
 def test_a_row_left_open_by_another_entity_takes_no_record_of_this_one(tmp_path: Path) -> None:
     world = World(tmp_path)
-    people = config(
-        mode="upsert", create="crm.Contact", approve="never",
-        match=["linked", {"Email": "email"}], fields={"Orders__c": "orders", "Email": "email"},
-    )  # fmt: skip
-    accounts = people.model_copy(update={"from_": "account"})
+    people, accounts = PEOPLE, ACCOUNTS_TOO
     world.profile(1, orders=5)
     world.crm.faults = times_out()
     assert world.apply(people).unknown == 1
