@@ -17,6 +17,7 @@ from cdp_assets import identity
 from cdp_assets.components.maintenance import prune
 from cdp_assets.definitions import load
 from cdp_assets.deployment.catalog import profile_table
+from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.deployment.platform import Platform
 from cdp_assets_tests.components.commands import run
 from cdp_assets_tests.components.deployed import Deployed, deployed
@@ -255,9 +256,9 @@ def test_a_brake_keeps_the_push_from_starting(
             "stop_if": type(config.stop_if).model_validate({"created": 0}),
         }
     )  # fmt: skip
-    own = Platform._sync
+    own = Deployment.sync
     monkeypatch.setattr(
-        Platform, "_sync", lambda self, name: tight if "hubspot" in name else own(self, name)
+        Deployment, "sync", lambda self, name: tight if "hubspot" in name else own(self, name)
     )
     before = len(house.world.control("GET", "journal")["requests"])
     done = house.launch("syncs/people_to_hubspot/plan", "syncs/people_to_hubspot")
