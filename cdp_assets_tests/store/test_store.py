@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sqlite3
 import stat
 import threading
 import time
@@ -93,16 +94,28 @@ def _migrate(url: str, start: Any, failures: Any) -> None:
 
 def test_several_processes_may_migrate_at_once(url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
-    start, failures = spawn.Event(), spawn.Queue()
-    workers = [spawn.Process(target=_migrate, args=(url, start, failures)) for _ in range(2)]
+    start, failures = spawn.Barrier(3), spawn.Queue()
+    workers = [spawn.Process(target=_migrate, args=(url, start, failures)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    start.set()
     for worker in workers:
-        worker.join(60)
+        worker.join(120)
     assert failures.empty(), failures.get()
-    assert [w.exitcode for w in workers] == [0, 0]
+    assert [w.exitcode for w in workers] == [0, 0, 0]
     store = Store(url)
+    assert ledger.told(store).is_empty()
+    store.close()
+
+
+def test_a_new_file_that_someone_writes_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.3, writer.close)
+    done.start()
+    store = Store(f"sqlite:///{file}")
+    store.migrate()
+    done.join()
     assert ledger.told(store).is_empty()
     store.close()
 
