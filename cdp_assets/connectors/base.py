@@ -17,7 +17,8 @@ FieldType = Literal[
     "reference", "email", "phone", "url", "other",
 ]  # fmt: skip
 ErrorClass = Literal["retry", "data", "mapping", "permission", "gone", "conflict"]
-WriteOp = Literal["create", "update", "upsert"]
+WriteOp = Literal["create", "update", "upsert", "delete"]
+"""`delete` puts a record where its system keeps deleted ones (recycle bin, archive)."""
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +168,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class RowChange:
-    """One row to write. `row` is the caller's own number, echoed in the outcome."""
+    """One row to write. `row` is the caller's own number, echoed in the outcome.
+
+    links: (object, record id) of the records that a created one is associated with, as a task is
+        with its contact and account.
+    """
 
     row: int
     op: WriteOp
@@ -175,6 +180,7 @@ class RowChange:
     record_id: str | None = None
     key_field: str | None = None
     key_value: str | None = None
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,51 @@ class Destination(Protocol):
 
     def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
         """`value` in the form in which the system will show it after a write."""
+
+
+class ListDestination(Protocol):
+    """A system that keeps lists of records: HubSpot's static lists, Salesforce's campaigns."""
+
+    members_batch: int
+    """How many ids one `change_members` may carry."""
+
+    def list_id(self, name: str) -> str | None:
+        """The list of this name; None where there is none. Raises Refused where there are several
+        or it is not one that may be changed by hand."""
+
+    def create_list(self, name: str, object_name: str) -> str:
+        """Make an empty list of records of this object; returns its id."""
+
+    def list_members(self, list_id: str) -> Iterator[list[str]]:
+        """Ids of the records on the list, page by page. Raises Refused where it is gone."""
+
+    def change_members(
+        self, list_id: str, add: Sequence[str], remove: Sequence[str]
+    ) -> list[RowOutcome]:
+        """Put records on the list and take others off. One outcome a record, `row` its place in
+        `add` followed by `remove`; one that is there, or off, already is ok."""
+
+
+class FieldMaker(Protocol):
+    """A system in which fields can be made through its API."""
+
+    def create_field(self, object_name: str, info: FieldInfo) -> None:
+        """Make the field, described as written by us. Raises Refused where it is there already."""
+
+
+class KeyLister(Protocol):
+    """A system that can name all its records cheaply."""
+
+    def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
+        """record_id String, cursor_at Datetime[us, UTC] of every live record, page by page."""
+
+
+class Budgeted(Protocol):
+    """A system that says how much of a daily allowance of requests is used."""
+
+    @property
+    def budget(self) -> tuple[int, int] | None:
+        """(used, allowed) as last told; None before it was."""
 
 
 class ConnectorError(Exception):
