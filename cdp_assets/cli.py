@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -136,8 +135,9 @@ def plan(args: argparse.Namespace) -> int:
     here = _platform()
     _require(here, args.name)
     result = here.plan(args.name)
-    if args.json:
-        print(json.dumps(result.rows.to_dicts(), default=str, indent=1))
+    form = "json" if args.json else args.format
+    if form != "table":
+        print(report.rows_as(result.rows, form))
         return 0
     for line in report.plan_lines(here, args.name, result, limit=args.limit):
         print(line)
@@ -155,7 +155,7 @@ def approve(args: argparse.Namespace) -> int:
     try:
         for name in here.syncs_of_plan(args.plan):
             _require(here, name)
-        name = here.approve(args.plan, who=args.who or os.environ.get("USER") or "unknown")
+        name = here.approve(args.plan, who=_who(args))
     except ApprovalError as error:
         _complain("\n".join([str(error), *_waiting(here)]))
         return 2
@@ -167,6 +167,63 @@ def approve(args: argparse.Namespace) -> int:
         f'\'key:"syncs/{name}/plan" or key:"syncs/{name}"\''
     )
     return 0
+
+
+def pause(args: argparse.Namespace) -> int:
+    here = _platform()
+    if args.name is None and not args.all:
+        found = here.pauses()
+        for item in found:
+            what = "all syncs" if item.sync == "*" else item.sync
+            print(f"{what}: paused {item.at:%Y-%m-%d %H:%M} UTC by {item.who}: {item.why}")
+        if not found:
+            print("nothing is paused")
+        return 0
+    here.pause(None if args.all else args.name, _who(args), args.why)
+    print(f"{_what(args)} from now on; a run under way ends the plan it has begun")
+    print(f"to go on: cdp resume {'--all' if args.all else args.name}")
+    return 0
+
+
+def resume(args: argparse.Namespace) -> int:
+    if args.name is None and not args.all:
+        _complain("say which sync, or --all")
+        return 2
+    here = _platform()
+    if not here.resume(None if args.all else args.name):
+        print("it was not paused")
+    still = [p for p in here.pauses() if p.sync == "*"]
+    if still and not args.all:
+        _complain("all syncs are paused still: cdp resume --all")
+        return 1
+    return 0
+
+
+def undo(args: argparse.Namespace) -> int:
+    from cdp_assets import report
+
+    here = _platform()
+    if args.approve is None:
+        found = here.undo(args.run_id, args.sync)
+        if args.format != "table":
+            print(report.rows_as(found.rows, args.format))
+        else:
+            print("\n".join(report.undo_lines(found, args.limit)))
+        return 0
+    found, sent = here.apply_undo(args.run_id, args.approve, _who(args), args.sync)
+    print(f"{sent.written:,} records of {found.sync} are as they were before run {found.run[:8]};")
+    print(f"{sent.failed:,} were refused (see cdp letters), {found.left:,} fields were left alone.")
+    print(f"{found.sync} is paused: its next run would tell everything again. When what made it")
+    print(f"wrong is mended: cdp resume {found.sync}")
+    return 1 if sent.failed or sent.unknown else 0
+
+
+def _who(args: argparse.Namespace) -> str:
+    return args.who or os.environ.get("USER") or "unknown"
+
+
+def _what(args: argparse.Namespace) -> str:
+    return "every sync writes nothing" if args.all else f"{args.name} writes nothing"
 
 
 def _require(here: Any, name: str) -> None:
@@ -320,11 +377,37 @@ def _parser() -> argparse.ArgumentParser:
     one = add("plan", plan, "Show what a sync would write, field by field. Writes nothing.")
     one.add_argument("name", help="the sync")
     one.add_argument("--limit", type=_count, default=20, help="rows to show")
-    one.add_argument("--json", action="store_true", help="the whole plan as JSON")
+    one.add_argument(
+        "--format",
+        choices=["table", "json", "csv"],
+        default="table",
+        help="for people, or the whole plan for programs and spreadsheets",
+    )
+    one.add_argument("--json", action="store_true", help="the same as --format json")
     one = add("approve", approve, "Approve a plan by its hash; without one, list those that wait.")
     one.add_argument("plan", nargs="?", help="hash of the plan, its beginning is enough")
     one.add_argument("--who", help="who approves (by default $USER)")
     one.add_argument("--quiet", action="store_true", help="say nothing where it is approved")
+    one = add("pause", pause, "Let a sync write nothing for now; without a name, list the pauses.")
+    one.add_argument("name", nargs="?", help="the sync")
+    one.add_argument("--all", action="store_true", help="every sync, those to come too")
+    one.add_argument("--why", default="no reason given", help="shown to whoever wonders")
+    one.add_argument("--who", help="who pauses it (by default $USER)")
+    one = add("resume", resume, "Let a paused sync write again.")
+    one.add_argument("name", nargs="?", help="the sync")
+    one.add_argument("--all", action="store_true", help="lift the pause of all syncs")
+    one = add(
+        "undo",
+        undo,
+        "Show what would bring back the records that a run wrote, except where somebody changed "
+        "them since. Writes nothing without --approve.",
+    )
+    one.add_argument("run_id", metavar="run", help="the run's id, its beginning is enough")
+    one.add_argument("--sync", help="which sync, where the run wrote for several")
+    one.add_argument("--limit", type=_count, default=20, help="rows to show")
+    one.add_argument("--format", choices=["table", "json", "csv"], default="table", help="see plan")
+    one.add_argument("--approve", metavar="PLAN", help="do it, if this is still the plan")
+    one.add_argument("--who", help="who approves (by default $USER)")
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
     one.add_argument("what", help="`events`, or the name of a sync")
     add("letters", letters, "What was put aside: refused rows of syncs, lines in quarantine.")

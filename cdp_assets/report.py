@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -37,6 +38,31 @@ def plan_lines(here: Platform, name: str, plan: syncs.Plan, limit: int) -> Itera
         )
     if plan.rows.height > limit:
         yield f"… and {plan.rows.height - limit:,} more rows: cdp plan {name} --limit N, or --json"
+
+
+def undo_lines(found: syncs.Undo, limit: int) -> Iterator[str]:
+    """What undoing a run would write, and the line that does it."""
+    yield f"run {found.run} of {found.sync}"
+    yield f"{len(found.changes):,} records go back, {found.left:,} fields are left alone"
+    shown = found.rows.sort(pl.col("op") != "undo", maintain_order=True).head(limit)
+    if shown.height:
+        yield ""
+        columns = ["op", "record", "field", "now", "back", "why"]
+        yield from aligned(
+            [columns, *([_cell(row[c]) for c in columns] for row in shown.iter_rows(named=True))]
+        )
+    if found.rows.height > limit:
+        yield f"… and {found.rows.height - limit:,} more rows: --limit N, or --format csv"
+    if found.changes:
+        yield ""
+        yield f"to do it: cdp undo {found.run[:8]} --sync {found.sync} --approve {found.hash[:12]}"
+
+
+def rows_as(rows: pl.DataFrame, form: str) -> str:
+    """Rows as JSON or CSV, whole."""
+    if form == "csv":
+        return rows.write_csv().rstrip("\n")
+    return json.dumps(rows.to_dicts(), default=str, indent=1)
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:

@@ -29,7 +29,9 @@ from cdp_assets.profiles.errors import nearest
 from cdp_assets.raw import files, ingest, windows
 from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
-from cdp_assets.store import Store, plans
+from cdp_assets.store import Store, pauses, plans
+from cdp_assets.store.pauses import Pause
+from cdp_assets.syncs.send import Sent
 
 
 class Platform:
@@ -305,6 +307,50 @@ class Platform:
             self._described(config.source),
             self.now,
             run_id,
+            env=self.settings.env,
+            url=self.deployment.crms[config.source].url,
+            entity=sync_entity(self.deployment, config),
+        )
+
+    def pause(self, name: str | None, who: str, why: str) -> None:
+        """Let a sync (all of them for None) write nothing until it is resumed."""
+        if name is not None:
+            self.deployment.sync(name)
+        pauses.pause(self.store, name or pauses.ALL, who, why, self.now)
+
+    def resume(self, name: str | None) -> bool:
+        """Lift the pause of a sync (for None the one of all); whether there was one."""
+        if name is not None and name not in {p.sync for p in pauses.pauses(self.store)}:
+            self.deployment.sync(name)
+        return pauses.resume(self.store, name or pauses.ALL)
+
+    def pauses(self) -> list[Pause]:
+        """What is paused, by whom and why."""
+        return pauses.pauses(self.store)
+
+    def undo(self, run: str, sync: str | None = None) -> syncs.Undo:
+        """What would bring back the records that a run wrote. Writes nothing."""
+        run_id, name = syncs.find_run(self.store, run, sync)
+        client = self.connector(self.deployment.sync(name).source)
+        return syncs.plan_undo(self.store, client, name, run_id)
+
+    def apply_undo(
+        self, run: str, approve: str, who: str, sync: str | None = None
+    ) -> tuple[syncs.Undo, Sent]:
+        """Undo a run by the plan whose hash begins with `approve`, and pause its sync."""
+        run_id, name = syncs.find_run(self.store, run, sync)
+        config = self.deployment.sync(name)
+        client = self.connector(config.source)
+        return syncs.apply_undo(
+            self.lake,
+            self.store,
+            client,
+            name,
+            config,
+            run_id,
+            approve,
+            who,
+            self.now,
             env=self.settings.env,
             url=self.deployment.crms[config.source].url,
             entity=sync_entity(self.deployment, config),

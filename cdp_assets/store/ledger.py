@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import polars as pl
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from cdp_assets.store import letters
 from cdp_assets.store.models import LedgerRow
@@ -38,8 +38,8 @@ class Intent:
     """A row about to be sent.
 
     entity, profile_id: whose values. fields: field → canonical text in the outside system's form.
-    asked: what the sync's state keeps besides, by its column. digest: of everything asked of this
-    row.
+    asked: what the sync's state keeps besides, by its column. before: what the record showed in
+    those fields. digest: of everything asked of this row.
     """
 
     entity: str
@@ -52,6 +52,7 @@ class Intent:
     key_value: str | None = None
     fields: Texts
     asked: Texts
+    before: Texts = field(default_factory=dict)
     digest: str
 
 
@@ -85,6 +86,7 @@ class Entry:
     key_value: str | None
     fields: Texts
     asked: Texts
+    before: Texts
     digest: str
     intent_at: datetime
     outcome: str | None
@@ -123,6 +125,7 @@ def announce(
             "key_value": i.key_value,
             "fields": _json(i.fields),
             "asked": _json(i.asked) if i.asked else None,
+            "before": _json(i.before) if i.before else None,
             "digest": i.digest,
             "intent_at": now,
             "created": False,
@@ -192,6 +195,33 @@ def entries(store: Store, sync: str, after: int = 0, *, plan: str | None = None)
     return _entries(store, statement)
 
 
+def runs(store: Store, beginning: str) -> list[tuple[str, str]]:
+    """(run id, sync) of every run that sent rows and whose id begins so, oldest first."""
+    statement = (
+        select(LedgerRow.run_id, LedgerRow.sync)
+        .where(LedgerRow.run_id.startswith(beginning, autoescape=True))
+        .group_by(LedgerRow.run_id, LedgerRow.sync)
+        .order_by(func.min(LedgerRow.id))
+    )
+    with store.read() as connection:
+        return [(str(run), str(sync)) for run, sync in connection.execute(statement)]
+
+
+def of_run(store: Store, sync: str, run_id: str) -> list[Entry]:
+    """Rows that a run sent for a sync, in the order of their ids."""
+    return _entries(
+        store, select(LedgerRow).where(LedgerRow.sync == sync, LedgerRow.run_id == run_id)
+    )
+
+
+def since(store: Store, source: str, object_name: str, after: int) -> list[Entry]:
+    """Rows that any sync told records of an object, with an id above `after`."""
+    statement = select(LedgerRow).where(
+        LedgerRow.source == source, LedgerRow.object == object_name, LedgerRow.id > after
+    )
+    return _entries(store, statement)
+
+
 def told(store: Store, after_id: int = 0) -> pl.DataFrame:
     """What syncs told outside systems, a row a field, with ledger ids above `after_id`.
 
@@ -232,10 +262,11 @@ def _entries(store: Store, statement: Any) -> list[Entry]:
 
 def _entry(row: Row[Any]) -> Entry:
     m = row._mapping
-    names = [n for n in Entry.__dataclass_fields__ if n not in ("fields", "asked")]
+    names = [n for n in Entry.__dataclass_fields__ if n not in ("fields", "asked", "before")]
     return Entry(
         fields=_texts.decode(m["fields"]),
         asked=_texts.decode(m["asked"]) if m["asked"] else {},
+        before=_texts.decode(m["before"]) if m["before"] else {},
         **{name: m[name] for name in names},
     )
 

@@ -89,7 +89,9 @@ class LedgerRow(Base):
 
     Written before the call with outcome null; the outcome follows the answer. `fields` is a JSON
     object field → canonical text told, in the system's own form; `asked` holds what the sync's
-    state keeps besides, by its column: the profile's own text where that differs. outcome: ok |
+    state keeps besides, by its column: the profile's own text where that differs. `before` holds
+    what the record showed in those fields when the row was planned; null of rows from before that
+    was kept, and of creations. outcome: ok |
     failed | lost (it never took effect) | unknown (nobody can tell; a person has to look).
     """
 
@@ -115,6 +117,7 @@ class LedgerRow(Base):
     key_value: Mapped[str | None] = mapped_column(Text)
     fields: Mapped[str] = mapped_column(Text)
     asked: Mapped[str | None] = mapped_column(Text)
+    before: Mapped[str | None] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(64))
     intent_at: Mapped[datetime] = mapped_column(Moment())
     outcome: Mapped[str | None] = mapped_column(String(16))
@@ -151,3 +154,14 @@ class DeadLetterRow(Base):
     first_at: Mapped[datetime] = mapped_column(Moment())
     last_at: Mapped[datetime] = mapped_column(Moment())
     state: Mapped[str] = mapped_column(String(16))
+
+
+class PauseRow(Base):
+    """A sync that writes nothing until somebody resumes it. sync: `*` for all of them."""
+
+    __tablename__ = "sync_pause"
+
+    sync: Mapped[str] = mapped_column(String(128), primary_key=True)
+    who: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment())
+    why: Mapped[str] = mapped_column(Text)

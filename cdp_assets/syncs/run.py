@@ -12,7 +12,7 @@ import polars as pl
 from cdp_assets.connectors.base import Description, Destination
 from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
-from cdp_assets.store import Store, letters, plans
+from cdp_assets.store import Store, letters, pauses, plans
 from cdp_assets.syncs import approval, check, guard, inputs, send, state
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
@@ -128,6 +128,8 @@ def apply(
             return result()
         if not guard.may_write(env, url):
             return result(guard.refusal(env, config.source))
+        if (held := pauses.paused(store, name)) is not None:
+            return result(_held(held))
         if made.stopped:
             return result(f"Not applied, stopped: {'; '.join(made.stopped)}.")
         if made.waits:
@@ -140,6 +142,13 @@ def apply(
         if not sent.message and not sent.unknown:
             plans.applied(store, name, made.hash, now)
         return result(" ".join(filter(None, (sent.message, _unanswered(sent.unknown)))), sent)
+
+
+def _held(pause: pauses.Pause) -> str:
+    what = "All syncs are" if pause.sync == pauses.ALL else f"{pause.sync} is"
+    on = f"{pause.at:%Y-%m-%d %H:%M} UTC"
+    name = "--all" if pause.sync == pauses.ALL else pause.sync
+    return f"{what} paused since {on} by {pause.who}: {pause.why}. To go on: cdp resume {name}"
 
 
 def _unanswered(rows: int) -> str:

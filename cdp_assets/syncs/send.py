@@ -115,6 +115,7 @@ def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
         key_value=change.key_value,
         fields=change.told,
         asked=asked,
+        before={} if change.record_id is None else {n: change.old.get(n) for n in change.told},
         digest=change.digest,
     )
 

@@ -209,6 +209,7 @@ class World:
     redirects: list[dict[str, Any]] = field(default_factory=list)
     pulled: frozenset[str] = frozenset()
     now: datetime = NOW
+    run_id: str = "run"
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -281,7 +282,7 @@ class World:
     def _apply(self, config: SyncConfig, options: Mapping[str, Any]) -> ApplyResult:
         where: dict[str, Any] = {"url": "http://127.0.0.1:1", "entity": "person", **options}
         return apply(
-            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, "run",
+            self.lake, self.store, "s", config, self.crm, DESCRIPTION, self.now, self.run_id,
             gather=self.gather, **where,
         )  # fmt: skip
 
