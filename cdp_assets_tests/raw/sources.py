@@ -67,5 +67,11 @@ class MemorySource:
             self.calls += 1
             yield page(found[at : at + self.page_size])
 
+    def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
+        found = [(v.id, v.at) for v in self.versions if v.op == "upsert"]
+        schema = {"record_id": pl.String, "cursor_at": pl.Datetime("us", "UTC")}
+        for at in range(0, len(found), self.page_size):
+            yield pl.DataFrame(found[at : at + self.page_size], schema=schema, orient="row")
+
     def has_news(self, object_name: str, after: datetime) -> bool:
         return any(v.at is not None and v.at >= after for v in self.versions)
