@@ -1,4 +1,4 @@
-"""The command: makes or reopens a world, serves both stand-ins on one port until stopped."""
+"""The command: makes or reopens a world, serves all stand-ins on one port until stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,18 @@ from cdp_assets.sandbox.hubspot.api import HubSpotApi
 from cdp_assets.sandbox.salesforce.api import SalesforceApi
 from cdp_assets.sandbox.salesforce.oauth import OAuth
 from cdp_assets.sandbox.world.world import World
+from cdp_assets.sandbox.zendesk.api import ZendeskApi
 
 CLIENT_ID = "sandbox-client-id"
 CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 (of a stand-in on this machine)
 REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105
 HUBSPOT_TOKEN = "pat-sandbox-token"  # noqa: S105
+ZENDESK_EMAIL = "agent@fathom.example"
+ZENDESK_TOKEN = "zd-sandbox-token"  # noqa: S105
 
 
 class Sandbox:
-    """The ASGI application: control under /_sandbox, Salesforce under /services, HubSpot under
-    /crm."""
+    """The ASGI application: control under /_sandbox, each system under its own paths."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -46,6 +48,15 @@ class Sandbox:
         self.oauth = OAuth(self.clock, CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN)
         self.salesforce = SalesforceApi(world.tables, self.clock, self.oauth)
         self.hubspot = HubSpotApi(world.tables, self.clock, HUBSPOT_TOKEN)
+        self.zendesk = ZendeskApi(
+            world.tables, self.clock, ZENDESK_EMAIL, ZENDESK_TOKEN, CLIENT_ID, CLIENT_SECRET
+        )
+        self.systems: dict[str, Callable[[Request], Reply]] = {
+            "/services": self.salesforce.handle,
+            "/crm": self.hubspot.handle,
+            "/api/v2": self.zendesk.handle,
+            "/oauth/tokens": self.zendesk.handle,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -82,10 +93,9 @@ class Sandbox:
 
     def answer(self, request: Request) -> Reply:
         """What the stand-in of this path answers."""
-        if request.path.startswith("/services"):
-            return self.salesforce.handle(request)
-        if request.path.startswith("/crm"):
-            return self.hubspot.handle(request)
+        for path, handle in self.systems.items():
+            if request.path.startswith(path):
+                return handle(request)
         return Reply(404, {"message": "no such path in this sandbox"})
 
     def control(self, request: Request) -> Reply:
@@ -123,7 +133,7 @@ class Sandbox:
                 self.clock.freeze(datetime.fromisoformat(at) if at else None)
                 return {"now": self.clock.now().isoformat()}
             case ("POST", "expire-tokens"):
-                return {"expired": self.oauth.expire()}
+                return {"expired": self.oauth.expire() + self.zendesk.expire()}
             case ("POST", "expire-locators"):
                 self.salesforce.expire_locators()
                 return {}
@@ -139,6 +149,9 @@ class Sandbox:
                 self.salesforce.objects.delete(spec, body["id"])
                 self.world.tables.commit()
                 return {}
+            case ("POST", "zendesk/touch"):
+                self.zendesk.touch(body["object"], body["id"])
+                return {}
         raise LookupError(f"no such control: {method} {name}")
 
     def _set_limits(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +165,11 @@ class Sandbox:
                 setattr(hubspot.limits, name, body[f"hubspot_{name}"])
         if "hubspot_search_lag_seconds" in body:
             hubspot.search.lag = timedelta(seconds=float(body["hubspot_search_lag_seconds"]))
+        self.zendesk.limit({
+            name.removeprefix("zendesk_"): value
+            for name, value in body.items()
+            if name.startswith("zendesk_")
+        })  # fmt: skip
         return {}
 
     def state(self) -> dict[str, Any]:
@@ -168,11 +186,11 @@ class Sandbox:
             "refresh_token": REFRESH_TOKEN,
             "records": {
                 name: sum(
-                    not (row.get("IsDeleted") or row.get("_archived"))
+                    not (row.get("IsDeleted") or row.get("_archived") or row.get("_deleted"))
                     for row in self.world.tables[name].rows.values()
                 )
                 for name in sorted(self.world.tables)
-                if name.startswith(("salesforce.", "hubspot."))
+                if name.startswith(("salesforce.", "hubspot.", "zendesk."))
             },
         }
 
@@ -188,6 +206,7 @@ def systems(url: str, world: World) -> list[dict[str, str]]:
         },
         {"system": "hubspot", "url": url, "token": HUBSPOT_TOKEN},
         {"system": "events", "path": str(world.files.folder)},
+        {"system": "zendesk", "url": url, "email": ZENDESK_EMAIL, "token": ZENDESK_TOKEN},
     ]
 
 
@@ -214,7 +233,8 @@ def _moment(text: str) -> datetime:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="cdp sandbox", description="Stand-in Salesforce and HubSpot with a made-up world."
+        prog="cdp sandbox",
+        description="Stand-ins of Salesforce, HubSpot and Zendesk with a made-up world.",
     )
     parser.add_argument("--people", type=int, default=2000, help="how many people there are")
     parser.add_argument("--seed", type=int, default=1, help="which world it is")

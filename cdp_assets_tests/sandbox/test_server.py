@@ -25,7 +25,9 @@ def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def test_it_prints_one_line_a_system(server: Running) -> None:
-    assert [line["system"] for line in server.lines] == ["salesforce", "hubspot", "events"]
+    named = [line["system"] for line in server.lines]
+    assert named == ["salesforce", "hubspot", "events", "zendesk"]
+    assert server.lines[3].keys() == {"system", "url", "email", "token"}
     assert server.lines[0].keys() == {"system", "url", "client_id", "client_secret"}
     assert server.lines[1].keys() == {"system", "url", "token"}
     folder = Path(server.lines[2]["path"])

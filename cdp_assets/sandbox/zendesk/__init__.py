@@ -1,0 +1,1 @@
+"""A stand-in for Zendesk Support, as its published API documents describe it."""
