@@ -83,7 +83,8 @@ class Tables:
         return table
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tables)
+        """Names of the tables that hold something."""
+        return iter([name for name, table in self._tables.items() if table.rows])
 
     def put(self, name: str, key: str, row: Row | None) -> None:
         """Store a row (None removes it); on disk after the next commit."""

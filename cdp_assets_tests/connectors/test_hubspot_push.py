@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
-from cdp_assets.connectors.hubspot import HubSpot
+from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.hubspot.client import Property
 from cdp_assets.connectors.hubspot.forms import normalised
+from cdp_assets_tests.connectors.faulty import Answer, Clock, Seen, reply, serve
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 
@@ -205,6 +208,162 @@ def test_what_is_normalised_is_what_is_shown_after_a_write(stand_in: StandIn) ->
     wanted = {f: source.normalise("contacts", f, v) for f, v in values.items()}
     assert source.write("contacts", [RowChange(1, "update", wanted, record_id=record)])[0].ok
     assert source.read("contacts", [record], list(values))[record] == wanted
+
+
+def remove(source: HubSpot, name: str, *ids: str) -> list[RowOutcome]:
+    return source.write(name, [RowChange(n, "delete", {}, record_id=i) for n, i in enumerate(ids)])
+
+
+@pytest.mark.parametrize("action", [None, "commit_then_reset", "reset"])
+def test_what_is_deleted_lies_in_the_archive(stand_in: StandIn, action: str | None) -> None:
+    source = stand_in.hubspot()
+    one, two, kept = made(source, *[f"bin{action}{i}@push.example" for i in range(3)])
+    if action:
+        stand_in.faults({"match": "batch/archive", "action": action, "times": 2})
+    outcomes = remove(source, "contacts", one, two, "99999999")
+    assert [(o.row, o.ok) for o in outcomes] == [(0, True), (1, True), (2, True)]
+    assert list(source.read("contacts", [one, two, kept], ["email"])) == [kept]
+    assert all(o.ok for o in remove(source, "contacts", one))
+    http = source._client.http
+    shown = http.request("GET", f"/crm/v3/objects/contacts/{one}?archived=true", what="look")
+    assert shown.body["archived"] is True
+
+
+def test_the_survivor_is_not_deleted_in_place_of_the_merged_one(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    kept, loser = made(source, "kept@merge.example", "loser@merge.example")
+    body = {"primaryObjectId": kept, "objectIdToMerge": loser}
+    source._client.post("/crm/v3/objects/contacts/merge", body, what="merge")
+    stand_in.control("DELETE", "journal")
+    assert remove(source, "contacts", loser)[0].ok
+    assert [e["path"].rpartition("/")[2] for e in stand_in.journal()] == ["read"]
+    assert kept in source.read("contacts", [kept], ["email"])
+
+
+def test_a_new_record_is_linked_by_the_same_call(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    (contact,) = made(source, "linked@push.example")
+    company = str(source.write("companies", [RowChange(1, "create", {"name": "L"})])[0].record_id)
+    links = (("contacts", contact), ("companies", company))
+    for name, fields in {
+        "tasks": {"hs_timestamp": "2026-03-01T09:00:00Z", "hs_task_subject": "Call"},
+        "notes": {"hs_timestamp": "2026-03-01T09:00:00Z", "hs_note_body": "Viewed pricing"},
+        "calls": {"hs_timestamp": "2026-03-01T09:00:00Z", "hs_call_title": "Hello"},
+        "deals": {"dealname": "New"},
+        "tickets": {"subject": "Help"},
+    }.items():
+        batch = [RowChange(n, "create", fields, links=links) for n in range(2)]
+        stand_in.control("DELETE", "journal")
+        outcomes = source.write(name, batch)
+        assert all(o.ok and o.created for o in outcomes), outcomes
+        assert sum(e["method"] == "POST" for e in stand_in.journal()) == 1
+        for other, key in links:
+            shown = source._client.get(
+                f"/crm/v4/objects/{name}/{outcomes[0].record_id}/associations/{other}", what="look"
+            )
+            assert [r["toObjectId"] for r in shown["results"]] == [key]
+    stand_in.control("DELETE", "journal")
+    source.write("tasks", [RowChange(1, "create", {"hs_timestamp": "1772355600000"}, links=links)])
+    assert len(stand_in.journal()) == 1, "association types are asked for once"
+
+
+def test_a_link_to_who_is_gone_is_the_mistake_of_one_row(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    (contact,) = made(source, "one-link@push.example")
+    batch = [
+        RowChange(n, "create", {"subject": f"T{n}"}, links=(("contacts", to),))
+        for n, to in enumerate([contact, "99999999", contact])
+    ]
+    outcomes = source.write("tickets", batch)
+    assert [(o.row, o.ok, o.error_class) for o in outcomes] == [
+        (0, True, None), (1, False, "gone"), (2, True, None)
+    ]  # fmt: skip
+    with pytest.raises(WrongObject, match="cannot be linked"):
+        source.write("tickets", [RowChange(1, "create", {}, links=(("lines", "1"),))])
+
+
+@pytest.mark.parametrize("op", ["create", "update", "upsert"])
+def test_nothing_is_sent_that_is_not_named(op: Any) -> None:
+    """The marketing status of contacts, which costs money, no less than anything else."""
+
+    def script(seen: Seen) -> Answer:
+        if "/batch/" not in seen.path:
+            return reply({"results": []})
+        inputs = json.loads(seen.body)["inputs"]
+        return reply({"results": [{"id": "7", "objectWriteTraceId": i["objectWriteTraceId"],
+                                   "properties": {}} for i in inputs]})  # fmt: skip
+
+    with serve(script) as server:
+        config = HubSpotConfig(url=server.url, token=SecretStr("t"), objects=["contacts"])
+        source = HubSpot("hubspot", config, options=quick())
+        key = {"key_field": "customer_id", "key_value": "c1"} if op == "upsert" else {}
+        plain = RowChange(1, op, {"city": "Paris"}, record_id="7", **key)
+        assert source.write("contacts", [plain])[0].ok
+        named = RowChange(1, op, {"hs_marketable_status": "false"}, record_id="7", **key)
+        assert source.write("contacts", [named])[0].ok
+    sent = [json.loads(s.body)["inputs"][0]["properties"] for s in server.journal]
+    own = {"customer_id": "c1"} if op == "upsert" else {}
+    assert sent == [{"city": "Paris"} | own, {"hs_marketable_status": "false"} | own]
+
+
+def test_what_becomes_a_contact_is_no_marketing_contact(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    ids = made(source, "cost1@push.example", "cost2@push.example")
+    change = RowChange(1, "upsert", {}, key_field="customer_id", key_value="cost3")
+    ids.append(str(source.write("contacts", [change])[0].record_id))
+    source.change_members(source.create_list("Costs nothing", "contacts"), ids, [])
+    shown = source.read("contacts", ids, ["hs_marketable_status"])
+    assert {row["hs_marketable_status"] for row in shown.values()} == {None}
+
+
+def test_a_value_that_another_record_holds_names_that_record(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    (holder,) = made(source, "holder@push.example", customer_id="taken-1")
+    outcomes = source.write("contacts", [
+        RowChange(1, "create", {"email": "h2@push.example", "customer_id": "taken-1"}),
+        RowChange(2, "create", {"email": "h3@push.example", "customer_id": "free-1"}),
+    ])  # fmt: skip
+    first = outcomes[0]
+    assert (first.ok, first.error_class, first.record_id) == (False, "conflict", holder)
+    assert outcomes[1].ok
+    assert holder not in str(outcomes[0].message)
+
+
+@pytest.mark.parametrize(
+    ("fault", "least"),
+    [({"status": 423}, 2.0), ({"status": 477, "headers": {"Retry-After": "7"}}, 7.0)],
+)
+@pytest.mark.parametrize("op", ["create", "update"])
+def test_a_locked_or_moving_account_is_waited_for(
+    stand_in: StandIn, op: Any, fault: dict[str, Any], least: float
+) -> None:
+    clock = Clock()
+    source = stand_in.hubspot(quick(monotonic=clock, sleep=clock.sleep))
+    (record,) = made(source, f"wait-{op}-{least}@push.example")
+    stand_in.faults({"match": f"batch/{op}", **fault})
+    change = RowChange(1, op, {"city": "Paris"}, record_id=record if op == "update" else None)
+    assert source.write("contacts", [change])[0].ok
+    assert least <= max(clock.slept) <= least * 1.2
+
+
+def test_a_rule_of_the_account_s_people_is_the_mistake_of_one_row(stand_in: StandIn) -> None:
+    """Since 2026-09 their validation rules hold for writes through the API too."""
+    source = stand_in.hubspot()
+    one, two = made(source, "rule1@push.example", "rule2@push.example")
+    rule = "Phone numbers have to begin with the country's code"
+    failed = {"status": "error", "category": "VALIDATION_ERROR", "message": rule,
+              "context": {"objectWriteTraceId": ["2"]},
+              "errors": [{"message": rule, "code": "PROPERTY_VALIDATION_RULE"}]}  # fmt: skip
+    results = [{"id": one, "properties": {}, "objectWriteTraceId": "1"}]
+    body = {"status": "COMPLETE", "results": results, "errors": [failed], "numErrors": 1}
+    stand_in.faults({"match": "batch/update", "status": 207, "body": body})
+    batch = [
+        RowChange(n, "update", {"phone": "030 1"}, record_id=i) for n, i in ((1, one), (2, two))
+    ]
+    outcomes = source.write("contacts", batch)
+    assert [(o.ok, o.error_class, o.message) for o in outcomes] == [
+        (True, None, None), (False, "data", rule)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

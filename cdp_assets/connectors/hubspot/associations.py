@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from cdp_assets.connectors.hubspot.client import ASSOCIATIONS, HubSpotClient
+from cdp_assets.connectors.hubspot.client import HubSpotClient
+from cdp_assets.connectors.hubspot.paths import ASSOCIATIONS
 
 _BATCH = 1_000
 _SINGULAR = {

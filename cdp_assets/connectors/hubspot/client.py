@@ -13,14 +13,13 @@ from cdp_assets.connectors.base import FieldInfo, FieldType, ObjectInfo, Refused
 from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.hubspot.paths import ASSOCIATIONS, PROPERTIES, SCHEMAS
+from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
 from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.rate import RateBudget
 from cdp_assets.connectors.tokens import StaticToken
 
 T = TypeVar("T")
-OBJECTS = "/crm/v3/objects"
-PROPERTIES = "/crm/v3/properties"
-ASSOCIATIONS = "/crm/v4/associations"
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,100}")
 
 
@@ -105,6 +104,16 @@ class _Properties(msgspec.Struct):
     results: list[Property]
 
 
+class _AssociationType(msgspec.Struct, rename="camel"):
+    category: str
+    type_id: int
+    label: str | None = None
+
+
+class _AssociationTypes(msgspec.Struct):
+    results: list[_AssociationType] = []
+
+
 class HubSpotClient:
     """Requests to one account."""
 
@@ -113,6 +122,8 @@ class HubSpotClient:
         self.config = config
         self._options = options or HttpOptions()
         self._properties: dict[str, dict[str, Property]] = {}
+        self._schemas: list[Schema] | None = None
+        self._links: dict[tuple[str, str], dict[str, Any]] = {}
         self._http: HttpSession | None = None
         self._lock = threading.Lock()
         clock, sleep = self._options.monotonic, self._options.sleep
@@ -165,14 +176,14 @@ class HubSpotClient:
         repeatable: bool = True,
         decode: Callable[[bytes], T] = decode_json,
         accept: Collection[int] = (),
-        params: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Reply[T]:
-        """The answer to a POST. repeatable: it reads, or writes the same when sent twice."""
+        """The answer to a POST, or another method with a body. repeatable: it reads, or writes
+        the same when sent twice."""
         return self.http.request(
-            "POST",
+            method,
             path,
             what=what,
-            params=params,
             body=msgspec.json.encode(value),
             decode=decode,
             repeatable=repeatable,
@@ -194,12 +205,63 @@ class HubSpotClient:
             except Refused as refused:
                 if refused.status not in {400, 404}:
                     raise
-                raise WrongObject(
-                    f"{self.name}: the account has no object `{name[:80]}`, or does not show it to "
-                    "this app. Not retried. Correct `objects`, or add the app's scope for it."
-                ) from None
+                raise self._no_object(name) from None
             self._properties[name] = {p.name: p for p in found.results if not p.archived}
         return self._properties[name]
+
+    def schema(self, name: str) -> Schema | None:
+        """The custom object of this name; None for HubSpot's own. Asked for once."""
+        if name in TYPE_IDS:
+            return None
+        if self._schemas is None:
+            decode = msgspec.json.Decoder(Schemas).decode
+            self._schemas = self.get(SCHEMAS, what="describe of objects", decode=decode).results
+        return next((found for found in self._schemas if found.answers_to(name)), None)
+
+    def type_id(self, name: str) -> str:
+        """The objectTypeId of an object."""
+        if name in TYPE_IDS:
+            return TYPE_IDS[name]
+        found = self.schema(name)
+        if found is None:
+            raise self._no_object(name)
+        return found.object_type_id
+
+    def link_type(self, name: str, other: str) -> dict[str, Any]:
+        """The plain association of two objects' records, as a create names it. Asked for once."""
+        if (name, other) not in self._links:
+            what = f"association types of {name} and {other}"
+            decode = msgspec.json.Decoder(_AssociationTypes).decode
+            try:
+                found = self.get(
+                    f"{ASSOCIATIONS}/{name}/{other}/labels", what=what, decode=decode
+                ).results
+            except Refused as refused:
+                if refused.status not in {400, 404}:
+                    raise
+                found = []
+            plain = next((one for one in found if not one.label), None)
+            if plain is None:
+                raise WrongObject(
+                    f"{self.name}: {what}: the account knows none, so a new record of {name[:80]} "
+                    f"cannot be linked to one of {other[:80]}. Not retried. Correct the sync's "
+                    "`link`."
+                )
+            self._links[name, other] = {
+                "associationCategory": plain.category,
+                "associationTypeId": plain.type_id,
+            }
+        return self._links[name, other]
+
+    def _no_object(self, name: str) -> WrongObject:
+        return WrongObject(
+            f"{self.name}: the account has no object `{name[:80]}`, or does not show it to "
+            "this app. Not retried. Correct `objects`, or add the app's scope for it."
+        )
+
+    def forget(self, name: str) -> None:
+        """Ask for the object's properties anew when they are next needed."""
+        self._properties.pop(name, None)
 
     def property(self, name: str, property_name: str) -> Property:
         """One property; WrongObject names it where the account has none such."""

@@ -19,8 +19,9 @@ import polars as pl
 from cdp_assets.connectors.base import Page, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.hubspot.associations import associations, with_associations
-from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient
+from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.mapping import ASSOCIATED
+from cdp_assets.connectors.hubspot.paths import OBJECTS
 from cdp_assets.connectors.paging import pages_ahead
 
 VOLATILE = ("url", "objectWriteTraceId")

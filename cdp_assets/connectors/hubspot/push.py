@@ -18,8 +18,9 @@ from cdp_assets.connectors.base import (
 )
 from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
-from cdp_assets.connectors.hubspot.client import OBJECTS, HubSpotClient, Property
+from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
+from cdp_assets.connectors.hubspot.paths import OBJECTS
 from cdp_assets.connectors.redaction import redact
 
 BATCH = 100
@@ -30,10 +31,14 @@ _MOMENTS = frozenset({"date", "datetime"})
 _SPLIT = frozenset({400, 404, 409})
 """Statuses by which one row's mistake refuses the whole batch."""
 _EXISTING = re.compile(r"(?i)existing id:\s*(\d+)")
+_TAKEN = frozenset({"CONFLICTING_UNIQUE_VALUE"})
+_TAKEN_BY = "taken by"
+_HOLDER = re.compile(r"(?i)\b(\d+) already has that value")
 _CLASSES: Mapping[str, ErrorClass] = {
     "OBJECT_NOT_FOUND": "gone",
     "CONFLICT": "conflict",
     "OBJECT_ALREADY_EXISTS": "conflict",
+    "CONFLICTING_UNIQUE_VALUE": "conflict",
     "PROPERTY_DOESNT_EXIST": "mapping",
     "READ_ONLY_VALUE": "mapping",
     "MISSING_SCOPES": "permission",
@@ -216,15 +221,49 @@ class HubSpotPush:
     def _call(self, name: str, part: Sequence[RowChange]) -> dict[int, RowOutcome]:
         op = part[0].op
         what = f"{op} of {len(part)} {name}"
+        if op == "delete":
+            return self._archive(name, what, part)
         reply = self._client.post(
             f"{OBJECTS}/{name}/batch/{op}",
-            {"inputs": [_input(change) for change in part]},
+            {"inputs": [self._input(name, change) for change in part]},
             what=what,
             decode=self._decode,
             # A create sent twice is two records; the others name the record they write.
             repeatable=op != "create",
         )
         return self._outcomes(what, part, reply.body)
+
+    def _input(self, name: str, change: RowChange) -> dict[str, Any]:
+        # An empty text is what clears a property; null is refused.
+        properties = {k: "" if v is None else v for k, v in change.fields.items()}
+        sent: dict[str, Any] = {"properties": properties, "objectWriteTraceId": str(change.row)}
+        if change.op == "update":
+            sent["id"] = change.record_id
+        elif change.op == "upsert":
+            sent["idProperty"] = change.key_field
+            sent["id"] = change.key_value
+            if change.key_field is not None:
+                properties.setdefault(change.key_field, change.key_value)
+        elif change.key_field is not None and change.key_value is not None:
+            properties.setdefault(change.key_field, change.key_value)
+        if change.op == "create" and change.links:
+            sent["associations"] = [
+                {"to": {"id": other_id}, "types": [self._client.link_type(name, other)]}
+                for other, other_id in change.links
+            ]
+        return sent
+
+    def _archive(self, name: str, what: str, part: Sequence[RowChange]) -> dict[int, RowOutcome]:
+        """Put records into the bin. HubSpot answers with nothing, also for records that are in it
+        already. The old id of a merged record leads to its survivor, who must not go instead of
+        it: so what the ids lead to is read first."""
+        ids = [str(change.record_id) for change in part]
+        there = {r.id for r in self._batch_read(name, ids, ["hs_object_id"], None)}
+        inputs = [{"id": i} for i in dict.fromkeys(ids) if i in there]
+        if inputs:
+            path = f"{OBJECTS}/{name}/batch/archive"
+            self._client.post(path, {"inputs": inputs}, what=what)
+        return {change.row: RowOutcome(change.row, True, change.record_id) for change in part}
 
     def _outcomes(
         self, what: str, group: Sequence[RowChange], answer: _Answer
@@ -282,22 +321,6 @@ def _unsent(change: RowChange) -> RowOutcome:
     )  # fmt: skip
 
 
-def _input(change: RowChange) -> dict[str, Any]:
-    # An empty text is what clears a property; null is refused.
-    properties = {k: "" if v is None else v for k, v in change.fields.items()}
-    sent: dict[str, Any] = {"properties": properties, "objectWriteTraceId": str(change.row)}
-    if change.op == "update":
-        sent["id"] = change.record_id
-    elif change.op == "upsert":
-        sent["idProperty"] = change.key_field
-        sent["id"] = change.key_value
-        if change.key_field is not None:
-            properties.setdefault(change.key_field, change.key_value)
-    elif change.key_field is not None and change.key_value is not None:
-        properties.setdefault(change.key_field, change.key_value)
-    return sent
-
-
 def _named(
     error: _Error,
     by_trace: Mapping[str, RowChange],
@@ -315,7 +338,11 @@ def _named(
 
 def _failed(change: RowChange, error: _Error) -> RowOutcome:
     codes = [str(e.get("code")) for e in error.errors if e.get("code")]
-    return _outcome(change, [error.category, *codes], error.message, error.context)
+    context = dict(error.context)
+    for detail in error.errors:
+        if detail.get("code") in _TAKEN and isinstance(detail.get("context"), dict):
+            context |= {_TAKEN_BY: detail["context"].get("objectId") or []}
+    return _outcome(change, [error.category, *codes], error.message, context)
 
 
 def _refused(change: RowChange, refused: Refused) -> RowOutcome:
@@ -332,16 +359,24 @@ def _outcome(
     change: RowChange, codes: Sequence[str], message: str, context: Mapping[str, list[str]]
 ) -> RowOutcome:
     known = [code for code in (*reversed(codes), *_codes_in(message)) if code in _CLASSES]
-    existing = _EXISTING.search(message)
+    there = existing_id(message, context)
     values = [*change.fields.values(), change.key_value, change.record_id]
     return RowOutcome(
         change.row,
         False,
-        record_id=existing[1] if existing else change.record_id,
-        error_class="conflict" if existing else (_CLASSES[known[0]] if known else "data"),
+        record_id=there or change.record_id,
+        error_class="conflict" if there else (_CLASSES[known[0]] if known else "data"),
         code=(known or [c for c in codes if c] or ["UNKNOWN"])[0],
         message=redact(message, values) or "refused without a reason",
     )
+
+
+def existing_id(message: str, context: Mapping[str, list[str]]) -> str | None:
+    """The record that holds a value which must be there once; None where the answer names none."""
+    found = _EXISTING.search(message) or _HOLDER.search(message)
+    if found:
+        return found[1]
+    return next(iter(context.get(_TAKEN_BY, ())), None)
 
 
 def _codes_in(message: str) -> list[str]:

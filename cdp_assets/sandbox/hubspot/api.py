@@ -17,9 +17,11 @@ from cdp_assets.sandbox.hubspot.associations_api import AssociationsApi
 from cdp_assets.sandbox.hubspot.batch import Batches
 from cdp_assets.sandbox.hubspot.errors import HubSpotError, not_found
 from cdp_assets.sandbox.hubspot.limits import Limits
+from cdp_assets.sandbox.hubspot.lists_api import ListsApi
 from cdp_assets.sandbox.hubspot.objects import Records
 from cdp_assets.sandbox.hubspot.properties import Properties
 from cdp_assets.sandbox.hubspot.schema import ObjectType
+from cdp_assets.sandbox.hubspot.schemas_api import SchemasApi
 from cdp_assets.sandbox.hubspot.search import Search
 from cdp_assets.sandbox.tables import Row, Tables
 
@@ -61,7 +63,11 @@ class HubSpotApi:
                 ("DELETE", f"/crm/v3/properties/{kind}/{key}", self._remove_property),
                 ("GET", "/crm/v3/owners", self._owners),
                 ("GET", f"/crm/v3/owners/{key}", self._owner),
+                ("POST", f"/crm/v3/properties/{kind}/groups", self._add_group),
+                ("GET", f"/crm/v3/properties/{kind}/groups/{key}", self._group),
                 *associations.routes(),
+                *ListsApi(self.records).routes(),
+                *SchemasApi(self.records).routes(),
             )
         ]
 
@@ -208,6 +214,12 @@ class HubSpotApi:
 
     def _groups(self, request: Request, match: re.Match[str]) -> Reply:
         return self.properties.groups(self._kind(match))
+
+    def _group(self, request: Request, match: re.Match[str]) -> Reply:
+        return self.properties.group(self._kind(match), match["key"])
+
+    def _add_group(self, request: Request, match: re.Match[str]) -> Reply:
+        return self.properties.add_group(self._kind(match), _body(request))
 
     def _add_property(self, request: Request, match: re.Match[str]) -> Reply:
         return self.properties.create(self._kind(match), _body(request))

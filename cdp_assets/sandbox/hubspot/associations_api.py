@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from cdp_assets.sandbox.http import Reply, Request
-from cdp_assets.sandbox.hubspot.associations import PRIMARY, UNLABELED, labels
 from cdp_assets.sandbox.hubspot.errors import HubSpotError
 from cdp_assets.sandbox.hubspot.objects import Records
 from cdp_assets.sandbox.hubspot.schema import ObjectType
@@ -41,6 +40,7 @@ class AssociationsApi:
             ("POST", f"{pair}/batch/associate/default", self._create_default),
             ("POST", f"{pair}/batch/archive", self._archive),
             ("GET", f"{pair}/labels", self._labels),
+            ("POST", f"{pair}/labels", self._add_label),
         ]
 
     def _kinds(self, match: re.Match[str]) -> tuple[ObjectType, ObjectType]:
@@ -131,17 +131,25 @@ class AssociationsApi:
         return Reply(204, rows=1)
 
     def _labels(self, request: Request, match: re.Match[str]) -> Reply:
-        return Reply(body={"results": labels(*self._kinds(match))})
+        return Reply(body={"results": self.records.associations.labels(*self._kinds(match))})
+
+    def _add_label(self, request: Request, match: re.Match[str]) -> Reply:
+        kind, other = self._kinds(match)
+        body = msgspec.json.decode(request.body)
+        made = self.records.associations.add_type(
+            kind, other, str(body["label"]), body.get("inverseLabel")
+        )
+        return Reply(body={"results": made})
 
     def _associate(
         self, kind: ObjectType, key: str, other: ObjectType, to: str, types: list[Any]
     ) -> Row:
-        pair = (kind.name, other.name)
-        known = {PRIMARY.get(pair), UNLABELED.get(pair)}
-        if not types or any(t.get("associationTypeId") not in known for t in types):
+        known = {t["typeId"] for t in self.records.associations.labels(kind, other)}
+        numbers = [t.get("associationTypeId") for t in types]
+        if not numbers or not known >= set(numbers):
             raise HubSpotError(400, "VALIDATION_ERROR", "invalid association types")
         key, to = self.records.find(kind, key), self.records.find(other, to)
-        self.records.associations.add(kind, key, other, to)
+        self.records.associations.add(kind, key, other, to, numbers)
         shown = [t["label"] for t in self.records.associations.types(kind, key, other, to)]
         return {
             "fromObjectTypeId": kind.type_id,
@@ -155,16 +163,17 @@ class AssociationsApi:
         key, to = self.records.find(kind, key), self.records.find(other, to)
         self.records.associations.add(kind, key, other, to)
         return [
-            {
-                "from": {"id": one_id},
-                "to": {"id": two_id},
-                "associationSpec": {
-                    "associationCategory": "HUBSPOT_DEFINED",
-                    "associationTypeId": UNLABELED[one.name, two.name],
-                },
-            }
+            {"from": {"id": one_id}, "to": {"id": two_id}, "associationSpec": self._plain(one, two)}
             for one, one_id, two, two_id in ((kind, key, other, to), (other, to, kind, key))
         ]
+
+    def _plain(self, one: ObjectType, two: ObjectType) -> Row:
+        for found in self.records.associations.labels(one, two):
+            if found["label"] is None:
+                return {
+                    "associationCategory": found["category"], "associationTypeId": found["typeId"]
+                }  # fmt: skip
+        raise HubSpotError(400, "VALIDATION_ERROR", f"{one.name} and {two.name} are not associable")
 
     def _answer(self, status: int, results: list[Row], errors: list[Row]) -> Reply:
         now = self.records.now()

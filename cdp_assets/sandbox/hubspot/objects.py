@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdp_assets.sandbox.clock import Clock, hubspot_time
-from cdp_assets.sandbox.hubspot.associations import PRIMARY, UNLABELED, Associations
+from cdp_assets.sandbox.hubspot.associations import Associations
 from cdp_assets.sandbox.hubspot.errors import HubSpotError, invalid_values, not_found
-from cdp_assets.sandbox.hubspot.schema import TYPES, ObjectType, Property, Schema
+from cdp_assets.sandbox.hubspot.schema import ObjectType, Property, Schema
 from cdp_assets.sandbox.hubspot.values import BadValue, moves_on, stored
 from cdp_assets.sandbox.tables import Row, Table, Tables
 
@@ -62,7 +62,14 @@ class Records:
         given = self._checked(kind, properties)
         self._check_unique(kind, given, None)
         links = [self._link(kind, link) for link in to]
-        first = FIRST_IDS[kind.name]
+        missing = [name for name in kind.required if given.get(name) is None]
+        if missing:
+            raise HubSpotError(
+                400, "VALIDATION_ERROR",
+                f"Error creating {kind.name.upper()}. Some required properties were not set.",
+                context={"properties": missing},
+            )  # fmt: skip
+        first = FIRST_IDS.get(kind.name, 80_000_000_001)
         key = str(self.tables.next_number(f"hubspot.{kind.name}", first))
         now = self.now()
         row: Row = {"_created": now, "_updated": now}
@@ -70,8 +77,8 @@ class Records:
             row["lifecyclestage"] = "lead"
         row |= given
         self._put(kind, key, row)
-        for other, other_id in links:
-            self.associations.add(kind, key, other, other_id)
+        for other, other_id, numbers in links:
+            self.associations.add(kind, key, other, other_id, numbers)
         return key
 
     def update(self, kind: ObjectType, key: str, properties: Mapping[str, Any]) -> None:
@@ -121,7 +128,7 @@ class Records:
         wanted = [name for name in names if name in known] if names else kind.defaults
         properties: Row = {name: row.get(name) for name in wanted}
         properties |= {
-            "createdate": row["_created"], "hs_object_id": key, kind.modified: row["_updated"],
+            kind.created: row["_created"], "hs_object_id": key, kind.modified: row["_updated"],
         }  # fmt: skip
         body: Row = {
             "id": key,
@@ -191,10 +198,10 @@ class Records:
             )
         return found
 
-    def _link(self, kind: ObjectType, link: Mapping[str, Any]) -> tuple[ObjectType, str]:
+    def _link(self, kind: ObjectType, link: Mapping[str, Any]) -> tuple[ObjectType, str, list[int]]:
         numbers = [t.get("associationTypeId") for t in link.get("types", ())]
-        for other in dict.fromkeys(TYPES.values()):
-            pair = (kind.name, other.name)
-            if PRIMARY.get(pair) in numbers or UNLABELED.get(pair) in numbers:
-                return other, self.find(other, str(link["to"]["id"]))
+        for other in self.schema.kinds():
+            known = {t["typeId"] for t in self.associations.labels(kind, other)}
+            if numbers and known >= set(numbers):
+                return other, self.find(other, str(link["to"]["id"])), numbers
         raise HubSpotError(400, "VALIDATION_ERROR", f"invalid association types: {numbers}")

@@ -13,6 +13,7 @@ from cdp_assets.sandbox.tables import Row
 
 _TYPES = ("string", "number", "date", "datetime", "enumeration", "bool")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+GROUPS = "hubspot.property_groups"
 _MADE = "2026-01-05T09:00:00.000Z"
 
 
@@ -33,29 +34,16 @@ class Properties:
 
     def create(self, kind: ObjectType, body: Row) -> Reply:
         """A new property, as an administrator adds one."""
-        missing = [
-            k for k in ("name", "label", "type", "fieldType", "groupName") if not body.get(k)
-        ]
-        if missing:
-            raise HubSpotError(400, "VALIDATION_ERROR", f"required: {', '.join(missing)}")
-        name, type_ = str(body["name"]), str(body["type"])
-        if not _NAME.fullmatch(name) or type_ not in _TYPES:
-            raise HubSpotError(400, "VALIDATION_ERROR", f"invalid name or type: {name}, {type_}")
+        made = property_of(body)
+        name = made.name
         if name in self.schema.properties(kind):
             raise HubSpotError(
                 409, "OBJECT_ALREADY_EXISTS", f'A property named "{name}" already exists.'
             )
-        made = Property(
-            name=name,
-            label=str(body["label"]),
-            type=type_,
-            field_type=str(body["fieldType"]),
-            group=str(body["groupName"]),
-            description=str(body.get("description") or ""),
-            options=_options(body),
-            unique=body.get("hasUniqueValue") is True,
-            vendor=False,
-        )
+        if made.group not in self._groups(kind):
+            raise HubSpotError(
+                400, "VALIDATION_ERROR", f'the property group "{made.group}" does not exist'
+            )
         self.schema.add(kind, made)
         return Reply(201, shown(made))
 
@@ -78,13 +66,32 @@ class Properties:
         return Reply(204)
 
     def groups(self, kind: ObjectType) -> Reply:
-        """The groups that the properties stand in."""
+        """The groups that the properties stand in, and those made for them."""
+        found = self._groups(kind)
+        return Reply(body={"results": [_group(n, t, i) for i, (n, t) in enumerate(found.items())]})
+
+    def group(self, kind: ObjectType, name: str) -> Reply:
+        """One group."""
+        found = self._groups(kind)
+        if name not in found:
+            raise not_found()
+        return Reply(body=_group(name, found[name], 0))
+
+    def add_group(self, kind: ObjectType, body: Row) -> Reply:
+        """A new group."""
+        name, label = str(body.get("name") or ""), str(body.get("label") or "")
+        if not _NAME.fullmatch(name) or not label:
+            raise HubSpotError(400, "VALIDATION_ERROR", "name and label are required")
+        if name in self._groups(kind):
+            raise HubSpotError(409, "OBJECT_ALREADY_EXISTS", f'A group "{name}" already exists.')
+        self.schema.tables.put(GROUPS, f"{kind.name}:{name}", {"label": label})
+        return Reply(201, _group(name, label, 0))
+
+    def _groups(self, kind: ObjectType) -> dict[str, str]:
         names = dict.fromkeys(p.group for p in self.schema.properties(kind).values())
-        results = [
-            {"name": name, "label": name.title(), "displayOrder": place, "archived": False}
-            for place, name in enumerate(names)
-        ]
-        return Reply(body={"results": results})
+        made = self.schema.tables[GROUPS].rows.items()
+        own = {k.partition(":")[2]: r["label"] for k, r in made if k.startswith(f"{kind.name}:")}
+        return {name: name.title() for name in names} | own
 
     def _found(self, kind: ObjectType, name: str) -> Property:
         found = self.schema.properties(kind).get(name)
@@ -135,6 +142,32 @@ def shown(found: Property) -> dict[str, Any]:
             "readOnlyValue": found.read_only,
         },
     }
+
+
+def property_of(body: Row, group: str | None = None) -> Property:
+    """The property that a request describes. group: the one of a property that names none."""
+    needed = ("name", "label", "type", "fieldType", *(() if group else ("groupName",)))
+    missing = [name for name in needed if not body.get(name)]
+    if missing:
+        raise HubSpotError(400, "VALIDATION_ERROR", f"required: {', '.join(missing)}")
+    name, type_ = str(body["name"]), str(body["type"])
+    if not _NAME.fullmatch(name) or type_ not in _TYPES:
+        raise HubSpotError(400, "VALIDATION_ERROR", f"invalid name or type: {name}, {type_}")
+    return Property(
+        name=name,
+        label=str(body["label"]),
+        type=type_,
+        field_type=str(body["fieldType"]),
+        group=str(body.get("groupName") or group),
+        description=str(body.get("description") or ""),
+        options=_options(body),
+        unique=body.get("hasUniqueValue") is True,
+        vendor=False,
+    )
+
+
+def _group(name: str, label: str, place: int) -> Row:
+    return {"name": name, "label": label, "displayOrder": place, "archived": False}
 
 
 def _options(body: Row) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Search:
             raise _wrong(f"There was a problem with the request: no property {name}")
         if name == "hs_object_id":
             return found, lambda key, row: Decimal(key)
-        if name == "createdate":
+        if name == kind.created:
             return found, lambda key, row: row["_created"]
         if name == kind.modified:
             return found, lambda key, row: row["_updated"]
