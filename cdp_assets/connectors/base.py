@@ -160,7 +160,8 @@ class Source(Protocol):
 
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         """Records of the half-open window [start, end) of the object's cursor, page by page,
-        in the order (cursor, id); deleted and merged records included. Memory stays flat."""
+        in the order (cursor, id) where the system can sort so many; deleted and merged records
+        included. Memory stays flat."""
 
     def has_news(self, object_name: str, after: datetime) -> bool:
         """Whether one record newer than `after` exists; costs one small request."""

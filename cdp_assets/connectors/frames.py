@@ -12,7 +12,7 @@ from cdp_assets.connectors.base import PAGE_SCHEMA, Unavailable
 _ISO_MILLIS = "%Y-%m-%dT%H:%M:%S%.f%#z"
 
 
-def moments(texts: Sequence[str | None]) -> pl.Series:
+def moments(texts: Sequence[str | None] | pl.Series) -> pl.Series:
     """ISO 8601 texts with a zone (`+0000`, `+00:00` or `Z`) → Datetime[us, UTC]; null stays."""
     series = pl.Series("cursor_at", texts, dtype=pl.String)
     # One form, so that one fast pattern reads all: polars' own inference is per column.
@@ -20,9 +20,13 @@ def moments(texts: Sequence[str | None]) -> pl.Series:
     return plain.str.to_datetime(_ISO_MILLIS, time_unit="us", time_zone="UTC", strict=True)
 
 
-def payloads(source: str, raws: Sequence[msgspec.Raw | bytes]) -> pl.Series:
+def payloads(source: str, raws: Sequence[msgspec.Raw | bytes] | pl.Series) -> pl.Series:
     """The records' own bytes as a String column; bytes that are not UTF-8 are no JSON."""
-    series = pl.Series("payload", [bytes(r) for r in raws], dtype=pl.Binary)
+    series = (
+        raws.alias("payload")
+        if isinstance(raws, pl.Series)
+        else pl.Series("payload", [bytes(r) for r in raws], dtype=pl.Binary)
+    )
     try:
         return series.cast(pl.String)
     except pl.exceptions.PolarsError:
@@ -33,7 +37,7 @@ def payloads(source: str, raws: Sequence[msgspec.Raw | bytes]) -> pl.Series:
 
 
 def page_rows(
-    record_id: Sequence[str],
+    record_id: Sequence[str] | pl.Series,
     cursor_at: pl.Series,
     op: Sequence[str] | str,
     merged_into: Sequence[str | None] | None,

@@ -159,6 +159,10 @@ class Sandbox:
         salesforce, hubspot = self.salesforce, self.hubspot
         salesforce.daily_limit = int(body.get("salesforce_daily", salesforce.daily_limit))
         salesforce.calls = int(body.get("salesforce_used", salesforce.calls))
+        jobs = salesforce.query_jobs
+        jobs.polls = int(body.get("salesforce_bulk_polls", jobs.polls))
+        jobs.page = int(body.get("salesforce_bulk_page", jobs.page))
+        jobs.fail = body.get("salesforce_bulk_fail", jobs.fail)
         hubspot.limits.forget()
         for name in ("per_ten_seconds", "search_per_second", "daily"):
             if f"hubspot_{name}" in body:

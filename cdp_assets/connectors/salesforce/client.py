@@ -124,9 +124,21 @@ class SalesforceClient:
         self._fields: dict[str, dict[str, SalesforceField]] = {}
         self._http: HttpSession | None = None
         self._lock = threading.Lock()
+        self.not_by_bulk: dict[str, str] = {}
+        """Objects that Bulk API 2.0 refused, and what it said."""
 
     def __repr__(self) -> str:
         return f"SalesforceClient({self.name!r})"
+
+    @property
+    def options(self) -> HttpOptions:
+        """How patient requests are."""
+        return self._options
+
+    @property
+    def bulk_above(self) -> int:
+        """How many records a window may hold and still be pulled by REST; 0: any number."""
+        return self._config.bulk_above
 
     @property
     def calls(self) -> int:
@@ -187,6 +199,17 @@ class SalesforceClient:
         params: Mapping[str, str] | None = None,
     ) -> T:
         """The answer to GET `path` below the version's root."""
+        return self.reply(path, what=what, decode=decode, params=params).body
+
+    def reply(
+        self,
+        path: str,
+        *,
+        what: str,
+        decode: Callable[[bytes], T],
+        params: Mapping[str, str] | None = None,
+    ) -> Reply[T]:
+        """The answer to GET `path` with its headers."""
         return self.http.request(
             "GET",
             self._full(path),
@@ -194,7 +217,11 @@ class SalesforceClient:
             decode=decode,
             params=params,
             headers={"Sforce-Query-Options": f"batchSize={self._config.page_size}"},
-        ).body
+        )
+
+    def delete(self, path: str, *, what: str, params: Mapping[str, str] | None = None) -> Any:
+        """The answer to DELETE `path`."""
+        return self.http.request("DELETE", self._full(path), what=what, params=params).body
 
     def send(
         self, method: str, path: str, value: Any, *, what: str, repeatable: bool

@@ -25,6 +25,12 @@ class SalesforceConfig(CrmConfig):
     page_size: int = Field(
         default=2000, ge=200, le=2000, description="Records a page of a query holds."
     )
+    bulk_above: int = Field(
+        default=50_000,
+        ge=0,
+        description="Windows of more records than this are pulled by Bulk API 2.0, which takes "
+        "fewer requests; 0: never. What Bulk does not take is pulled by REST.",
+    )
     save_duplicates: bool = Field(
         default=False,
         description="Write although a duplicate rule warns; otherwise such a row is a conflict.",

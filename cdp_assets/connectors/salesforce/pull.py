@@ -13,6 +13,8 @@ import polars as pl
 from cdp_assets.connectors.base import Page, Refused, Unavailable, WrongObject
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.paging import pages_ahead
+from cdp_assets.connectors.salesforce.bulk_query import NotTaken, query_pages
+from cdp_assets.connectors.salesforce.bulk_rows import BulkRows, fits
 from cdp_assets.connectors.salesforce.client import (
     LONGEST_URL,
     QueryPage,
@@ -21,11 +23,13 @@ from cdp_assets.connectors.salesforce.client import (
     soql_datetime,
     soql_string,
 )
-from cdp_assets.connectors.salesforce.describe import SalesforceObject
+from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject
 
 VOLATILE = ("attributes",)
 """Salesforce puts a record's type and a link with the API version there."""
 _LOST_LOCATOR = {"INVALID_QUERY_LOCATOR", "QUERY_TIMEOUT"}
+_TOO_MUCH = {"QUERY_TIMEOUT", "OPERATION_TOO_LARGE", "QUERY_TOO_COMPLICATED"}
+"""What REST says of a query that a job may still manage."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class _Batch:
     raws: list[msgspec.Raw]
     done: bool
     next_url: str | None
+    total: int = 0
 
 
 class SalesforcePull:
@@ -60,6 +65,7 @@ class SalesforcePull:
         self._name = name
         self.cursor = described.cursor
         fields = described.pulled
+        self._fields = client.fields(name)
         self._lead = [
             f for f in ("Id", self.cursor, "IsDeleted", "MasterRecordId") if f and f in fields
         ]
@@ -83,13 +89,61 @@ class SalesforcePull:
         return parts
 
     def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
-        """Pages of [start, end); where the server forgets the query, it is asked again from the
-        last record seen."""
+        """Pages of [start, end): by Bulk API 2.0 where there are many records and it takes the
+        object, else by REST, which tells with its first page how many there are."""
+        where, order = self._legs(None, start, end)[0]
+        soql = self._soql([*self._lead, *self._parts[0]], where, order)
+        begun: _Batch | None = None
+        try:
+            begun = self._first(soql)
+        except Refused as refused:
+            if not _TOO_MUCH.intersection(refused.codes):
+                raise
+        if self._bulk and (begun is None or begun.total > self._client.bulk_above):
+            try:
+                yield from self._by_bulk(where)
+                return
+            except NotTaken as no:
+                self._client.not_by_bulk[self._name] = no.reason
+        if begun is None:
+            raise Unavailable(
+                f"{self._client.name}: pull of {self._name}: the org does not answer so large a "
+                "query in time. Pull fewer days at once, or ask its administrator for an index on "
+                f"{self.cursor}."
+            )
+        yield from self._by_rest(start, end, begun)
+
+    @property
+    def _bulk(self) -> bool:
+        """Whether Bulk may be tried: wanted, not refused before, and able to say the same."""
+        wanted = self._client.bulk_above and self._name not in self._client.not_by_bulk
+        return bool(wanted) and fits(self._columns())
+
+    def _columns(self) -> list[SalesforceField]:
+        names = [*self._lead, *(name for part in self._parts for name in part)]
+        return [self._fields[name] for name in names]
+
+    def _by_bulk(self, where: Sequence[str]) -> Iterator[Page]:
+        """Unsorted: the org splits a job's work by ids, and does not where it has to sort."""
+        fields = self._columns()
+        rows = BulkRows(self._client.name, fields, self.cursor)
+        soql = self._soql([field.name for field in fields], where, None)
+        what = f"Bulk pull of {self._name}"
+        pages = query_pages(
+            self._client, self._client.options, soql, rows.read, lambda page: page.height, what=what
+        )
+        for page in pages:
+            if page.height:
+                yield Page(page, volatile=VOLATILE)
+
+    def _by_rest(self, start: datetime, end: datetime, begun: _Batch | None) -> Iterator[Page]:
+        """Pages in order; where the server forgets the query, it is asked again from the last
+        record seen. begun: the first page, where it was fetched."""
         after: _Key | None = None
         last: _Key | None = None
         while True:
             try:
-                for batch in self._read(after, start, end):
+                for batch in self._read(after, start, end, begun):
                     if batch.envelopes:
                         yield self._page(batch)
                         tail = batch.envelopes[-1]
@@ -103,11 +157,15 @@ class SalesforcePull:
                         f"{self._client.name}: pull of {self._name}: the org forgets the query "
                         "before its first page is read. A later run goes on from here."
                     ) from None
-                after = last
+                after, begun = last, None
 
-    def _read(self, after: _Key | None, start: datetime, end: datetime) -> Iterator[_Batch]:
+    def _read(
+        self, after: _Key | None, start: datetime, end: datetime, begun: _Batch | None
+    ) -> Iterator[_Batch]:
         for where, order in self._legs(after, start, end):
-            yield from self._leg(where, order)
+            soql = self._soql([*self._lead, *self._parts[0]], where, order)
+            for batch in self._query(soql, begun):
+                yield self._completed(batch)
 
     def _legs(
         self, after: _Key | None, start: datetime, end: datetime
@@ -128,22 +186,22 @@ class SalesforcePull:
             ([f"{cursor} > {stamp}", before_end], order),
         ]
 
-    def _soql(self, fields: Sequence[str], where: Sequence[str], order: str) -> str:
+    def _soql(self, fields: Sequence[str], where: Sequence[str], order: str | None) -> str:
         conditions = f" WHERE {' AND '.join(where)}" if where else ""
+        sorting = f" ORDER BY {order}" if order else ""
         # Names come from the org's own describe, texts through soql_string.
-        return f"SELECT {','.join(fields)} FROM {self._name}{conditions} ORDER BY {order}"  # noqa: S608
+        return f"SELECT {','.join(fields)} FROM {self._name}{conditions}{sorting}"  # noqa: S608
 
-    def _leg(self, where: Sequence[str], order: str) -> Iterator[_Batch]:
-        soql = self._soql([*self._lead, *self._parts[0]], where, order)
-        for batch in self._query(soql):
-            yield self._completed(batch)
+    def _first(self, soql: str) -> _Batch:
+        what = f"pull of {self._name}"
+        return self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
 
-    def _query(self, soql: str) -> Iterator[_Batch]:
+    def _query(self, soql: str, begun: _Batch | None = None) -> Iterator[_Batch]:
         what = f"pull of {self._name}"
 
         def fetch(url: str | None) -> tuple[_Batch, str | None]:
             if url is None:
-                batch = self._client.query_page(soql, what=what, decode=self._decode, deleted=True)
+                batch = begun or self._first(soql)
             else:
                 batch = self._client.get(url, what=what, decode=self._decode)
             return batch, None if batch.done else batch.next_url
@@ -152,7 +210,8 @@ class SalesforcePull:
 
     def _decode(self, body: bytes) -> _Batch:
         page = self._raw(body)
-        return _Batch(self._envelope(body).records, page.records, page.done, page.nextRecordsUrl)
+        envelopes = self._envelope(body).records
+        return _Batch(envelopes, page.records, page.done, page.nextRecordsUrl, page.totalSize)
 
     def _completed(self, batch: _Batch) -> _Batch:
         """The batch with the fields of the further parts. A record whose parts disagree on its

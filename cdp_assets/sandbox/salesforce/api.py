@@ -13,6 +13,7 @@ import msgspec
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
 from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.salesforce.bulk_query import QueryJobs
 from cdp_assets.sandbox.salesforce.collections import Collections
 from cdp_assets.sandbox.salesforce.composite import Composite
 from cdp_assets.sandbox.salesforce.describe import (
@@ -21,16 +22,19 @@ from cdp_assets.sandbox.salesforce.describe import (
     describe_global,
 )
 from cdp_assets.sandbox.salesforce.errors import SalesforceError, not_found
+from cdp_assets.sandbox.salesforce.fields import SObject
 from cdp_assets.sandbox.salesforce.ids import full_id
 from cdp_assets.sandbox.salesforce.oauth import OAuth
 from cdp_assets.sandbox.salesforce.objects import Objects
 from cdp_assets.sandbox.salesforce.query import QueryEngine, Result
-from cdp_assets.sandbox.salesforce.schema import OBJECTS, SObject
+from cdp_assets.sandbox.salesforce.schema import OBJECTS
 from cdp_assets.sandbox.tables import Row, Tables
 
 VERSIONS = tuple(f"{number}.0" for number in range(52, 67))
 _LABELS = ("Spring", "Summer", "Winter")
-_RESOURCES = ("tooling", "sobjects", "query", "queryAll", "limits", "composite", "search")
+_RESOURCES = (
+    "tooling", "sobjects", "query", "queryAll", "limits", "composite", "search", "jobs",
+)  # fmt: skip
 _LOCATORS = 20
 _DAILY_LIMIT = 5_000_000
 
@@ -51,7 +55,9 @@ class SalesforceApi:
         self._locators: OrderedDict[str, Result] = OrderedDict()
         collections = Collections(self.objects)
         composite = Composite(self._routed)
+        self.query_jobs = jobs = QueryJobs(self.queries, clock)
         name, key = r"(?P<name>\w+)", r"(?P<key>[^/]+)"
+        job = r"(?P<job>\w+)"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
             (method, re.compile(pattern + "/?"), handler)
             for method, pattern, handler in (
@@ -80,6 +86,13 @@ class SalesforceApi:
                 ("PATCH", f"/composite/sobjects/{name}/(?P<field>\\w+)", collections.upsert),
                 ("POST", "/composite", composite.composite),
                 ("POST", "/composite/batch", composite.batch),
+                ("POST", "/jobs/query", jobs.create),
+                ("GET", "/jobs/query", jobs.list),
+                ("GET", f"/jobs/query/{job}", jobs.get),
+                ("PATCH", f"/jobs/query/{job}", jobs.change),
+                ("DELETE", f"/jobs/query/{job}", jobs.delete),
+                ("GET", f"/jobs/query/{job}/results", jobs.results),
+                ("GET", f"/jobs/query/{job}/resultPages", jobs.pages),
             )
         ]
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
 from cdp_assets.sandbox.salesforce.errors import SalesforceError
+from cdp_assets.sandbox.salesforce.fields import Field, SObject
 from cdp_assets.sandbox.salesforce.ids import full_id
-from cdp_assets.sandbox.salesforce.schema import OBJECTS, PREFIXES, Field, SObject
+from cdp_assets.sandbox.salesforce.schema import OBJECTS, PREFIXES
 from cdp_assets.sandbox.salesforce.soql import (
     Comparison,
     Junction,
@@ -36,6 +37,7 @@ class Column:
 
     steps: tuple[str, ...]
     get: Getter
+    kind: str = "string"
 
 
 def follow(tables: Tables, row: Row, link: Field) -> tuple[Row | None, SObject | None]:
@@ -46,6 +48,18 @@ def follow(tables: Tables, row: Row, link: Field) -> tuple[Row | None, SObject |
     if spec is None:
         return None, None
     return tables[f"salesforce.{spec.name}"].get(key), spec
+
+
+def _reader(field: Field) -> Getter:
+    """How a field is read from a row; an address or a location is put together."""
+    if not field.parts:
+        return operator.methodcaller("get", field.name)
+
+    def whole(row: Row) -> Any:
+        found = {key: row.get(name) for key, name in field.parts}
+        return found if any(value is not None for value in found.values()) else None
+
+    return whole
 
 
 def sort_key(field: Field, get: Getter) -> Getter:
@@ -75,7 +89,7 @@ class Binder:
                 )
             kind = item.path[7:-1]
             return [
-                Column((f.name,), operator.methodcaller("get", f.name))
+                Column((f.name,), _reader(f), f.type)
                 for f in self.spec.fields
                 if kind == "ALL" or f.custom == (kind == "CUSTOM")
             ]
@@ -83,7 +97,7 @@ class Binder:
         steps = item.path.split(".")
         if len(steps) > 1 and steps[0].lower() == self.spec.name.lower():
             steps = steps[1:]
-        return [Column((*steps[:-1], field.name), get)]
+        return [Column((*steps[:-1], field.name), get, field.type)]
 
     def path(self, path: str, at: int) -> tuple[Field, Getter]:
         """The field that a path ends in, and how to read it."""
@@ -117,9 +131,9 @@ class Binder:
                 "the '__c' after the custom field name. Please reference your WSDL or the "
                 "describe call for the appropriate names.",
             )
-        name = field.name
+        read = _reader(field)
         if not links:
-            return field, lambda row: row.get(name)
+            return field, read
         tables = self.tables
 
         def get(row: Row) -> Any:
@@ -128,7 +142,7 @@ class Binder:
                 if parent is None:
                     return None
                 row = parent
-            return row.get(name)
+            return read(row)
 
         return field, get
 

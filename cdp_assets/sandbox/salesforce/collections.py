@@ -11,9 +11,10 @@ import msgspec
 
 from cdp_assets.sandbox.http import Reply, Request
 from cdp_assets.sandbox.salesforce.errors import SalesforceError
+from cdp_assets.sandbox.salesforce.fields import SObject
 from cdp_assets.sandbox.salesforce.ids import full_id
 from cdp_assets.sandbox.salesforce.objects import Objects
-from cdp_assets.sandbox.salesforce.schema import PREFIXES, SObject
+from cdp_assets.sandbox.salesforce.schema import PREFIXES
 from cdp_assets.sandbox.tables import Row
 
 _MOST = 200

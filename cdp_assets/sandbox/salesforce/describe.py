@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from cdp_assets.sandbox.salesforce.schema import OBJECTS, Field, SObject
+from cdp_assets.sandbox.salesforce.fields import COMPOUND, Field, SObject
+from cdp_assets.sandbox.salesforce.schema import OBJECTS
 
 _SOAP = {
     "id": "tns:ID", "reference": "tns:ID", "boolean": "xsd:boolean", "int": "xsd:int",
     "double": "xsd:double", "currency": "xsd:double", "percent": "xsd:double",
-    "date": "xsd:date", "datetime": "xsd:dateTime",
+    "date": "xsd:date", "datetime": "xsd:dateTime", "time": "xsd:time",
+    "address": "urn:address", "location": "urn:location",
 }  # fmt: skip
 _DEFAULTED = ("OwnerId", "Probability")
 _PREFILTERABLE = (
@@ -26,8 +28,9 @@ _SCOPES = (
 def _field(field: Field) -> dict[str, Any]:
     numeric = field.type in ("double", "currency", "percent", "int")
     long_text = field.type == "textarea" and field.length > 255
+    compound = field.type in COMPOUND
     return {
-        "aggregatable": not long_text and field.type != "boolean",
+        "aggregatable": not (long_text or compound) and field.type != "boolean",
         "aiPredictionField": False,
         "autoNumber": False,
         "byteLength": field.length if field.type in ("id", "reference") else field.length * 3,
@@ -56,7 +59,8 @@ def _field(field: Field) -> dict[str, Any]:
         "formulaTreatNullNumberAsZero": False,
         "groupable": not long_text
         and (not numeric or field.type == "int")
-        and field.type != "datetime",
+        and field.type != "datetime"
+        and not compound,
         "highScaleNumber": False,
         "htmlFormatted": False,
         "idLookup": field.id_lookup,
@@ -69,7 +73,7 @@ def _field(field: Field) -> dict[str, Any]:
         "nameField": field.name_field,
         "namePointing": len(field.references) > 1,
         "nillable": field.nillable,
-        "permissionable": field.nillable and field.createable,
+        "permissionable": field.nillable and (field.createable or compound),
         "picklistValues": [
             {
                 "active": True,
@@ -82,7 +86,7 @@ def _field(field: Field) -> dict[str, Any]:
         ],
         "polymorphicForeignKey": len(field.references) > 1,
         "precision": field.precision,
-        "queryByDistance": False,
+        "queryByDistance": compound,
         "referenceTargetField": None,
         "referenceTo": list(field.references),
         "relationshipName": field.relationship,
@@ -92,7 +96,7 @@ def _field(field: Field) -> dict[str, Any]:
         "scale": field.scale,
         "searchPrefilterable": field.type == "reference" and field.name in _PREFILTERABLE,
         "soapType": _SOAP.get(field.type, "xsd:string"),
-        "sortable": not long_text,
+        "sortable": not (long_text or compound),
         "type": field.type,
         "unique": field.unique,
         "updateable": field.updateable,

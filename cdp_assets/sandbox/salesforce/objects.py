@@ -7,8 +7,9 @@ from typing import Any
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
 from cdp_assets.sandbox.salesforce.errors import SalesforceError, not_found
+from cdp_assets.sandbox.salesforce.fields import Field, SObject
 from cdp_assets.sandbox.salesforce.ids import full_id, make_id
-from cdp_assets.sandbox.salesforce.schema import OBJECTS, Field, SObject
+from cdp_assets.sandbox.salesforce.schema import OBJECTS
 from cdp_assets.sandbox.salesforce.values import stored
 from cdp_assets.sandbox.tables import Row, Table, Tables
 

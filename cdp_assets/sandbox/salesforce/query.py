@@ -9,7 +9,8 @@ from typing import Any
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.salesforce.binding import Binder, Column, follow, sort_key
 from cdp_assets.sandbox.salesforce.errors import SalesforceError
-from cdp_assets.sandbox.salesforce.schema import OBJECTS, SObject
+from cdp_assets.sandbox.salesforce.fields import SObject
+from cdp_assets.sandbox.salesforce.schema import OBJECTS
 from cdp_assets.sandbox.salesforce.soql import Query, parse, position
 from cdp_assets.sandbox.tables import Row, Tables
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from cdp_assets.sandbox.clock import salesforce_time
 from cdp_assets.sandbox.salesforce.errors import SalesforceError
+from cdp_assets.sandbox.salesforce.fields import Field
 from cdp_assets.sandbox.salesforce.ids import full_id
-from cdp_assets.sandbox.salesforce.schema import PREFIXES, Field
+from cdp_assets.sandbox.salesforce.schema import PREFIXES
 from cdp_assets.sandbox.tables import Tables
 
 _EMAIL = re.compile(r"[^@\s,;<>()\[\]]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -48,6 +49,11 @@ def stored(field: Field, value: Any, tables: Tables) -> Any:
             raise _wrong_type(field, value, "date") from None
     if kind == "datetime":
         return _datetime(field, value)
+    if kind == "time":
+        try:
+            return time.fromisoformat(value).strftime("%H:%M:%S.000Z")
+        except ValueError:
+            raise _wrong_type(field, value, "time") from None
     if kind == "reference":
         return _reference(field, value, tables)
     text = value.strip() or None
