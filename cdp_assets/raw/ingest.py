@@ -332,8 +332,9 @@ class _Known:
         latest = (
             self._table.scan()
             .join(ids, on="record_id", how="semi")
-            .select("record_id", "op", "payload_hash", "_seq", "extracted_at")
-            .sort("_seq", "extracted_at")
+            .select("record_id", "op", "payload_hash", "cursor_at", "extracted_at", "_seq")
+            # In the order in which records takes versions, so that "latest" means one thing.
+            .sort(pl.coalesce("cursor_at", "extracted_at"), "extracted_at", "_seq")
             .group_by("record_id")
             .agg(pl.col("op", "payload_hash").last())
             .collect()
