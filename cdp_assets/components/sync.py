@@ -114,7 +114,7 @@ class Sync(CdpComponent):
                     STOP_IF,
                     asset=plan_spec.key,
                     blocking=True,
-                    description="Changes and creations stay below the sync's own limits.",
+                    description="Changes, creations, deletions stay below the sync's own limits.",
                 )
             ],
             pool=f"{system}",
@@ -131,6 +131,7 @@ class Sync(CdpComponent):
                         rows=result.rows_planned,
                         creates=result.creates,
                         updates=result.updates,
+                        deletes=result.deletes or None,
                         fields=result.fields_planned,
                         row_errors=result.row_errors,
                         approve_by=result.approve_hint,
@@ -142,7 +143,11 @@ class Sync(CdpComponent):
                         check_name=STOP_IF,
                         passed=not result.stopped,
                         description="; ".join(result.stopped) or None,
-                        metadata=counts(rows=result.rows_planned, creates=result.creates),
+                        metadata=counts(
+                            rows=result.rows_planned,
+                            creates=result.creates,
+                            deletes=result.deletes or None,
+                        ),
                     )
                 ],
             )

@@ -9,9 +9,11 @@ import polars as pl
 
 from cdp_assets.store import Store, ledger, plans
 from cdp_assets.syncs.config import SyncConfig
-from cdp_assets.syncs.model import NEW, Plan
+from cdp_assets.syncs.model import Plan, ref
+from cdp_assets.syncs.tables import WRITES
 
 _SHORTEST = 8
+_NEW_RECORDS = ("create", "upsert")
 
 
 class ApprovalError(Exception):
@@ -106,13 +108,13 @@ def resumes(store: Store, name: str, plan: Plan, kept: pl.DataFrame) -> str | No
     if not sent or kept.is_empty() or (kept["plan"] != head.hash).any():
         return None
     columns = ["profile_id", "record", "op", "field", "old", "new"]
-    writes = pl.col("op").is_in(["update", "upsert", "create"])
+    writes = pl.col("op").is_in(WRITES)
     begun = set(kept.filter(writes).select(columns).iter_rows())
     rest = set(plan.rows.filter(writes).select(columns).iter_rows())
     if not rest <= begun:
         return None
     done = {
-        (e.profile_id, f"{e.source}.{e.object}:{e.record_id if e.op == 'update' else NEW}")
+        (e.profile_id, ref(e.source, e.object, None if e.op in _NEW_RECORDS else e.record_id))
         for e in sent
     }
     missing = {(row[0], row[1]) for row in begun - rest}

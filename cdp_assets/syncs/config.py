@@ -12,29 +12,27 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from cdp_assets.connectors.config import Duration
+from cdp_assets.syncs.fields import COLUMN, FieldConfig
+from cdp_assets.syncs.limits import FEW, NO_LIMITS, Limit, StopIf
 
+__all__ = ["LINKED", "NEVER", "FieldConfig", "Limit", "StopIf", "SyncConfig"]
 LINKED = "linked"
 NEVER = "never"
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_COLUMN = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")
 _OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
-_BRACES = re.compile(r"\{([^{}]*)\}")
 _LATER = {
-    "mode": "`mode: mirror` comes with a later version; there are upsert, update and insert",
     "rows": "`rows:` comes with a later version; a sync writes one row a profile",
     "list": "`list:` comes with a later version; write the membership as a field: audiences.NAME",
     "link": "`link:` comes with a later version",
 }
-
+_NEWER = {"gone"}
 
 _MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
 _HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
@@ -56,134 +54,6 @@ def _evenly(every: timedelta) -> timedelta:
 Every = Annotated[Duration, AfterValidator(_evenly)]
 
 
-class Limit(BaseModel):
-    """A limit of rows: a share (0 to 1) of some whole, or a number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    share: float | None = Field(default=None, ge=0, le=1)
-    rows: int | None = Field(default=None, ge=0)
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Limit:
-        if (self.share is None) == (self.rows is None):
-            raise ValueError("a limit is a share or a number of rows, one of the two")
-        return self
-
-    def allows(self, count: int, whole: int) -> bool:
-        """Whether `count` rows of `whole` are within the limit."""
-        if self.rows is not None:
-            return count <= self.rows
-        return count <= (self.share or 0.0) * whole
-
-    def __str__(self) -> str:
-        return str(self.rows) if self.share is None else f"{self.share * 100:g}%"
-
-
-def _limit(value: Any) -> Any:
-    if isinstance(value, Limit | dict):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return Limit(rows=value)
-    if isinstance(value, str):
-        text = value.strip()
-        if text.isdigit():
-            return Limit(rows=int(text))
-        if re.fullmatch(r"\d{1,3}(\.\d+)?\s*%", text) and float(text[:-1]) <= 100:
-            return Limit(share=float(text[:-1]) / 100)
-    raise ValueError("a limit is a share such as 20% or a number of rows such as 200")
-
-
-Threshold = Annotated[
-    Limit, BeforeValidator(_limit), WithJsonSchema({"type": ["string", "integer"]})
-]
-
-
-class StopIf(BaseModel):
-    """When a sync stops by itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    changed: Threshold | None = Field(
-        None,
-        description="More rows would change than this share of the records told before (or than "
-        "this number). Says nothing of a first run.",
-    )
-    created: Threshold | None = Field(
-        None,
-        description="More records would be created than this number, or than this share of the "
-        "profiles.",
-    )
-    failed: Threshold | None = Field(
-        None,
-        description="While applying: more rows were refused than this share of the plan (one is "
-        "always allowed by a share), or than this number; the rest is not sent.",
-    )
-
-
-NO_LIMITS = StopIf(changed=None, created=None, failed=None)
-
-Write = Literal["always", "if_empty", "on_create"]
-
-
-class FieldConfig(BaseModel):
-    """What one field of the destination is told."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    trait: str | None = Field(
-        None,
-        description="A trait; `profile_id`; for a person `account.TRAIT`; `audiences.NAME` for "
-        "membership, yes or no; or an identifier type (`user_id`) of the profile.",
-    )
-    value: str | int | float | bool | None = Field(None, description="A literal.")
-    template: str | None = Field(
-        None, description="Text with traits in braces; nothing to say where one of them is null."
-    )
-    write: Write = Field(
-        "always",
-        description="always; if_empty: only where the record has no value; on_create: only on "
-        "records that this sync creates.",
-    )
-    when_null: Literal["keep", "clear"] = Field(
-        "keep",
-        description="What a null does to the record's value: keep leaves it alone, clear empties "
-        "it.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return {"template": value} if "{" in value or "}" in value else {"trait": value}
-
-    @model_validator(mode="after")
-    def _one_form(self) -> FieldConfig:
-        given = [n for n in ("trait", "value", "template") if n in self.model_fields_set]
-        if len(given) != 1:
-            raise ValueError("write a trait, `{trait: …}`, `{value: …}` or text with {traits}")
-        if self.trait is not None and not _COLUMN.match(self.trait):
-            raise ValueError(f"{self.trait!r} is no trait; a literal is written {{value: …}}")
-        if self.template is not None:
-            rest = _BRACES.sub("", self.template)
-            if "{" in rest or "}" in rest or not self.columns:
-                raise ValueError("braces in a template enclose the name of one trait each")
-            for name in self.columns:
-                if not _COLUMN.match(name):
-                    raise ValueError(f"{{{name}}} in a template is no trait")
-        if self.value is None and "value" in given:
-            raise ValueError("a literal null says nothing")
-        return self
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the profile that it reads."""
-        if self.trait is not None:
-            return (self.trait,)
-        return tuple(_BRACES.findall(self.template)) if self.template is not None else ()
-
-
 class SyncConfig(BaseModel):
     """Profiles written to records of an outside system."""
 
@@ -194,10 +64,19 @@ class SyncConfig(BaseModel):
     to: str | list[str] = Field(
         description="SYSTEM.Object to write to; of several the first that the profile has."
     )
-    mode: Literal["upsert", "update", "insert"] = Field(
+    mode: Literal["upsert", "update", "insert", "mirror"] = Field(
         "update",
         description="update: records that are there; upsert: those, and create where `create` "
-        "says so; insert: only create, for profiles that have none.",
+        "says so; insert: only create, for profiles that have none; mirror: as upsert, and `gone` "
+        "says what becomes of records whose profile has left.",
+    )
+    gone: Literal["keep", "clear", "archive", "delete"] = Field(
+        "keep",
+        description="For mode mirror: what becomes of a record that was told before and whose "
+        "profile is no longer in `from` and `where`. keep: nothing; clear: the fields that this "
+        "sync tells are emptied; archive or delete (one thing, as the system calls it): the "
+        "record goes to its archive or recycle bin if this sync created it, and is cleared if it "
+        "was there before. A profile that returns is told, or created, again.",
     )
     key: dict[str, str] = Field(
         default_factory=dict,
@@ -245,8 +124,6 @@ class SyncConfig(BaseModel):
             for name in ("rows", "list", "link"):
                 if name in value:
                     raise ValueError(_LATER[name])
-            if value.get("mode") == "mirror":
-                raise ValueError(_LATER["mode"])
         return value
 
     @field_validator("from_")
@@ -286,7 +163,7 @@ class SyncConfig(BaseModel):
         if len(key) > 1:
             raise ValueError("a key is one field")
         for column in key.values():
-            if not _COLUMN.match(column):
+            if not COLUMN.match(column):
                 raise ValueError(f"{column!r} is no trait")
         return key
 
@@ -300,7 +177,7 @@ class SyncConfig(BaseModel):
             raise ValueError("`match` takes `linked` and one {Field: trait}")
         for rule in fields:
             for column in rule.values():
-                if not _COLUMN.match(column):
+                if not COLUMN.match(column):
                     raise ValueError(f"{column!r} is no trait")
         return match
 
@@ -315,6 +192,8 @@ class SyncConfig(BaseModel):
 
     @model_validator(mode="after")
     def _belongs(self) -> SyncConfig:
+        if self.gone != "keep" and self.mode != "mirror":
+            raise ValueError("`gone` belongs to mode mirror")
         if self.create != NEVER:
             if self.mode == "update":
                 raise ValueError("`create` belongs to mode upsert; update writes to what is there")
@@ -380,6 +259,16 @@ class SyncConfig(BaseModel):
         return next(iter(found[0].items())) if found else None
 
     @property
+    def deletes(self) -> bool:
+        """Whether records of profiles that left are deleted."""
+        return self.gone in ("archive", "delete")
+
+    @property
+    def deleted_limit(self) -> Limit | None:
+        """How many records of profiles that left may be emptied or deleted at once."""
+        return self.stop_if.deleted or (FEW if self.deletes else None)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column of the profile that it reads, beside `where`; sorted."""
         names = {column for field in self.fields.values() for column in field.columns}
@@ -391,5 +280,7 @@ class SyncConfig(BaseModel):
         """A hash of what decides which values go where: who approved one configuration has not
         approved another. Schedule, limits, owner and purpose are not part of it."""
         names = {"from_", "where", "to", "mode", "key", "match", "create", "several", "fields"}
-        said = json.dumps(self.model_dump(mode="json", include=names), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        said = self.model_dump(mode="json", include=names)
+        # Options that came later count where they are used: an upgrade asks nobody for a yes.
+        said |= self.model_dump(mode="json", include=_NEWER, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

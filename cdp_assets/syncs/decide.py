@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from cdp_assets.connectors.base import Destination, ObjectInfo
-from cdp_assets.syncs import mapping
+from cdp_assets.syncs import gone, mapping
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
 from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value, want
 from cdp_assets.syncs.model import Change, Obstacle, record_id, ref
-from cdp_assets.syncs.tables import last, settled, state_table
+from cdp_assets.syncs.tables import held, is_value, last, settled, state_table
 
 CONFLICT_ATTEMPTS = 3
 
@@ -71,10 +71,47 @@ class Builder:
         for row, wish in prepared:
             current = shown.get(record_id(row["record"]))
             if current is None:
-                why = "the record is gone there; the next pull will tell what became of it"
-                self._obstacle(row["profile_id"], object_name, row["record"], why)
+                self._obstacle(row["profile_id"], object_name, row["record"], gone.TOO_GONE)
             else:
                 self._update(object_name, row, wish, current)
+
+    def departures(self, object_name: str, rows: pl.DataFrame) -> None:
+        """Decide records whose profile left. rows: see `gone.left`."""
+        clears = []
+        for row in rows.iter_rows(named=True):
+            if row["erase"]:
+                self._add(gone.deletion(row, self.config))
+            else:
+                clears.append(row)
+        if not clears:
+            return
+        ids = sorted({record_id(row["record"]) for row in clears})
+        shown = self._destination.read(object_name, ids, gone.cleared(self.config))
+        for row in clears:
+            current = shown.get(record_id(row["record"]))
+            if current is None:
+                self._obstacle(row["profile_id"], object_name, row["record"], gone.TOO_GONE)
+            else:
+                self._clear(object_name, row, current)
+
+    def _clear(self, object_name: str, row: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+        info = self._objects.get(object_name)
+        found = gone.Clearing(self.config, self._destination, info, row, current)
+        self.obstacles += found.obstacles()
+        if (change := found.change()) is not None:
+            self._add(change)
+        else:
+            self._note(row, object_name, found.known())
+
+    def _note(
+        self, row: Mapping[str, Any], object_name: str, known: Mapping[str, str | None]
+    ) -> None:
+        """Keep what was found in order. Of the fields that `known` leaves out the state stays."""
+        head = {"record": row["record"], "object": object_name, "profile_id": row["profile_id"]}
+        fields = self.config.fields.items()
+        before = {settled(n, f.write): row[last(n)] for n, f in fields}
+        before |= {last(n): row[held(n)] for n, _ in fields if row[held(n)] is not None}
+        self._checked.append({**head, **before, **known})
 
     def _wish(self, object_name: str, row: Mapping[str, Any]) -> _Wish | None:
         """What the record should hold; None where nothing of it is news that can be told."""
@@ -112,10 +149,8 @@ class Builder:
             sent[name], told[name], old[name] = form, said, present
             why[name] = _why(field, row, wish.before.get(name))
         if not sent:
-            values = {**wish.before, **wish.asked}
-            known = {settled(f, self.config.write_policy(f)): v for f, v in values.items()}
-            head = {"record": row["record"], "object": object_name, "profile_id": row["profile_id"]}
-            self._checked.append({**head, **known})
+            known = {settled(f, self._compared[f].write): v for f, v in wish.asked.items()}
+            self._note(row, object_name, known)
             return
         self._add(
             Change(
@@ -183,8 +218,9 @@ class Builder:
 
     def checked_rows(self, now: datetime) -> pl.DataFrame:
         """Rows for the state: records that were read and hold what is wanted."""
-        names = [settled(f, told.write) for f, told in self.config.fields.items()]
-        base = state_table("x").schema
+        names = sorted({n for row in self._checked for n in row if is_value(n)})
+        kept = ("record", "object", "profile_id", "checked_at")
+        base = {n: t for n, t in state_table("x").schema.items() if n in kept}
         schema = {**base, **dict.fromkeys(names, pl.String())}
         rows = [{**row, "checked_at": now} for row in self._checked]
         return pl.DataFrame(rows, schema=schema)

@@ -34,6 +34,8 @@ class Change:
     sent: field → value as it goes out. told: the same as canonical text. asked: the profile's own
     text of all fields that this row settles, those found equal too. repeated: the record was told
     before. tried: it stands in the dead letters, so it goes last.
+    left: its profile has left the source. why: of each field; of the empty name where the row has
+    none. forget: columns of the state to be emptied.
     """
 
     profile_id: int
@@ -50,6 +52,8 @@ class Change:
     digest: str
     repeated: bool = False
     tried: bool = False
+    left: bool = False
+    forget: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,12 @@ class Plan:
     @property
     def updates(self) -> int:
         """Records that would be changed."""
-        return len(self.changes) - self.creates
+        return len(self.changes) - self.creates - self.deletes
+
+    @property
+    def deletes(self) -> int:
+        """Records that would be deleted."""
+        return sum(change.op == "delete" for change in self.changes)
 
     @property
     def rows_planned(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,13 +12,13 @@ import narwhals as nw
 import polars as pl
 
 from cdp_assets.connectors.base import Description, Destination, ObjectInfo
-from cdp_assets.syncs import decide, targets
+from cdp_assets.syncs import decide, gone, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
 from cdp_assets.syncs.mapping import KEY, MATCH, wanted
 from cdp_assets.syncs.model import FOREIGN, NEW, Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
-from cdp_assets.syncs.tables import TS, last, plan_table, settled
+from cdp_assets.syncs.tables import TS, WRITES, held, last, plan_table, settled
 
 READ_CHUNK = 2_000
 SEEK_AGAIN = timedelta(days=7)
@@ -41,17 +41,17 @@ def make_plan(
     objects = description.objects if description else {}
     state = _complete(inputs.state, config).join(inputs.foreign, on="record", how="anti")
     profiles = wanted(inputs.profiles, config).collect()
-    lasts = [last(f) for f in config.fields]
+    columns = [*(last(f) for f in config.fields), *(held(f) for f in config.fields)]
     # Read several times below: collected once, since a lazy plan would repeat the joins.
     inputs = replace(inputs, links=inputs.links.collect().lazy())
-    held = targets.holdings(
+    mine = targets.holdings(
         nw.from_native(inputs.links),
-        nw.from_native(_aged(state, lasts)),
+        nw.from_native(_aged(_there(state, inputs.links), columns)),
         nw.from_native(inputs.redirects),
     )
-    held = nw.from_native(nw.to_native(held).collect().lazy())
+    holdings = nw.to_native(mine).collect().lazy()
     ranks = {target: place for place, target in enumerate(config.objects)}
-    chosen = nw.to_native(targets.choose(held, ranks, config.several)).collect()
+    chosen = nw.to_native(targets.choose(nw.from_native(holdings), ranks, config.several)).collect()
 
     builder = decide.Builder(config, destination, objects, inputs.letters)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
@@ -74,10 +74,12 @@ def make_plan(
         )
     ).collect()
     differing = differing.join(adopted.select("record", "rule"), on="record", how="left")
+    departed = gone.left(holdings, profiles, config)
     for object_name in config.objects:
-        mine = differing.filter(pl.col("object") == object_name).sort("record")
-        for chunk in mine.iter_slices(READ_CHUNK):
+        for chunk in _chunks(differing, object_name):
             builder.updates(object_name, chunk)
+        for chunk in _chunks(departed, object_name):
+            builder.departures(object_name, chunk)
 
     new = seekers.filter(~pl.col("profile_id").is_in([*found.records, *found.errors]))
     builder.errors(
@@ -88,13 +90,17 @@ def make_plan(
     if config.creates is not None:
         builder.creates(config.creates, creatable, _unkeyed(creatable, config, objects))
     by_time = skipped > 0 and not _pulls_all(config, inputs)
-    asked = differing.height > 0 or (seekers.height > 0 and _seeks(config))
+    asked = differing.height > 0 or departed.height > 0 or (seekers.height > 0 and _seeks(config))
     made = _plan(name, config, builder, profiles.height, state, new, skipped, now)
     return replace(
         made,
         standing=inputs.timeless and not by_time and not asked,
         overtaken=_overtaken(inputs.letters, rows, config.source),
     )
+
+
+def _chunks(rows: pl.DataFrame, object_name: str) -> Iterator[pl.DataFrame]:
+    yield from rows.filter(pl.col("object") == object_name).sort("record").iter_slices(READ_CHUNK)
 
 
 def _overtaken(letters: pl.DataFrame, rows: pl.DataFrame, source: str) -> tuple[int, ...]:
@@ -113,7 +119,8 @@ def _plan(
     skipped: int,
     now: datetime,
 ) -> Plan:
-    told = int(state.select(pl.col("told_at").is_not_null().sum()).collect().item())
+    known = pl.col("told_at").is_not_null() & pl.col("removed_at").is_null()
+    told = int(state.select(known.sum()).collect().item())
     changes = tuple(builder.changes)
     rows = plan_rows(config, changes, builder.obstacles)
     digest = plan_hash(name, config, rows)
@@ -146,6 +153,8 @@ def plan_rows(
         head = (c.profile_id, c.object, ref(config.source, c.object, c.record_id), c.op)
         if c.op == "upsert" and c.key_field:
             rows.append((*head, c.key_field, None, c.key_value, "key"))
+        if c.op == "delete":
+            rows.append((*head, "", None, None, c.why[""]))
         rows += [(*head, f, c.old.get(f), new, c.why[f]) for f, new in c.told.items()]
     rows += [
         (o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why) for o in obstacles
@@ -157,7 +166,7 @@ def plan_rows(
 
 def plan_hash(name: str, config: SyncConfig, rows: pl.DataFrame) -> str:
     """SHA-256 of everything that would be written, by the rows of `plan_rows`."""
-    writes = rows.filter(pl.col("op").is_in(["update", "upsert", "create"])).select(
+    writes = rows.filter(pl.col("op").is_in(WRITES)).select(
         "object", "record", "profile_id", "op", "field", "old", "new"
     )
     said = hashlib.sha256(f"{name}\n{config.fingerprint}\n".encode())
@@ -178,6 +187,21 @@ def _stopped(
         )
     if limits.created and not limits.created.allows(creates, profiles):
         yield f"{creates} records would be created; stop_if.created is {limits.created}"
+    yield from _too_many_left(config, sum(c.left for c in changes), told, profiles)
+
+
+def _too_many_left(config: SyncConfig, left: int, told: int, profiles: int) -> Iterable[str]:
+    """Why so many records may not be emptied or deleted at once."""
+    limit = config.deleted_limit
+    done = "deleted" if config.deletes else "emptied"
+    what = f"{left} of {told} records told before would be {done}"
+    if left and not profiles and config.stop_if.deleted is None:
+        yield (
+            f"the source has no profile at all, and {what}; where that is meant, set "
+            "stop_if.deleted to 100%"
+        )
+    elif limit and not limit.allows(left, told) and (limit.share is None or left > 1):
+        yield f"{what}, since their profiles left; stop_if.deleted is {limit}"
 
 
 def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
@@ -185,16 +209,27 @@ def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
     policy, null where that is nothing."""
     have = set(state.collect_schema().names())
     columns = {last(f): settled(f, told.write) for f, told in config.fields.items()}
+    columns |= {held(f): last(f) for f in config.fields}
     return state.with_columns(
         (pl.col(column) if column in have else pl.lit(None, dtype=pl.String)).alias(name)
         for name, column in columns.items()
     )
 
 
-def _aged(state: pl.LazyFrame, lasts: Sequence[str]) -> pl.LazyFrame:
+def _aged(state: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
     age = pl.coalesce("told_at", "checked_at").cast(pl.Int64)
     told = pl.col("told_at").is_not_null()
-    return state.select("record", "object", "profile_id", *lasts, age=age, told=told)
+    created, deleted = (pl.col(n).is_not_null() for n in ("created_at", "removed_at"))
+    own = ("record", "object", "profile_id", *columns)
+    return state.select(*own, age=age, told=told, created=created, deleted=deleted)
+
+
+def _there(state: pl.LazyFrame, links: pl.LazyFrame) -> pl.LazyFrame:
+    """The state without records that the sync deleted, unless identity sees them alive."""
+    live = links.filter("live").select("record").unique()
+    deleted = pl.col("removed_at").is_not_null()
+    back = state.filter(deleted).join(live, on="record", how="semi")
+    return pl.concat([state.filter(~deleted), back])
 
 
 def owners(records: Sequence[str], inputs: Inputs, state: pl.LazyFrame) -> dict[str, int]:
@@ -229,10 +264,13 @@ def _worth_seeking(
 ) -> tuple[pl.DataFrame, int]:
     """Those to be sought, with `may_create`; and how many were sought in vain before.
 
-    Nobody is created who has a live record of another object there, or had one that was deleted.
+    Nobody is created who has a live record of another object there, or had one that somebody else
+    deleted.
     """
     mine = list(config.objects)
+    ours = state.filter(pl.col("removed_at").is_not_null())
     dead = inputs.links.filter(pl.col("dead") & pl.col("object").is_in(mine))
+    dead = dead.join(ours, on="record", how="anti")
     elsewhere = inputs.links.filter(pl.col("live") & ~pl.col("object").is_in(mine))
     written = _owned(state, inputs).join(dead, on="record", how="semi")
     blocked = pl.concat([f.select("profile_id") for f in (elsewhere, dead, written)]).unique()

@@ -208,7 +208,7 @@ def _plan(
         config=made.config,
         made_at=now,
         creates=made.creates,
-        updates=made.updates,
+        updates=made.updates + made.deletes,
         fields=made.fields_planned,
         errors=made.row_errors,
         stopped="; ".join(made.stopped) or None,

@@ -99,7 +99,7 @@ def _batches(changes: Sequence[Change], destination: Destination) -> Iterator[li
 
 
 def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
-    asked = {}
+    asked: dict[str, str | None] = dict.fromkeys(change.forget)
     for name, text in change.asked.items():
         column = settled(name, config.write_policy(name))
         if column != last(name) or name not in change.told or change.told[name] != text:

@@ -29,9 +29,10 @@ def settle(
 ) -> int:
     """Read back every row without outcome and write down what became of it; how many there were.
 
-    An update took effect if the record shows what was sent; an upsert or create, if a record with
-    its key (or its matching field) is there and shows it. Else it is `lost` and planned anew. A
-    create that left no mark to find it by is `unknown`: it is never repeated by itself.
+    An update took effect if the record shows what was sent, a deletion if it is gone; an upsert or
+    create, if a record with its key (or its matching field) is there and shows it. Else it is
+    `lost` and planned anew. A create that left no mark to find it by is `unknown`: it is never
+    repeated by itself.
 
     owners: which profile of `entity` has each of these records; another profile's record was not
         made by us. Of a row from when the sync wrote another entity, no record that a profile of
@@ -41,7 +42,7 @@ def settle(
     entries = ledger.pending(store, name)
     groups: dict[tuple[str, str, str], list[ledger.Entry]] = defaultdict(list)
     for entry in entries:
-        field = "" if entry.op == "update" else entry.key_field or ""
+        field = "" if entry.op in ("update", "delete") else entry.key_field or ""
         groups[entry.object, entry.op, field].append(entry)
     lag = float(getattr(destination, "find_lag", 0.0))
     if lag and any(entry.op == "create" for entry in entries):
@@ -51,6 +52,8 @@ def settle(
             chunk = group[at : at + _CHUNK]
             if op == "update":
                 answers = _updates(destination, object_name, chunk)
+            elif op == "delete":
+                answers = _deletions(destination, object_name, chunk)
             elif not key_field:
                 answers = [_unknown(entry) for entry in chunk]
             else:
@@ -71,6 +74,16 @@ def _updates(
         done = current is not None and _shows(destination, object_name, entry, current)
         answers.append(ledger.Answer(id=entry.id, outcome="ok" if done else "lost"))
     return answers
+
+
+def _deletions(
+    destination: Destination, object_name: str, entries: Sequence[ledger.Entry]
+) -> list[ledger.Answer]:
+    ids = sorted({entry.record_id for entry in entries if entry.record_id})
+    there = destination.read(object_name, ids, [])
+    return [
+        ledger.Answer(id=e.id, outcome="lost" if e.record_id in there else "ok") for e in entries
+    ]
 
 
 def _keyed(

@@ -48,6 +48,12 @@ def fold_entries(
         record = entry.record
         if record is None or entry.outcome not in ("ok", "failed"):
             continue
+        if entry.op == "delete" and (entry.outcome == "ok" or entry.error_class == "gone"):
+            touched.add(record)
+            row = rows.setdefault(record, {"record": record, "checked_at": None})
+            row |= {name: None for name in row if is_value(name)}
+            row |= {**_head(entry), "removed_at": entry.intent_at}
+            continue
         if entry.outcome == "failed":
             if entry.error_class == "gone":
                 gone.add(record)
@@ -61,13 +67,18 @@ def fold_entries(
         row |= {last(f): t for f, t in entry.fields.items()}
         row |= {offered(f): t for f, t in entry.fields.items() if offered(f) in row}
         row |= entry.asked
-        row |= {
-            "object": entry.object,
-            "entity": entry.entity or None,
-            "profile_id": entry.profile_id,
-            "told_at": entry.intent_at,
-        }
+        row |= {**_head(entry), "told_at": entry.intent_at, "removed_at": None}
+        if entry.created:
+            row["created_at"] = entry.intent_at
     return _frame([rows[r] for r in sorted(touched & rows.keys())], stored), gone
+
+
+def _head(entry: ledger.Entry) -> dict[str, Any]:
+    return {
+        "object": entry.object,
+        "entity": entry.entity or None,
+        "profile_id": entry.profile_id,
+    }
 
 
 def remembered(lake: Lake, name: str, entity: str) -> pl.LazyFrame:

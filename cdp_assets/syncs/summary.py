@@ -15,6 +15,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("profiles", f"{plan.profiles:,}"),
         ("records to create", f"{plan.creates:,}"),
         ("records to change", f"{plan.updates:,}"),
+        *([("records to delete", f"{plan.deletes:,}")] if plan.deletes else []),
         ("profiles without a record", f"{plan.without_record:,}"),
         *((f"  {o}.{f}", f"{n:,}") for (o, f), n in sorted(fields.items())),
     ]

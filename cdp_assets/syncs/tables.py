@@ -10,6 +10,8 @@ TS = pl.Datetime("us", "UTC")
 LEDGER = "store/ledger"
 """Watermark of the state: the highest ledger id folded into it."""
 _LAST, _OFFERED = "last_", "offered_"
+WRITES = ("update", "upsert", "create", "delete")
+"""Values of the plan's `op` that stand for something to be sent; the others say why not."""
 
 _PLAN_SCHEMA = {
     "plan": pl.String(),
@@ -27,8 +29,8 @@ _PLAN_DOCS = {
     "profile_id": "Whose values are written.",
     "object": "Object of the outside system.",
     "record": "`source.Object:id`; `source.Object:(new)` where it would be created.",
-    "op": "update, upsert, create; error: not written, see why; held: refused before, waits in "
-    "the dead letters.",
+    "op": "update, upsert, create, delete; error: not written, see why; held: refused before, "
+    "waits in the dead letters.",
     "field": "Field that changes; empty where the whole row is meant.",
     "old": "Value that the record shows now.",
     "new": "Value that would be written; null empties the field.",
@@ -69,6 +71,8 @@ def state_table(name: str) -> Table:
             "profile_id": pl.Int64(),
             "told_at": TS,
             "checked_at": TS,
+            "created_at": TS,
+            "removed_at": TS,
         },
         primary_key=("record",),
         personal=("record", "profile_id", f"{_LAST}*", f"{_OFFERED}*"),
@@ -82,6 +86,8 @@ def state_table(name: str) -> Table:
             "profile_id": "Profile whose values it was last told.",
             "told_at": "When it was last told anything; null: never.",
             "checked_at": "When a plan last read it and found nothing to tell.",
+            "created_at": "When this sync created it; null: it was there before.",
+            "removed_at": "When this sync deleted it, since its profile had left.",
         },
     )
 
@@ -111,6 +117,11 @@ def last(field: str) -> str:
 def offered(field: str) -> str:
     """The state's column of what a record was offered under `if_empty`, taken or not."""
     return _OFFERED + field
+
+
+def held(field: str) -> str:
+    """A plan's own column of what a record was last told, whatever the field's policy."""
+    return f"held_{field}"
 
 
 def settled(field: str, write: str) -> str:

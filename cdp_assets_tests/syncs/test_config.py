@@ -60,7 +60,7 @@ def test_the_packages_own_syncs_load() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "mirror"}, "comes with a later version"),
+        ({"gone": "clear"}, "`gone` belongs to mode mirror"),
         ({"rows": "entered"}, "comes with a later version"),
         ({"to": "hubspot.lists"}, "comes with a later version"),
         ({"to": "Contact"}, "is not SYSTEM.Object"),
@@ -152,6 +152,13 @@ def test_a_declared_object_may_be_newer_than_the_description() -> None:
     sync = config(to="crm.Contract")
     assert check_fields(sync, DESCRIPTION, pulled=["Contract"]) == []
     assert [path for path, _ in check_fields(sync, DESCRIPTION, pulled=["Deal"])] == [("to",)]
+
+
+def test_a_yes_outlives_an_upgrade() -> None:
+    """Options that came later are in the hash only where they are used."""
+    known = "da32d508efa03c2b0fa75a672a5340933717eac8aec4a56d349c730a71231276"
+    assert config().fingerprint == known
+    assert config(mode="mirror").fingerprint != config(mode="mirror", gone="clear").fingerprint
 
 
 def test_a_changed_schedule_is_no_new_configuration() -> None:

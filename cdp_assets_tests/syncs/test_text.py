@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp_assets.syncs.text import as_text, text
@@ -25,6 +25,7 @@ VALUES = {
 
 @pytest.mark.parametrize("dtype", list(VALUES), ids=str)
 def test_a_column_reads_as_its_values_do(dtype: pl.DataType) -> None:
+    @settings(deadline=None)
     @given(st.lists(st.none() | VALUES[dtype], max_size=20))
     def check(values: list[object]) -> None:
         frame = pl.DataFrame({"x": values}, schema={"x": dtype})

@@ -142,6 +142,10 @@ class Crm:
             fields[change.key_field] = change.key_value
         elif change.op == "create":
             record_id = None
+        if change.op == "delete":
+            assert record_id is not None
+            mine.pop(record_id, None)
+            return RowOutcome(change.row, True, record_id=record_id)
         created = record_id is None
         if record_id is None:
             self.created += 1
