@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.control import Fault, Faults, Journal
 from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.hubspot.api import PATHS as HUBSPOT_PATHS
 from cdp_assets.sandbox.hubspot.api import HubSpotApi
 from cdp_assets.sandbox.salesforce.api import SalesforceApi
 from cdp_assets.sandbox.salesforce.oauth import OAuth
@@ -53,7 +54,7 @@ class Sandbox:
         )
         self.systems: dict[str, Callable[[Request], Reply]] = {
             "/services": self.salesforce.handle,
-            "/crm": self.hubspot.handle,
+            **dict.fromkeys(HUBSPOT_PATHS, self.hubspot.handle),
             "/api/v2": self.zendesk.handle,
             "/oauth/tokens": self.zendesk.handle,
         }
@@ -133,7 +134,8 @@ class Sandbox:
                 self.clock.freeze(datetime.fromisoformat(at) if at else None)
                 return {"now": self.clock.now().isoformat()}
             case ("POST", "expire-tokens"):
-                return {"expired": self.oauth.expire() + self.zendesk.expire()}
+                systems = (self.oauth, self.hubspot.oauth, self.zendesk)
+                return {"expired": sum(system.expire() for system in systems)}
             case ("POST", "expire-locators"):
                 self.salesforce.expire_locators()
                 return {}
@@ -148,6 +150,12 @@ class Sandbox:
                 spec = self.salesforce.objects.spec(body["object"])
                 self.salesforce.objects.delete(spec, body["id"])
                 self.world.tables.commit()
+                return {}
+            case ("POST", "hubspot/marketing"):
+                self.hubspot.marketing.seed(body)
+                return {}
+            case ("POST", "hubspot/archive-owner"):
+                self.hubspot.archive_owner(body["id"])
                 return {}
             case ("POST", "zendesk/touch"):
                 self.zendesk.touch(body["object"], body["id"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,8 @@ from cdp_assets.sandbox.hubspot.batch import Batches
 from cdp_assets.sandbox.hubspot.errors import HubSpotError, not_found
 from cdp_assets.sandbox.hubspot.limits import Limits
 from cdp_assets.sandbox.hubspot.lists_api import ListsApi
+from cdp_assets.sandbox.hubspot.marketing import Marketing
+from cdp_assets.sandbox.hubspot.oauth import OAuth
 from cdp_assets.sandbox.hubspot.objects import Records
 from cdp_assets.sandbox.hubspot.properties import Properties
 from cdp_assets.sandbox.hubspot.schema import ObjectType
@@ -27,6 +28,9 @@ from cdp_assets.sandbox.tables import Row, Tables
 
 _LONGEST_ADDRESS = 16_000
 _LARGEST_PAGE = 100
+_LARGEST_PAGE_OF_HISTORY = 50
+PATHS = ("/crm", "/email/public", "/marketing/v3", "/form-integrations", "/oauth/v1/token")
+"""What the paths of the stand-in begin with."""
 Handler = Callable[[Request, re.Match[str]], Reply]
 
 
@@ -35,7 +39,8 @@ class HubSpotApi:
 
     def __init__(self, tables: Tables, clock: Clock, token: str) -> None:
         self.tables = tables
-        self.token = token
+        self.oauth = OAuth(clock, token)
+        self.marketing = Marketing(tables)
         self.records = Records(tables, clock)
         self.search = Search(self.records)
         self.limits = Limits(clock)
@@ -68,12 +73,15 @@ class HubSpotApi:
                 *associations.routes(),
                 *ListsApi(self.records).routes(),
                 *SchemasApi(self.records).routes(),
+                *self.marketing.routes(),
             )
         ]
 
     def handle(self, request: Request) -> Reply:
         """The answer to one request; changes are on disk when it returns."""
         request = replace(request, path=urllib.parse.unquote(request.path))
+        if request.path == "/oauth/v1/token":
+            return self.oauth.token(request)
         searching = request.path.rstrip("/").endswith("/search")
         try:
             if len(request.path) + sum(len(v) for v in request.query.values()) > _LONGEST_ADDRESS:
@@ -99,7 +107,7 @@ class HubSpotApi:
                 "authentication and you can find more details at "
                 "https://developers.hubspot.com/docs/methods/auth/oauth-overview",
             )
-        if not secrets.compare_digest(token.strip().encode(), self.token.encode()):
+        if not self.oauth.valid(token.strip()):
             raise HubSpotError(
                 401, "INVALID_AUTHENTICATION", "The OAuth token used to make this call is invalid."
             )
@@ -124,7 +132,8 @@ class HubSpotApi:
 
     def _list(self, request: Request, match: re.Match[str]) -> Reply:
         kind = self._kind(match)
-        limit = _limit(request)
+        history = bool(_names(request, "propertiesWithHistory"))
+        limit = _limit(request, most=_LARGEST_PAGE_OF_HISTORY if history else _LARGEST_PAGE)
         archived = request.query.get("archived", "").lower() == "true"
         after = request.query.get("after", "0")
         if not after.isdigit():
@@ -157,15 +166,8 @@ class HubSpotApi:
         return Reply(body=self._shown(request, kind, key), rows=1)
 
     def _shown(self, request: Request, kind: ObjectType, key: str) -> Row:
-        shown = self.records.shown(kind, key, _names(request, "properties"))
         history = _names(request, "propertiesWithHistory")
-        if history:
-            row = self.records.table(kind).rows[key]
-            shown["propertiesWithHistory"] = {
-                name: [{"value": row[name], "timestamp": row["_updated"], "sourceType": "CRM_UI"}]
-                for name in history
-                if row.get(name) is not None
-            }
+        shown = self.records.shown(kind, key, _names(request, "properties"), history)
         others = [self.records.schema.type(n) for n in _names(request, "associations")]
         if others:
             found = self.records.associations.shown(kind, key, others)
@@ -238,7 +240,9 @@ class HubSpotApi:
         found = [
             _owner(key, row)
             for key, row in rows
-            if int(key) > after and not archived and email in (None, "", row["email"])
+            if int(key) > after
+            and bool(row.get("_archived")) is archived
+            and email in (None, "", row["email"])
         ]
         limit = _limit(request, default=100, most=500)
         body: Row = {"results": found[:limit]}
@@ -246,9 +250,16 @@ class HubSpotApi:
             body["paging"] = {"next": {"after": found[limit - 1]["id"]}}
         return Reply(body=body, rows=len(body["results"]))
 
+    def archive_owner(self, key: str) -> None:
+        """Take a person's access, as the account's administrator does. No date moves."""
+        row = self.tables["hubspot.owners"].rows[key]
+        self.tables.put("hubspot.owners", key, row | {"_archived": True})
+        self.tables.commit()
+
     def _owner(self, request: Request, match: re.Match[str]) -> Reply:
         row = self.tables["hubspot.owners"].get(match["key"])
-        if row is None:
+        archived = request.query.get("archived", "").lower() == "true"
+        if row is None or bool(row.get("_archived")) is not archived:
             raise not_found()
         return Reply(body=_owner(match["key"], row))
 
@@ -264,7 +275,7 @@ def _owner(key: str, row: Row) -> Row:
         "userIdIncludingInactive": row["userId"],
         "createdAt": row["_created"],
         "updatedAt": row["_updated"],
-        "archived": False,
+        "archived": bool(row.get("_archived")),
     }
 
 

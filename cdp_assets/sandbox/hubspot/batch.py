@@ -16,7 +16,7 @@ from cdp_assets.sandbox.hubspot.objects import Records
 from cdp_assets.sandbox.hubspot.schema import ObjectType
 from cdp_assets.sandbox.tables import Row
 
-_MOST = 100
+_MOST, _MOST_WITH_HISTORY = 100, 50
 
 
 class Batches:
@@ -33,7 +33,8 @@ class Batches:
         }
 
     def _read(self, kind: ObjectType, body: Row) -> Reply:
-        inputs = _inputs(body)
+        history = list(body.get("propertiesWithHistory") or ())
+        inputs = _inputs(body, _MOST_WITH_HISTORY if history else _MOST)
         id_property = body.get("idProperty")
         names = list(body.get("properties") or ())
         keys, missing = [], []
@@ -45,7 +46,7 @@ class Batches:
                     raise
                 missing.append(str(one.get("id")))
         errors = [not_found(missing).entry()] if missing else []
-        results = [self.records.shown(kind, key, names) for key in dict.fromkeys(keys)]
+        results = [self.records.shown(kind, key, names, history) for key in dict.fromkeys(keys)]
         return self._answer(200, results, errors, len(missing))
 
     def _create(self, kind: ObjectType, body: Row) -> Reply:
@@ -132,15 +133,15 @@ class Batches:
         return Reply(status, body, rows=len(results))
 
 
-def _inputs(body: Mapping[str, Any]) -> list[Row]:
+def _inputs(body: Mapping[str, Any], most: int = _MOST) -> list[Row]:
     inputs = body.get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(one, dict) for one in inputs):
         raise HubSpotError(400, "VALIDATION_ERROR", "Invalid input JSON: inputs is missing")
-    if len(inputs) > _MOST:
+    if len(inputs) > most:
         raise HubSpotError(
             400,
             "VALIDATION_ERROR",
-            f"The maximum number of inputs supported in a batch request is {_MOST}",
+            f"The maximum number of inputs supported in a batch request is {most}",
         )
     return inputs
 

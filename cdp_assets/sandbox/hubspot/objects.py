@@ -16,6 +16,10 @@ FIRST_IDS = {
     "contacts": 100_001, "companies": 9_000_001, "deals": 60_000_001, "tickets": 70_000_001,
 }  # fmt: skip
 
+HISTORY = "hubspot.history"
+_VERSIONS = 20
+"""Former values that are kept of a property."""
+
 
 class Records:
     """The account's records. Methods change the tables but do not commit them.
@@ -90,7 +94,9 @@ class Records:
             row.get("lifecyclestage"), given["lifecyclestage"]
         ):
             given.pop("lifecyclestage")
-        self._put(kind, key, row | given | {"_updated": self.now()})
+        now = self.now()
+        self._remember(kind, key, row, given, now)
+        self._put(kind, key, row | given | {"_updated": now})
 
     def archive(self, kind: ObjectType, key: str) -> None:
         """Put a record into the bin. Its modification date stays, as in the real thing."""
@@ -120,9 +126,39 @@ class Records:
         self.associations.move(kind, loser, winner)
         return winner
 
-    def shown(self, kind: ObjectType, key: str, names: Sequence[str] = ()) -> Row:
+    def _remember(
+        self, kind: ObjectType, key: str, before: Row, given: Mapping[str, Any], now: str
+    ) -> None:
+        """Keep the values that are written over: each with the moment from which it held."""
+        place = f"{kind.name}:{key}"
+        kept = dict(self.tables[HISTORY].get(place) or {})
+        changed = {name: v for name, v in given.items() if v != before.get(name)}
+        for name, value in changed.items():
+            first = [[before[name], before["_created"]]] if before.get(name) is not None else []
+            kept[name] = [[value or "", now], *(kept.get(name) or first)][:_VERSIONS]
+        if changed:
+            self.tables.put(HISTORY, place, kept)
+
+    def history(self, kind: ObjectType, key: str, names: Sequence[str]) -> Row:
+        """The values that properties had, newest first; those that never had one are left out."""
+        row, kept = self.table(kind).rows[key], self.tables[HISTORY].get(f"{kind.name}:{key}") or {}
+        found: Row = {}
+        for name in names:
+            there = [[row[name], row["_created"]]] if row.get(name) is not None else []
+            if versions := kept.get(name) or there:
+                found[name] = [
+                    {"value": value, "timestamp": at, "sourceType": "INTEGRATION",
+                     "sourceId": "8888", "sourceLabel": "stand-in"}
+                    for value, at in versions
+                ]  # fmt: skip
+        return found
+
+    def shown(
+        self, kind: ObjectType, key: str, names: Sequence[str] = (), history: Sequence[str] = ()
+    ) -> Row:
         """A record as the API shows it, with the properties named or the usual ones; those that
-        do not exist are left out, empty ones are null."""
+        do not exist are left out, empty ones are null. history: properties whose former values
+        are shown too."""
         row = self.table(kind).rows[key]
         known = self.schema.properties(kind)
         wanted = [name for name in names if name in known] if names else kind.defaults
@@ -139,6 +175,8 @@ class Records:
         }
         if row.get("_archived"):
             body["archivedAt"] = row["_archived_at"]
+        if history:
+            body["propertiesWithHistory"] = self.history(kind, key, history)
         return body
 
     def _put(self, kind: ObjectType, key: str, row: Row) -> None:
