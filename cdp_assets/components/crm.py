@@ -20,6 +20,7 @@ from cdp_assets.components.dagster_assets import (
     range_tags,
     safe_errors,
 )
+from cdp_assets.components.reconciliation import reconciliation, schema_spec, spoken, unbroken
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.declarations import Declared, Deployment
@@ -56,10 +57,11 @@ class _Crm(CdpComponent):
             "written to by the syncs that name it.",
             kinds=(self.system,),
         )
+        compared, when = reconciliation(deployment, name, self.config, self.system)
         return dg.Definitions(
-            assets=[system, *assets],
+            assets=[system, *assets, *compared],
             sensors=[_changes_sensor(deployment, name, self.config.every, assets)],
-            schedules=[_daily_schedule(deployment, name, assets)],
+            schedules=[_daily_schedule(deployment, name, assets), *when],
         )
 
     def _pull(self, deployment: Deployment, name: str, object_name: str) -> dg.AssetsDefinition:
@@ -69,7 +71,8 @@ class _Crm(CdpComponent):
             name=f"pull_{name}_{object_name.lower()}",
             specs=[spec],
             check_specs=[
-                accounting_spec(spec.key, "Every record read is stored now or was stored before.")
+                accounting_spec(spec.key, "Every record read is stored now or was stored before."),
+                schema_spec(spec.key),
             ],
             pool=name,
             retry_policy=RETRY,
@@ -82,9 +85,8 @@ class _Crm(CdpComponent):
             start, end = (None, None)
             if context.has_partition_key or context.has_partition_key_range:
                 start, end = context.partition_time_window
-            result = platform(deployment).pull(
-                name, object_name, start, end, run_id=context.run.run_id
-            )
+            here = platform(deployment)
+            result = here.pull(name, object_name, start, end, run_id=context.run.run_id)
             days = set(context.partition_keys) if start is not None else set()
             for day, rows in sorted(result.by_day.items()):
                 if day in days:
@@ -100,13 +102,19 @@ class _Crm(CdpComponent):
                     deleted=result.deleted,
                     merged=result.merged,
                     api_calls=result.calls,
+                    api_budget=spoken(here.budget(name)),
+                    minutes_behind=int(here.lag(name, object_name).total_seconds() // 60),
+                    fields_changed="; ".join(result.changes) or None,
                     window=f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC",
                 ),
-                check_results=accounted(
-                    result.rows == result.new + result.duplicates,
-                    read=result.rows,
-                    new=result.new,
-                ),
+                check_results=[
+                    *accounted(
+                        result.rows == result.new + result.duplicates,
+                        read=result.rows,
+                        new=result.new,
+                    ),
+                    unbroken(result.changes),
+                ],
             )
 
         return pull

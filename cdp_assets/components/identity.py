@@ -17,7 +17,12 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
-from cdp_assets.deployment.catalog import catalog, identity_of, raw_keys
+from cdp_assets.deployment.catalog import (
+    catalog,
+    identity_of,
+    raw_keys,
+    reconciliation_keys,
+)
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.identity import tables as identity_tables
 from cdp_assets.identity.config import IdentityConfig
@@ -33,6 +38,7 @@ def _own_columns(deployment: Deployment, entity: str) -> list[str]:
 
 def _records(deployment: Deployment) -> dg.AssetsDefinition:
     raw = raw_keys(deployment)
+    mended = reconciliation_keys(deployment)
     # One version for all: they are one step, which reads an object anew where its rules change.
     rules = sorted((spec.name, spec.rules()) for spec in catalog(deployment).specs)
     version = rules_version(*rules)
@@ -43,7 +49,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             description=f"The latest version of each source record that is a kind of {entity}, "
             "in common columns; deletions and merges followed.",
             table=entity_table(entity, _own_columns(deployment, entity)),
-            deps=keys,
+            deps=[*keys, *mended],
             automation=AFTER_UPSTREAM,
             code_version=version,
             column_deps={"record_id": [(key, "record_id") for key in keys]},
@@ -57,7 +63,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             group="records",
             description="Which record points at which: a contact's account, a lead's contact.",
             table=record_tables.RELATION,
-            deps=every_raw,
+            deps=[*every_raw, *mended],
             automation=AFTER_UPSTREAM,
             code_version=version,
             column_deps={
@@ -70,7 +76,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
             description="The values over time of each field that configuration names; what we "
             "wrote ourselves is no observation.",
             table=record_tables.VALUES,
-            deps=every_raw,
+            deps=[*every_raw, *mended],
             automation=AFTER_UPSTREAM,
             code_version=version,
             column_deps={"value": [(key, "payload") for key in every_raw]},

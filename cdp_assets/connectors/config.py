@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
@@ -88,6 +88,22 @@ class CrmConfig(BaseModel):
         default=timedelta(minutes=15),
         description="How often a sensor asks for news. A full round is made once a day anyhow, "
         "since archived and merged records show in no cursor.",
+    )
+
+    reconcile: Literal["daily", "weekly", "never"] = Field(
+        default="weekly",
+        description="How often all keys of the system are compared with what is stored: it finds "
+        "what no cursor shows, as records deleted for good or stamped too early.",
+    )
+    reconcile_limit: Share = Field(
+        default=0.05,
+        description="Share of an object's records that may be gone at once; above it nothing is "
+        "marked as deleted, since a lost right to read looks the same.",
+    )
+    reread: bool = Field(
+        default=False,
+        description="Pull everything again at each comparison of keys: finds changed formulas, "
+        "which move no cursor, at the price of a whole pull.",
     )
 
     @property

@@ -105,6 +105,12 @@ def raw_keys(deployment: Deployment) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
+def reconciliation_keys(deployment: Deployment) -> list[str]:
+    """The assets that compare all keys of a system with those stored, and mend raw tables."""
+    crms = deployment.crms.items()
+    return [f"crm/{name}/reconciliation" for name, config in crms if config.reconcile != "never"]
+
+
 def typed_event_tables(deployment: Deployment) -> dict[str, Table]:
     """event → its typed table."""
     specs = typed_specs(catalog(deployment).properties)

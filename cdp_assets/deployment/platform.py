@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ from cdp_assets.identity.rules import entity_rules
 from cdp_assets.lake import Lake, fsck, maintenance
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.raw import files, ingest, windows
+from cdp_assets.raw.reconcile import Reconciled, reconcile
 from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
 from cdp_assets.store import Store, pauses, plans
@@ -138,6 +139,34 @@ class Platform:
         if start is None or end is None:
             return ingest.pull_live(self.lake, client, object_name, first, **common)
         return ingest.pull_range(self.lake, client, object_name, first, start, end, **common)
+
+    def reconcile(self, name: str, run_id: str) -> list[Reconciled]:
+        """Compare all keys of a system's objects with those stored, and mend what differs."""
+        client, config = self.connector(name), self.deployment.crms[name]
+        return [
+            reconcile(
+                self.lake,
+                client,
+                object_name,
+                self.start(name),
+                self.now,
+                run_id,
+                share=config.reconcile_limit,
+                reread=config.reread,
+                descriptions=self.settings.descriptions,
+            )
+            for object_name in config.object_configs
+        ]
+
+    def lag(self, name: str, object_name: str) -> timedelta:
+        """How far what is stored of an object is behind now, without a gap."""
+        return self.now - windows.cursor(self.lake, name, object_name, self.start(name))
+
+    def budget(self, name: str) -> tuple[int, int] | None:
+        """Requests of the day's allowance (used, allowed) as the system told last, where it
+        tells."""
+        found: tuple[int, int] | None = getattr(self.connector(name), "budget", None)
+        return found
 
     def cursors(self, name: str) -> list[tuple[str, date]]:
         """Each object of a system with the day its live cursor stands on."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cdp_assets.connectors.base import Page, Source
+from cdp_assets.connectors.base import Description, Page, Source
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.raw import windows
+from cdp_assets.raw.health import schema_changes
 from cdp_assets.raw.payload import payload_hash
 from cdp_assets.raw.tables import raw_table
 from cdp_assets.settings import crash_point
@@ -38,6 +39,8 @@ class PullResult:
     merged: int = 0
     commits: int = 0
     calls: int = 0
+    changes: tuple[str, ...] = ()
+    """What changed in the object's description since the last pull (`health.schema_changes`)."""
     by_day: dict[str, int] = field(default_factory=dict)
     """New rows by the UTC day of their cursor (`none` without one)."""
 
@@ -147,7 +150,11 @@ def pull_window(
         return result
     calls = int(getattr(source, "calls", 0))
     if descriptions is not None:
-        source.describe([object_name]).save(descriptions)
+        known = Description.load(descriptions, source.name)
+        found = source.describe([object_name])
+        before = known.objects.get(object_name) if known else None
+        result.changes = schema_changes(before, found.objects.get(object_name))
+        found.save(descriptions)
     envelope = _Envelope(now, f"{start.isoformat()}/{end.isoformat()}", run_id)
     writer = _Writer(lake.open(raw_table(source.name, object_name)), envelope, result, start, end)
     token: str | None = None
