@@ -16,6 +16,7 @@ import requests
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.salesforce import Salesforce, SalesforceConfig
+from cdp_assets.connectors.zendesk import Zendesk, ZendeskConfig
 
 
 @dataclass
@@ -44,6 +45,9 @@ class StandIn:
         limits = {"hubspot_per_ten_seconds": None, "hubspot_search_per_second": None,
                   "hubspot_daily": None, "hubspot_search_lag_seconds": 0,
                   "salesforce_daily": 100_000, "salesforce_used": 0}  # fmt: skip
+        limits |= {"zendesk_exports": None, "zendesk_per_minute": None, "zendesk_imports": True,
+                   "zendesk_polls": 1, "zendesk_generated_lag_seconds": 0,
+                   "zendesk_search_lag_seconds": 0}  # fmt: skip
         self.control("POST", "limits", limits)
 
     def salesforce(self, options: HttpOptions | None = None, **more: Any) -> Salesforce:
@@ -74,6 +78,22 @@ class StandIn:
         )
         return HubSpot("hubspot", config, options=options or quick())
 
+    def zendesk(self, options: HttpOptions | None = None, **more: Any) -> Zendesk:
+        given = self.credentials["zendesk"]
+        way_in = {"email": given["email"], "token": given["token"]}
+        config = ZendeskConfig(
+            url=self.url,
+            **{
+                **({} if {"oauth_token", "client_id"} & more.keys() else way_in),
+                "objects": ["users", "organizations", "tickets"],
+                "start": "2015-01-01",
+                "requests_per_minute": 1_000_000,
+                "exports_per_minute": 1_000_000,
+                **more,
+            },
+        )
+        return Zendesk("zendesk", config, options=options or quick())
+
 
 def quick(**more: Any) -> HttpOptions:
     """Options that wait little, so that faults cost the tests no time."""
@@ -90,7 +110,7 @@ def sandbox(home: Path, people: int = 120, *args: str) -> Iterator[StandIn]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        lines = [json.loads(process.stdout.readline()) for _ in range(4)]
         systems = {line["system"]: line for line in lines}
         yield StandIn(systems["salesforce"]["url"], systems)
     finally:

@@ -1,0 +1,72 @@
+"""Zendesk Support as a source and a destination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import polars as pl
+
+from cdp_assets.connectors.base import Page, RowOutcome
+from cdp_assets.connectors.crm import Crm
+from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.zendesk.client import ZendeskClient
+from cdp_assets.connectors.zendesk.config import ZendeskConfig
+from cdp_assets.connectors.zendesk.fields import STANDARD
+from cdp_assets.connectors.zendesk.mapping import mapping
+from cdp_assets.connectors.zendesk.pull import ZendeskPull
+from cdp_assets.connectors.zendesk.push import ZendeskPush
+from cdp_assets.connectors.zendesk.tags import ZendeskTags
+
+
+class Zendesk(Crm):
+    """One Zendesk account (see `Source`, `Destination`, `ListDestination` and `KeyLister` for what
+    each method promises). Its lists are tags on users."""
+
+    system = "zendesk"
+    find_lag = 60.0
+    """Seconds by which searches are behind writes."""
+    members_batch = ZendeskTags.members_batch
+
+    def __init__(
+        self, name: str, config: ZendeskConfig, *, options: HttpOptions | None = None
+    ) -> None:
+        """name: the name of its folder in defs/. No request is made before it is asked for one."""
+        options = options or HttpOptions()
+        self._client = ZendeskClient(name, config, options)
+        self._tags = ZendeskTags(self._client)
+        super().__init__(
+            name,
+            config,
+            client=self._client,
+            push=ZendeskPush(self._client),
+            map_object=mapping,
+            api_version="v2",
+            options=options,
+        )
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(STANDARD)
+
+    def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
+        return ZendeskPull(self._client, object_name).pages(start, end)
+
+    def has_news(self, object_name: str, after: datetime) -> bool:
+        return ZendeskPull(self._client, object_name).news(after)
+
+    def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
+        return ZendeskPull(self._client, object_name).keys()
+
+    def list_id(self, name: str) -> str | None:
+        return self._tags.list_id(name)
+
+    def create_list(self, name: str, object_name: str) -> str:
+        return self._tags.create_list(name, object_name)
+
+    def list_members(self, list_id: str) -> Iterator[list[str]]:
+        return self._tags.list_members(list_id)
+
+    def change_members(
+        self, list_id: str, add: Sequence[str], remove: Sequence[str]
+    ) -> list[RowOutcome]:
+        return self._tags.change_members(list_id, add, remove)
