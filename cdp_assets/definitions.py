@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from cdp_assets.components.alerts import alerts
 from cdp_assets.components.base import valid_deployment
 from cdp_assets.components.maintenance import maintenance
 from cdp_assets.deployment.notes import undescribed
@@ -89,7 +90,7 @@ def load(project: Path | None = None) -> dg.Definitions:
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         found = tree.build_defs()
-    return shared(dg.Definitions.merge(found, maintenance(deployment)))
+    return shared(dg.Definitions.merge(found, maintenance(deployment), alerts()))
 
 
 @dg.definitions

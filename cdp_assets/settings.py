@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -52,7 +52,22 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the deployment's definitions; by default the package's own `defs/`.",
     )
-
+    alert_webhook: SecretStr | None = Field(
+        default=None,
+        description="Address that alerts are posted to as JSON (a `text` field too, as chats "
+        "expect it): failed runs, refused rows, failed checks, plans that wait.",
+    )
+    alert_email: str | None = Field(
+        default=None, description="Addresses that the same alerts are mailed to, by commas."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for `alert_email`: smtp://HOST:25, "
+        "smtp+starttls://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465.",
+    )
+    ui_url: str = Field(
+        default="http://127.0.0.1:3000", description="Address of Dagster's UI, for links in alerts."
+    )
     debug: bool = Field(
         default=False,
         description="Let the text of an unexpected error reach Dagster's logs. It may quote a "

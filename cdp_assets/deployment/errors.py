@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cdp_assets.connectors.base import ConnectorError
+from cdp_assets.deployment.alerts import AlertError
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.lake import LakeError
 from cdp_assets.profiles.errors import ExpressionError, TraitError
@@ -13,6 +14,7 @@ from cdp_assets.syncs.check import SyncError
 from cdp_assets.up import StartError
 
 SAFE_ERRORS: tuple[type[Exception], ...] = (
+    AlertError,
     ConnectorError,
     LakeError,
     StoreError,

@@ -1,0 +1,179 @@
+"""A sensor that tells people outside Dagster what failed, was refused, or waits for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import msgspec
+
+from cdp_assets.components.dagster_assets import safe_errors
+from cdp_assets.deployment.alerts import Alert, AlertError, deliver, wanted
+from cdp_assets.settings import Settings
+
+QUIET = timedelta(hours=24)
+"""The same alert is not sent again within."""
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+_BATCH = 100
+_WHAT_TO_DO = "open the run in Dagster and read its error; materialise again when it is mended"
+
+
+class _Cursor(msgspec.Struct):
+    """How far runs were looked at. at: time of the last run's end. seen: the runs of that very
+    time. sent: alert → when it was last sent, ISO 8601."""
+
+    at: str
+    seen: list[str] = []
+    sent: dict[str, str] = {}
+
+
+def alerts() -> dg.Definitions:
+    """The sensor, where the settings name a webhook or an address; else nothing."""
+    if not wanted(Settings()):
+        return dg.Definitions()
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Posts or mails failed runs, failed checks, refused rows and plans that wait "
+        "for approval: CDP_ALERT_WEBHOOK, CDP_ALERT_EMAIL. The same alert once a day.",
+    )
+    @safe_errors
+    def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        now = datetime.now(UTC)
+        settings = Settings()
+        cursor = _read(context.cursor, now)
+        count, trouble = 0, ""
+        for run in _ended(context.instance, cursor):
+            try:
+                for alert in of_run(context.instance, run, settings.ui_url):
+                    count += _send(settings, alert, cursor, now)
+            except AlertError as error:
+                # The cursor stays before this run, so that nothing goes untold.
+                trouble = str(error)
+                break
+            _pass(cursor, run)
+        context.update_cursor(msgspec.json.encode(cursor).decode())
+        return dg.SkipReason(trouble or f"{count} alerts sent")
+
+    return dg.Definitions(sensors=[watch])
+
+
+def of_run(instance: dg.DagsterInstance, run: dg.RunRecord, ui_url: str) -> Iterator[Alert]:
+    """What a run that has ended gives cause to tell."""
+    run_id = run.dagster_run.run_id
+    link = f"{ui_url.rstrip('/')}/runs/{run_id}"
+    steps = 0
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event is None:
+            continue
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            steps += 1
+            yield Alert(
+                severity="error",
+                where=event.step_key or "a step",
+                what=_reason(event.event_specific_data),
+                do=_WHAT_TO_DO,
+                run_id=run_id,
+                link=link,
+            )
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            yield from _check(event.event_specific_data, run_id, link)
+        elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            yield from _sync(event.event_specific_data, run_id, link)
+    if run.dagster_run.status == dg.DagsterRunStatus.FAILURE and not steps:
+        yield Alert(
+            severity="error",
+            where=run.dagster_run.job_name,
+            what="the run failed outside its steps",
+            do=_WHAT_TO_DO,
+            run_id=run_id,
+            link=link,
+        )
+
+
+def _reason(failure: Any) -> str:
+    # Only a description was written for people; any other text may quote a row.
+    said = getattr(failure, "user_failure_data", None)
+    return (said.description if said else None) or "it failed; its text is in the run alone"
+
+
+def _check(found: Any, run_id: str, link: str) -> Iterator[Alert]:
+    if found.passed:
+        return
+    warning = found.severity == dg.AssetCheckSeverity.WARN
+    yield Alert(
+        severity="warning" if warning else "error",
+        where=f"{found.asset_key.to_user_string()}: check {found.check_name}",
+        what=found.description or "it did not pass",
+        do="look at the check's figures in Dagster",
+        run_id=run_id,
+        link=link,
+    )
+
+
+def _sync(found: Any, run_id: str, link: str) -> Iterator[Alert]:
+    where = found.materialization.asset_key.to_user_string()
+    if not where.startswith("syncs/"):
+        return
+    values = {name: item.value for name, item in found.materialization.metadata.items()}
+    name = where.split("/")[1]
+    if values.get("failed"):
+        yield Alert(
+            severity="warning",
+            where=where,
+            what=f"{values['failed']} of its rows were refused",
+            do=f"`cdp letters` says why; when it is mended: cdp replay {name}",
+            run_id=run_id,
+            link=link,
+        )
+    if note := values.get("note"):
+        waits = str(note).startswith("Waits for approval")
+        yield Alert(
+            severity="waiting" if waits else "warning",
+            where=where,
+            what=str(note),
+            do=f"look at it with: cdp plan {name}",
+            run_id=run_id,
+            link=link,
+        )
+
+
+def _ended(instance: dg.DagsterInstance, cursor: _Cursor) -> Iterator[dg.RunRecord]:
+    after = datetime.fromisoformat(cursor.at) - timedelta(microseconds=1)
+    found = instance.get_run_records(
+        dg.RunsFilter(statuses=_ENDED, updated_after=after),
+        limit=_BATCH + len(cursor.seen),
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    return (run for run in found if run.dagster_run.run_id not in cursor.seen)
+
+
+def _pass(cursor: _Cursor, run: dg.RunRecord) -> None:
+    at = run.update_timestamp.isoformat()
+    cursor.seen = [*cursor.seen, run.dagster_run.run_id] if at == cursor.at else [
+        run.dagster_run.run_id
+    ]  # fmt: skip
+    cursor.at = at
+
+
+def _send(settings: Settings, alert: Alert, cursor: _Cursor, now: datetime) -> int:
+    digest = hashlib.sha256(alert.key.encode()).hexdigest()[:16]
+    oldest = (now - QUIET).isoformat()
+    cursor.sent = {key: at for key, at in cursor.sent.items() if at > oldest}
+    if digest in cursor.sent:
+        return 0
+    deliver(settings, alert)
+    cursor.sent[digest] = now.isoformat()
+    return 1
+
+
+def _read(text: str | None, now: datetime) -> _Cursor:
+    # What ended before the sensor was switched on is history.
+    return msgspec.json.decode(text, type=_Cursor) if text else _Cursor(at=now.isoformat())
