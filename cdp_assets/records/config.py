@@ -50,5 +50,5 @@ class ObjectSpec:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised where the code of this room gives other rows for the same raw records."""

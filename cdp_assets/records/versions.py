@@ -172,6 +172,7 @@ def relation_rows(state: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
 class _Link(msgspec.Struct):
     id: str | int
     type: str = ""
+    label: str | None = None
 
 
 class _Links(msgspec.Struct):
@@ -184,7 +185,8 @@ _links = msgspec.json.Decoder(dict[str, _Links])
 def _associations(live: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
     """HubSpot-shaped associations as relations. A type ending in `_unlabeled` stands beside a
     labelled one (the primary company is `contact_to_company`); without any labelled one, the
-    first of its kind counts as primary."""
+    first of its kind counts as primary. Labels that people gave are the relation's label
+    (`Decision maker; Payer`); without one it is the type."""
     kinds = spec.mapping.association_kinds
     rows: list[tuple[str, str, str, str, bool]] = []
     known = live.select(_KEY, ASSOCIATIONS).filter(pl.col(ASSOCIATIONS).is_not_null())
@@ -193,11 +195,15 @@ def _associations(live: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
             kind = kinds.get(other)
             if kind is None:
                 continue
-            labelled = [link for link in links.results if not link.type.endswith("_unlabeled")]
-            main = str((labelled or links.results)[0].id) if links.results else None
+            named = [link for link in links.results if not link.type.endswith("_unlabeled")]
+            first = [link for link in named if not _given(link)]
+            main = str((first or named or links.results)[0].id) if links.results else None
+            given: dict[str, list[str]] = {}
+            for link in links.results:
+                given.setdefault(str(link.id), []).extend(_given(link))
             rows += [
-                (kind, f"{spec.name}:{record_id}", f"{spec.source}.{other}:{link.id}", link.type,
-                 str(link.id) == main)
+                (kind, f"{spec.name}:{record_id}", f"{spec.source}.{other}:{link.id}",
+                 "; ".join(given[str(link.id)]) or link.type, str(link.id) == main)
                 for link in links.results
             ]  # fmt: skip
     schema = {
@@ -208,6 +214,11 @@ def _associations(live: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
         "primary": pl.Boolean,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _given(link: _Link) -> list[str]:
+    """The label that people gave; HubSpot's own for the first company is none."""
+    return [link.label] if link.label and not link.label.startswith("Primary") else []
 
 
 def _read_links(text: str) -> Mapping[str, _Links]:

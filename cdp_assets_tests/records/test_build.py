@@ -138,6 +138,24 @@ def test_hubspot_properties_and_associations(lake: Lake) -> None:
     assert values(lake, "hubspot.contacts.jobtitle") == []
 
 
+def test_labels_of_associations_are_kept_beside_what_is_primary(lake: Lake) -> None:
+    links = [
+        {"id": "20", "type": "contact_to_company_payer", "label": "Payer"},
+        {"id": "20", "type": "contact_to_company_boss", "label": "Boss"},
+        {"id": "20", "type": "contact_to_company_unlabeled"},
+        {"id": "21", "type": "contact_to_company", "label": "Primary"},
+        {"id": "21", "type": "contact_to_company_payer", "label": "Payer"},
+    ]
+    payload = {"id": "7", "properties": {}, "associations": {"companies": {"results": links}}}
+    pull(lake, HUBSPOT, version("7", 0, payload))
+    build(lake, [HUBSPOT], None, at(1))
+    rows = lake.open(RELATION).scan().select("to", "label", "primary").sort("to").collect()
+    assert rows.rows() == [
+        ("hubspot.companies:20", "Payer; Boss", False),
+        ("hubspot.companies:21", "Payer", True),
+    ]
+
+
 def test_a_custom_object_has_its_own_columns(lake: Lake) -> None:
     pull(
         lake,

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
+from pydantic import SecretStr
 
-from cdp_assets.connectors.base import FieldInfo, FieldType, ObjectInfo, Refused, WrongObject
+from cdp_assets.connectors.base import (
+    FieldInfo,
+    FieldType,
+    NotAuthorised,
+    ObjectInfo,
+    Refused,
+    WrongObject,
+)
 from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
-from cdp_assets.connectors.hubspot.paths import ASSOCIATIONS, PROPERTIES, SCHEMAS
+from cdp_assets.connectors.hubspot.paths import ASSOCIATIONS, PROPERTIES, SCHEMAS, TOKEN
 from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
 from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.rate import RateBudget
-from cdp_assets.connectors.tokens import StaticToken
+from cdp_assets.connectors.tokens import Auth, RenewedToken, StaticToken
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,100}")
@@ -37,7 +47,13 @@ class _Error(msgspec.Struct):
 
 
 class HubSpotPolicy(PlainPolicy):
-    """HubSpot's errors and limits. It promises no Retry-After; the policy's name tells."""
+    """HubSpot's errors and limits. It promises no Retry-After; the policy's name tells.
+
+    budget: requests of the day that are used, and allowed; None before an answer told them.
+    """
+
+    def __init__(self) -> None:
+        self.budget: tuple[int, int] | None = None
 
     def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
         if status == 423:
@@ -54,6 +70,14 @@ class HubSpotPolicy(PlainPolicy):
             "the account's daily requests are used up. Not retried. They come back at midnight of "
             "the account's time zone; a later run goes on from here."
         )
+
+    def seen(self, headers: Mapping[str, str]) -> None:
+        """Keep the day's allowance, as answers tell it; those of searches and of apps that were
+        signed in to by OAuth do not."""
+        allowed = headers.get("X-HubSpot-RateLimit-Daily", "")
+        left = headers.get("X-HubSpot-RateLimit-Daily-Remaining", "")
+        if allowed.isdigit() and left.isdigit():
+            self.budget = (max(int(allowed) - int(left), 0), int(allowed))
 
     def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
         error = _error(body)
@@ -95,9 +119,20 @@ class Property(msgspec.Struct, rename="camel"):
     referenced_object_type: str | None = None
 
     @property
+    def writeable(self) -> bool:
+        """Whether people and apps may fill it."""
+        rules = self.modification_metadata
+        return not (self.calculated or (rules is not None and rules.readOnlyValue))
+
+    @property
     def unique(self) -> bool:
         """Whether the account holds each value once, so that records can be named by it."""
         return self.has_unique_value or self.name == "hs_object_id"
+
+
+class _Token(msgspec.Struct):
+    access_token: str
+    expires_in: float | None = None
 
 
 class _Properties(msgspec.Struct):
@@ -122,6 +157,7 @@ class HubSpotClient:
         self.config = config
         self._options = options or HttpOptions()
         self._properties: dict[str, dict[str, Property]] = {}
+        self.policy = HubSpotPolicy()
         self._schemas: list[Schema] | None = None
         self._links: dict[tuple[str, str], dict[str, Any]] = {}
         self._http: HttpSession | None = None
@@ -136,6 +172,10 @@ class HubSpotClient:
     def __repr__(self) -> str:
         return f"HubSpotClient({self.name!r})"
 
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._options.now()
+
     @property
     def calls(self) -> int:
         """Requests sent so far."""
@@ -149,12 +189,44 @@ class HubSpotClient:
                 self._http = HttpSession(
                     self.name,
                     require_url(self.name, self.config.url),
-                    auth=StaticToken(require_secret(self.name, "token", self.config.token)),
-                    policy=HubSpotPolicy(),
+                    auth=self._auth(),
+                    policy=self.policy,
                     rate=self._rate,
                     options=self._options,
                 )
             return self._http
+
+    def _auth(self) -> Auth:
+        """A private app's token, else access tokens that the app is given for its refresh token:
+        every request asks for the present one, which is renewed before it ends."""
+        if self.config.token is not None:
+            return StaticToken(require_secret(self.name, "token", self.config.token))
+        return RenewedToken(self._sign_in, self._options.monotonic)
+
+    def _sign_in(self) -> tuple[str, float | None]:
+        assert self._http is not None
+        form = {"grant_type": "refresh_token"}
+        for name in ("client_id", "client_secret", "refresh_token"):
+            secret = getattr(self.config, name) or SecretStr("")
+            form[name] = require_secret(self.name, name, secret)
+        try:
+            found = self._http.request(
+                "POST",
+                TOKEN,
+                what="sign-in",
+                body=urlencode(form).encode(),
+                content_type="application/x-www-form-urlencoded",
+                decode=msgspec.json.Decoder(_Token).decode,
+                repeatable=True,
+                signed=False,
+            ).body
+        except Refused as refused:
+            raise NotAuthorised(
+                f"{self.name}: sign-in was refused (HTTP {refused.status}). Not retried. "
+                "Re-authorise: check `client_id`, `client_secret` and `refresh_token`, and that "
+                "the app is still installed in the account."
+            ) from None
+        return found.access_token, found.expires_in
 
     def get(
         self,
@@ -288,16 +360,14 @@ class HubSpotClient:
 
 
 def _field(object_name: str, found: Property) -> FieldInfo:
-    rules = found.modification_metadata
-    writeable = not (found.calculated or (rules is not None and rules.readOnlyValue))
     # Contacts are held by e-mail once each, though the property does not say so.
     email = object_name == "contacts" and found.name == "email"
     return FieldInfo(
         name=found.name,
         type=_field_type(found),
         label=found.label,
-        createable=writeable,
-        updateable=writeable,
+        createable=found.writeable,
+        updateable=found.writeable,
         unique=found.unique or email,
         external_id=found.has_unique_value or email,
         calculated=found.calculated,

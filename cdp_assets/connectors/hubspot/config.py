@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from cdp_assets.connectors.config import CrmConfig
 
 
 class HubSpotConfig(CrmConfig):
-    """A HubSpot account, entered with a private app's token."""
+    """A HubSpot account, entered with a private app's token, or as an app that was installed in it
+    (`client_id`, `client_secret` and `refresh_token`)."""
 
     url: str = Field(default="https://api.hubapi.com", description="Address of the API.")
-    token: SecretStr = Field(description="Access token of a private app.")
+    token: SecretStr | None = Field(default=None, description="Access token of a private app.")
+    client_id: SecretStr | None = Field(
+        default=None, description="Client id of an app that signs in by OAuth."
+    )
+    client_secret: SecretStr | None = Field(default=None, description="Its client secret.")
+    refresh_token: SecretStr | None = Field(
+        default=None, description="The refresh token that the app was given when it was installed."
+    )
     requests_per_10s: int = Field(
         default=190, gt=0, description="Requests in ten seconds that the account allows an app."
     )
@@ -23,3 +31,28 @@ class HubSpotConfig(CrmConfig):
         ge=2,
         description="Records that one search can page through; windows are halved below it.",
     )
+    lists: list[str] = Field(
+        default_factory=list,
+        description="Names of the lists whose members are pulled as `list_members`; all lists if "
+        "none is named.",
+    )
+    email_event_types: list[str] = Field(
+        default=["SENT", "OPEN", "CLICK", "BOUNCE", "STATUSCHANGE"],
+        min_length=1,
+        description="Events of marketing e-mails that are pulled as `email_events`; STATUSCHANGE "
+        "is how people subscribe and unsubscribe.",
+    )
+    history: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Object → properties whose former values are pulled as `<object>_history` "
+        "(`contacts_history`); all that can be filled in if none is named.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> HubSpotConfig:
+        app = (self.client_id, self.client_secret, self.refresh_token)
+        if (self.token is None) == all(part is None for part in app):
+            raise ValueError("give `token`, or `client_id`, `client_secret` and `refresh_token`")
+        if self.token is None and None in app:
+            raise ValueError("OAuth takes `client_id`, `client_secret` and `refresh_token`")
+        return self

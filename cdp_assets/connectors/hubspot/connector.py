@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from cdp_assets.connectors.base import FieldInfo, Page, RowOutcome
+import msgspec
+import polars as pl
+
+from cdp_assets.connectors.base import Description, FieldInfo, Page, RowOutcome
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.hubspot.fields import create_field
+from cdp_assets.connectors.hubspot.history import PropertyHistory
 from cdp_assets.connectors.hubspot.lists import MEMBERS_BATCH, HubSpotLists
 from cdp_assets.connectors.hubspot.mapping import mapping
+from cdp_assets.connectors.hubspot.marketing import EmailEvents, FormSubmissions
 from cdp_assets.connectors.hubspot.paths import VERSION
 from cdp_assets.connectors.hubspot.pull import HubSpotPull
 from cdp_assets.connectors.hubspot.push import HubSpotPush
+from cdp_assets.connectors.hubspot.snapshots import ListMembers, Lists, Owners
+from cdp_assets.connectors.hubspot.special import HISTORY, Reader, described
 
 
 class HubSpot(Crm):
@@ -33,22 +40,56 @@ class HubSpot(Crm):
         """name: the name of its folder in defs/. No request is made before it is asked for one."""
         options = options or HttpOptions()
         self._client = HubSpotClient(name, config, options)
+        self._config = config
+        self._push = HubSpotPush(self._client, options)
         self._lists = HubSpotLists(self._client)
         super().__init__(
             name,
             config,
             client=self._client,
-            push=HubSpotPush(self._client, options),
+            push=self._push,
             map_object=mapping,
             api_version=VERSION,
             options=options,
         )
 
+    @property
+    def budget(self) -> tuple[int, int] | None:
+        """(used, allowed) of the day's requests, as answers last told."""
+        return self._client.policy.budget
+
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
-        return HubSpotPull(self._client, object_name).pages(start, end)
+        return self._reader(object_name).pages(start, end)
 
     def has_news(self, object_name: str, after: datetime) -> bool:
-        return HubSpotPull(self._client, object_name).news(after)
+        """Whether a record changed since. An association that changes alone moves no date, and of
+        owners, lists and form submissions no single request tells: these wait for the daily
+        round."""
+        return self._reader(object_name).news(after)
+
+    def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
+        return self._reader(object_name).keys()
+
+    def describe(self, objects: Sequence[str]) -> Description:
+        known = {name: info for name in objects if (info := described(name)) is not None}
+        found = super().describe([name for name in objects if name not in known])
+        return msgspec.structs.replace(found, objects={**found.objects, **known})
+
+    def _reader(self, name: str) -> Reader:
+        client, config = self._client, self._config
+        if name == "owners":
+            return Owners(client)
+        if name == "lists":
+            return Lists(client)
+        if name == "list_members":
+            return ListMembers(client, config.lists)
+        if name == "email_events":
+            return EmailEvents(client, self._push, config.email_event_types)
+        if name == "form_submissions":
+            return FormSubmissions(client, self._push)
+        if name.endswith(HISTORY):
+            return PropertyHistory(client, name, config.history.get(name.removesuffix(HISTORY), ()))
+        return HubSpotPull(client, name)
 
     def list_id(self, name: str) -> str | None:
         return self._lists.list_id(name)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cdp_assets.connectors.base import ObjectMapping, Relation
 from cdp_assets.connectors.config import ObjectConfig
+from cdp_assets.connectors.hubspot.schemas import TYPE_IDS
 
 _OWNER = Relation("owner", "hubspot_owner_id", "owners")
 _STAMPS = {"created_at": "createdate", "changed_at": "hs_lastmodifieddate"}
@@ -22,6 +23,11 @@ ASSOCIATED: Mapping[str, tuple[str, ...]] = {
     "companies": (),
     "deals": ("companies", "contacts"),
     "tickets": ("companies", "contacts"),
+    **dict.fromkeys(
+        ("calls", "emails", "meetings", "notes", "tasks"),
+        ("companies", "contacts", "deals", "tickets"),
+    ),
+    "feedback_submissions": ("contacts", "tickets"),
 }
 """Object → objects whose associations are pulled with its records: each pair from one side."""
 
@@ -43,6 +49,87 @@ def _mapping(
         association_kinds=_KINDS,
     )
 
+
+def _activity(**columns: str) -> ObjectMapping:
+    """An engagement. Its own moment is `hs_timestamp`, whatever its kind."""
+    return _mapping(
+        "activity",
+        {
+            "created_at": "hs_createdate",
+            "occurred_at": "hs_timestamp",
+            "owner": "hubspot_owner_id",
+            **columns,
+        },
+    )
+
+
+def _plain(
+    entity: str,
+    id_field: str,
+    columns: Mapping[str, str],
+    relations: tuple[Relation, ...] = (),
+) -> ObjectMapping:
+    """Something that is no CRM object: its fields lie at the top."""
+    return ObjectMapping(entity=entity, columns=columns, relations=relations, id_field=id_field)
+
+
+_CONTACT = Relation("person", "contactId", "contacts")
+SPECIAL: Mapping[str, ObjectMapping] = {
+    "owners": _plain(
+        "user",
+        "id",
+        {
+            "first_name": "firstName",
+            "last_name": "lastName",
+            "email": "email",
+            "kind": "type",
+            "created_at": "createdAt",
+            "changed_at": "updatedAt",
+        },
+    ),
+    "list_members": _plain(
+        "activity",
+        "recordKey",
+        {
+            "subject": "listName",
+            "kind": "kind",
+            "occurred_at": "membershipTimestamp",
+            "created_at": "membershipTimestamp",
+        },
+        (
+            _CONTACT,
+            Relation("account", "companyId", "companies"),
+            Relation("opportunity", "dealId", "deals"),
+        ),
+    ),
+    "email_events": _plain(
+        "activity",
+        "id",
+        {
+            "subject": "subject",
+            "kind": "type",
+            "status": "category",
+            "email": "recipient",
+            "occurred_at": "created",
+            "created_at": "created",
+        },
+        (_CONTACT,),
+    ),
+    "form_submissions": _plain(
+        "activity",
+        "conversionId",
+        {
+            "subject": "formName",
+            "kind": "kind",
+            "email": "email",
+            "website": "pageUrl",
+            "occurred_at": "submittedAt",
+            "created_at": "submittedAt",
+        },
+        (_CONTACT,),
+    ),
+}
+"""What is no CRM object (see `special`)."""
 
 MAPPINGS: Mapping[str, ObjectMapping] = {
     "contacts": _mapping(
@@ -99,6 +186,22 @@ MAPPINGS: Mapping[str, ObjectMapping] = {
             "closed_at": "closed_date",
         },
     ),
+    "calls": _activity(subject="hs_call_title", kind="hs_call_direction", status="hs_call_status"),
+    "emails": _activity(
+        subject="hs_email_subject", kind="hs_email_direction", status="hs_email_status"
+    ),
+    "meetings": _activity(
+        subject="hs_meeting_title", kind="hs_activity_type", status="hs_meeting_outcome"
+    ),
+    "notes": _activity(subject="hs_note_body"),
+    "tasks": _activity(subject="hs_task_subject", kind="hs_task_type", status="hs_task_status"),
+    "feedback_submissions": _activity(
+        subject="hs_survey_name",
+        kind="hs_survey_type",
+        status="hs_response_group",
+        occurred_at="hs_submission_timestamp",
+    ),
+    **SPECIAL,
 }
 
 
@@ -108,10 +211,11 @@ def mapping(config: ObjectConfig) -> ObjectMapping | None:
     entity = config.as_ or (known.entity if known else None)
     if entity is None:
         return None
-    base = known or _mapping(entity, {})
+    base = known or _unknown(config.name, entity)
     relations = list(base.relations)
     if "owner" in config.fields:
-        relations = [replace(_OWNER, field=config.fields["owner"])]
+        kept = [r for r in relations if r.kind != "owner"]
+        relations = [*kept, replace(_OWNER, field=config.fields["owner"])]
     return replace(
         base,
         entity=entity,
@@ -119,3 +223,13 @@ def mapping(config: ObjectConfig) -> ObjectMapping | None:
         identifiers=base.identifiers if known and entity == known.entity else {},
         relations=tuple(relations),
     )
+
+
+def _unknown(name: str, entity: str) -> ObjectMapping:
+    if name == "lists":
+        return _plain(entity, "listId", {"name": "name", "created_at": "createdAt"})
+    if name.endswith("_history"):
+        return _plain(entity, "recordKey", {"created_at": "timestamp"})
+    # Custom objects name the moment of their making as engagements do.
+    made = "createdate" if name in TYPE_IDS else "hs_createdate"
+    return _mapping(entity, {"created_at": made})

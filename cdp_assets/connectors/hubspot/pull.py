@@ -7,6 +7,7 @@ the last two moves a cursor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -33,6 +34,9 @@ _MERGED = "hs_merged_object_ids"
 _SMALLEST = timedelta(milliseconds=1)
 _ROUNDS = 5
 _LONG = timedelta(days=30)
+_AHEAD = timedelta(days=1)
+"""By so much the account's clock may be before ours."""
+_CUSTOM = re.compile(r"(?i)p\d*_|2-\d")
 
 
 class _Next(msgspec.Struct):
@@ -60,9 +64,16 @@ class HubSpotPull:
         self._what = f"pull of {name}"
         # Contacts have both; only this one moves with every change of a contact.
         self.cursor = "lastmodifieddate" if name == "contacts" else "hs_lastmodifieddate"
-        self._targets = ASSOCIATED.get(name, ())
         self._whole = msgspec.json.Decoder(_Answer).decode
         self._envelope = msgspec.json.Decoder(_envelope_type(self.cursor)).decode
+
+    @cached_property
+    def _targets(self) -> tuple[str, ...]:
+        """Objects whose associations are pulled; of a custom object, those it was made for."""
+        if self._name in ASSOCIATED or not _CUSTOM.match(self._name):
+            return ASSOCIATED.get(self._name, ())
+        found = self._client.schema(self._name)
+        return found.targets() if found is not None else ()
 
     @cached_property
     def _fields(self) -> list[str]:
@@ -82,6 +93,28 @@ class HubSpotPull:
         """Whether a record was changed at `after` or later."""
         filters = [_filter(self.cursor, "GTE", after)]
         return bool(self._search(filters, [self.cursor], limit=1).results)
+
+    def keys(self) -> Iterator[pl.DataFrame]:
+        """Every live record, a hundred a request."""
+        for answer in self._list([self.cursor], archived=False):
+            envelopes = [self._envelope(r) for r in answer.results]
+            ids = pl.Series("record_id", [e.id for e in envelopes], dtype=pl.String)
+            yield pl.DataFrame([ids, moments([e.properties.cursor for e in envelopes])])
+
+    def changed_since(self, start: datetime) -> Iterator[list[str]]:
+        """Ids of the live records changed at `start` or later, page by page."""
+        end = self._client.now() + _AHEAD
+        first = self._search(self._bounds(start, end), [self.cursor])
+        if self._most(first.total or 0, end - start):
+            answers = self._list([self.cursor], archived=False)
+        else:
+            answers = self._window([], start, end, [self.cursor], first)
+        for answer in answers:
+            envelopes = [self._envelope(r) for r in answer.results]
+            cursors = moments([e.properties.cursor for e in envelopes])
+            late = (cursors.is_null() | (cursors >= _floor(start))).to_list()
+            if ids := [e.id for e, yes in zip(envelopes, late, strict=True) if yes]:
+                yield ids
 
     # What changed -------------------------------------------------------------------------------
 
