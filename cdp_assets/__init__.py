@@ -18,6 +18,7 @@ _COMPONENTS = {
     "Salesforce": "cdp_assets.components.crm",
     "Sync": "cdp_assets.components.sync",
     "Traits": "cdp_assets.components.traits",
+    "Zendesk": "cdp_assets.components.crm",
 }
 
 __all__ = list(_COMPONENTS)

@@ -34,6 +34,13 @@ attributes:
     "HubSpot": """
 attributes: {token: "{{ env.HUBSPOT_TOKEN }}", objects: [contacts, companies, deals, tickets], every: 15m}
 """,
+    "Zendesk": """
+attributes:
+  url: https://company.zendesk.com
+  email: "{{ env.ZENDESK_EMAIL }}"
+  token: "{{ env.ZENDESK_TOKEN }}"
+  objects: [users, organizations, tickets, ticket_comments, satisfaction_ratings]
+""",
     "EventFiles": """
 attributes: {path: "{{ env.EVENTS_DIR }}/**/*.jsonl*", purpose: analytics}
 """,

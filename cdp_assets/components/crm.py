@@ -23,6 +23,7 @@ from cdp_assets.components.dagster_assets import (
 from cdp_assets.components.reconciliation import reconciliation, schema_spec, spoken, unbroken
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.zendesk.config import ZendeskConfig
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.raw.tables import raw_table
 
@@ -231,3 +232,35 @@ class HubSpot(_Crm):
 
     config_model = HubSpotConfig
     system = "hubspot"
+
+
+class _ZendeskParams(BaseModel):
+    url_variable: str = Field("ZENDESK_URL", description="Environment variable with the URL")
+    start: str = Field("2015-01-01", description="First day to pull")
+
+
+class _ZendeskScaffolder(dg.Scaffolder[_ZendeskParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_ZendeskParams]:
+        return _ZendeskParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_ZendeskParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "url": _variable(request.params.url_variable),
+                "email": "{{ env.ZENDESK_EMAIL }}",
+                "token": "{{ env.ZENDESK_TOKEN }}",
+                "objects": ["users", "organizations", "tickets", "ticket_comments"],
+                "start": request.params.start,
+                "every": "15m",
+            },
+        )
+
+
+@dg.scaffold_with(_ZendeskScaffolder)
+class Zendesk(_Crm):
+    """Zendesk Support: its objects as raw assets by day, and a destination of syncs."""
+
+    config_model = ZendeskConfig
+    system = "zendesk"

@@ -7,11 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+from cdp_assets.connectors.systems import SYSTEMS, system_of
 from cdp_assets.deployment.catalog import bare_specs
 from cdp_assets.deployment.declarations import Deployment, load_deployment
-
-TITLES = {"salesforce": ("Contact", "Title"), "hubspot": ("contacts", "jobtitle")}
-"""System → its object of people, and the field of their title."""
 
 
 def around(request: dg.ScaffoldRequest[Any]) -> Deployment:
@@ -54,8 +52,7 @@ def first_sync(deployment: Deployment, to: str) -> dict[str, Any]:
     """Where a sync writes to, and one field that it tells, from a trait that is there."""
     system = to.partition(".")[0] or next(iter(deployment.crms), "salesforce")
     config = deployment.crms.get(system)
-    kind = "hubspot" if type(config).__name__ == "HubSpotConfig" else "salesforce"
-    object_name, field = TITLES[kind]
+    object_name, field = (system_of(config) if config else SYSTEMS["Salesforce"]).people
     traits = deployment.traits
     names = list(traits["person"].traits) if "person" in traits else ["title"]
     told = "title" if "title" in names else names[0]

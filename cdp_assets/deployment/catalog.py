@@ -12,9 +12,7 @@ import polars as pl
 
 from cdp_assets.audiences.build import named as audiences_named
 from cdp_assets.connectors.base import ObjectMapping
-from cdp_assets.connectors.hubspot import HubSpot
-from cdp_assets.connectors.salesforce import Salesforce
-from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.systems import Connector, system_of
 from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.events import typed_keys, typed_specs
 from cdp_assets.identity.config import IdentityConfig
@@ -33,8 +31,6 @@ from cdp_assets.records import ObjectSpec
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.inputs import sync_names
 
-Connector = Salesforce | HubSpot
-
 
 @dataclass(frozen=True)
 class Catalog:
@@ -52,9 +48,7 @@ class Catalog:
 def connector(deployment: Deployment, name: str) -> Connector:
     """The client of the outside system declared as `name`. No request is made."""
     config = deployment.crms[name]
-    return (
-        Salesforce(name, config) if isinstance(config, SalesforceConfig) else HubSpot(name, config)
-    )
+    return system_of(config).connect(name, config)
 
 
 @lru_cache(maxsize=8)

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cdp_assets.audiences.config import AudienceConfig
-from cdp_assets.connectors.hubspot.config import HubSpotConfig
-from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.config import CrmConfig
+from cdp_assets.connectors.systems import SYSTEMS
 from cdp_assets.deployment.wording import in_plain_words
 from cdp_assets.deployment.yaml_source import (
     ConfigurationError,
@@ -43,8 +43,7 @@ from cdp_assets.syncs.config import SyncConfig
 
 OURS = "cdp_assets"
 KINDS: Mapping[str, type[BaseModel]] = {
-    "Salesforce": SalesforceConfig,
-    "HubSpot": HubSpotConfig,
+    **{name: system.config for name, system in SYSTEMS.items()},
     "EventFiles": EventFilesConfig,
     "Files": FilesConfig,
     "Identity": IdentityConfig,
@@ -131,9 +130,12 @@ class Deployment:
         }
 
     @property
-    def crms(self) -> dict[str, SalesforceConfig | HubSpotConfig]:
+    def crms(self) -> dict[str, CrmConfig]:
         """Outside systems that are read from and written to."""
-        return {**self.of(SalesforceConfig), **self.of(HubSpotConfig)}
+        found: dict[str, CrmConfig] = {}
+        for system in SYSTEMS.values():
+            found |= self.of(system.config)
+        return found
 
     @property
     def event_files(self) -> dict[str, EventFilesConfig | FilesConfig]:

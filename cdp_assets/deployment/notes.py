@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cdp_assets.connectors.base import Description
-from cdp_assets.connectors.hubspot.mapping import MAPPINGS as hubspot  # noqa: N811
-from cdp_assets.connectors.salesforce.config import SalesforceConfig
-from cdp_assets.connectors.salesforce.mapping import MAPPINGS as salesforce  # noqa: N811
+from cdp_assets.connectors.systems import system_of
 from cdp_assets.deployment.catalog import bare_specs, catalog, connector, raw_keys
 from cdp_assets.deployment.checks import selected_events
 from cdp_assets.deployment.declarations import Declared, Deployment
@@ -48,7 +46,7 @@ def undescribed(deployment: Deployment, settings: Settings) -> list[Problem]:
         if described is None:
             found.append(declared.problem((), f"{name}: {cure}"))
             missing = [(i, o) for i, o in missing if connector(deployment, name).mapping(o) is None]
-        mapped = salesforce if isinstance(config, SalesforceConfig) else hubspot
+        mapped = system_of(config).mappings
         for i, object_name in missing:
             near = nearest(object_name, {*known, *mapped} - {object_name})
             found.append(declared.problem(("objects", i), f"{name}.{object_name} is {cure}{near}"))

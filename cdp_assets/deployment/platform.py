@@ -11,9 +11,9 @@ import msgspec
 
 from cdp_assets import audiences, events, identity, profiles, records, syncs
 from cdp_assets.connectors.base import Description
+from cdp_assets.connectors.systems import Connector
 from cdp_assets.deployment.catalog import (
     Catalog,
-    Connector,
     catalog,
     connector,
     identity_of,

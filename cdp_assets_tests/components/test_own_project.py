@@ -26,6 +26,7 @@ from cdp_assets_tests.components.projects import ROOT, Project, project
 SCAFFOLDED = {
     "Salesforce": "salesforce",
     "HubSpot": "hubspot",
+    "Zendesk": "zendesk",
     "EventFiles": "app",
     "Files": "orders",
     "Identity": "identity",
@@ -59,6 +60,7 @@ def _scaffold(mine: Project, kind: str) -> None:
     [
         ("Salesforce", "Identity", "Traits", "Audience", "Sync"),
         ("HubSpot", "Identity", "Traits", "Audience", "Sync"),
+        ("Zendesk", "Identity", "Traits", "Audience", "Sync"),
         ("EventFiles", "Identity", "Traits", "Audience"),
         ("Files", "Identity", "Traits", "Audience"),
         tuple(SCAFFOLDED),

@@ -1,0 +1,46 @@
+"""The outside systems there are, one entry each: what configures them, and who talks to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cdp_assets.connectors import hubspot, salesforce, zendesk
+from cdp_assets.connectors.base import ObjectMapping
+from cdp_assets.connectors.config import CrmConfig
+from cdp_assets.connectors.hubspot.mapping import MAPPINGS as HUBSPOT
+from cdp_assets.connectors.salesforce.mapping import MAPPINGS as SALESFORCE
+from cdp_assets.connectors.zendesk.mapping import MAPPINGS as ZENDESK
+
+Connector = salesforce.Salesforce | hubspot.HubSpot | zendesk.Zendesk
+
+
+@dataclass(frozen=True)
+class System:
+    """One outside system.
+
+    config: what its component may say. connect: its client, from a name and that configuration.
+    mappings: the objects that read as entities without further words. people: its object of
+    people, and a text field of theirs that a first sync can write.
+    """
+
+    config: type[CrmConfig]
+    connect: Callable[[str, Any], Connector]
+    mappings: Mapping[str, ObjectMapping]
+    people: tuple[str, str]
+
+
+SYSTEMS: Mapping[str, System] = {
+    "Salesforce": System(
+        salesforce.SalesforceConfig, salesforce.Salesforce, SALESFORCE, ("Contact", "Title")
+    ),
+    "HubSpot": System(hubspot.HubSpotConfig, hubspot.HubSpot, HUBSPOT, ("contacts", "jobtitle")),
+    "Zendesk": System(zendesk.ZendeskConfig, zendesk.Zendesk, ZENDESK, ("users", "details")),
+}
+"""Component class → its system."""
+
+
+def system_of(config: CrmConfig) -> System:
+    """The system whose configuration this is."""
+    return next(system for system in SYSTEMS.values() if isinstance(config, system.config))
