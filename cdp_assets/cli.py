@@ -117,6 +117,18 @@ def check(args: argparse.Namespace) -> int:
     return 1 if unset else 0
 
 
+def doctor(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.doctor import examine
+
+    levels = set()
+    for finding in examine(_platform()):
+        levels.add(finding.level)
+        print(f"{finding.level.ljust(6)}  {finding.what}")
+        if finding.do:
+            print(f"        → {finding.do}")
+    return 2 if "broken" in levels else 1 if "look" in levels else 0
+
+
 def describe(args: argparse.Namespace) -> int:
     here = _platform()
     description = here.describe(args.source)
@@ -370,6 +382,12 @@ def _parser() -> argparse.ArgumentParser:
         check,
         "Check defs/: every mistake with file and line. Ends with 0 where all is well, 1 where "
         "only environment variables are missing, 2 where there is a mistake.",
+    )
+    add(
+        "doctor",
+        doctor,
+        "Look at everything that has to be well: disk, database, tables, keys, rights, allowances, "
+        "clocks. Ends with 0 where all is, 1 where something is to be looked at, 2 where broken.",
     )
     one = add("describe", describe, "Ask an outside system for its objects and fields.")
     one.add_argument("source", help="name of the folder in defs/ that declares it")

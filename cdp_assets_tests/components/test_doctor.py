@@ -1,0 +1,129 @@
+"""`cdp doctor` beside real stand-ins: all well, and each thing that can be wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from cdp_assets import cli
+from cdp_assets.deployment import doctor
+from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.platform import Platform
+from cdp_assets.settings import Settings
+from cdp_assets_tests.components.deployed import variables
+from cdp_assets_tests.components.projects import Project
+from cdp_assets_tests.sandbox.running import Running, running
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("world")
+    with running(folder, "--people", "20", "--seed", "5", "--end", "2026-06-14") as found:
+        yield found
+
+
+@pytest.fixture
+def here(world: Running, company: Project, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    monkeypatch.chdir(company.root)
+    for name, value in variables(world).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CDP_ALERT_WEBHOOK", "https://chat.example.com/x")
+    return Platform(Settings(), load_deployment(company.defs))
+
+
+def said(here: Platform, level: str) -> dict[str, str]:
+    return {f.what: f.do for f in doctor.examine(here) if f.level == level}
+
+
+def test_all_is_well(here: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for words in ("salesforce: signed in", "hubspot: signed in", "GiB free", "without mistakes"):
+        assert words in out
+    assert {line.split()[0] for line in out.splitlines()} == {"ok"}
+
+
+def test_a_wrong_key_is_told_and_the_rest_is_looked_at(
+    here: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HUBSPOT_TOKEN", "pat-wrong-secret")
+    assert cli.main(["doctor"]) == 2
+    out = capsys.readouterr().out
+    assert "broken  hubspot: no description: hubspot:" in out
+    assert "Re-authorise" in out
+    assert "salesforce: signed in" in out
+    assert "wrong-secret" not in out
+
+
+def test_a_system_that_is_down_and_a_missing_variable(
+    here: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SALESFORCE_CLIENT_SECRET")
+    here = Platform(Settings(), load_deployment(here.deployment.folder))
+    (text,) = [what for what in said(here, "look") if "SALESFORCE_CLIENT_SECRET" in what]
+    assert "defs.yaml:" in text
+
+
+def test_pauses_plans_and_letters_are_named_with_what_to_do(here: Platform) -> None:
+    here.pause(None, "ada", "wrong prices")
+    here.pause("people_to_hubspot", "ada", "wrong names")
+    found = said(here, "look")
+    assert set(found.values()) == {"cdp resume --all", "cdp resume people_to_hubspot"}
+
+
+class _Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.mark.parametrize(("free", "level"), [(2 * 2**30, "look"), (2**20, "broken")])
+def test_a_disk_that_fills_is_told(
+    here: Platform, monkeypatch: pytest.MonkeyPatch, free: int, level: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage(10**12, 0, free))
+    assert any("GiB free" in what for what in said(here, level))
+
+
+def test_a_home_that_others_can_read_is_told(here: Platform) -> None:
+    here.settings.home.mkdir(parents=True, exist_ok=True)
+    here.settings.home.chmod(0o755)
+    assert f"chmod 700 {here.settings.home}" in said(here, "look").values()
+
+
+def test_clocks_that_are_apart_are_told(here: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(minutes=10)
+
+    monkeypatch.setattr(doctor, "datetime", Late)
+    found = [what for what in said(here, "broken") if "clock" in what]
+    assert {what.split(":")[0] for what in found} == {"hubspot", "salesforce"}
+    assert "600 s apart" in found[0] or "599 s" in found[0] or "601 s" in found[0]
+
+
+def test_a_field_that_the_crm_no_longer_has_is_told(here: Platform, company: Project) -> None:
+    file = company.defs / "people_to_salesforce" / "defs.yaml"
+    file.write_text(file.read_text().replace("Revenue_90d__c:", "Revenue_91d__c:"))
+    here = Platform(Settings(), load_deployment(company.defs))
+    found = said(here, "broken")
+    assert any("Revenue_91d__c" in what for what in found)
+
+
+def test_damage_in_the_lake_is_told(here: Platform) -> None:
+    assert here.pull("salesforce", "Account", None, None, "run").new
+    parts = sorted(here.settings.lake.rglob("account.delta/*.parquet"))
+    assert parts
+    parts[0].unlink()
+    assert any(what.startswith("table raw/salesforce/account") for what in said(here, "broken"))
+
+
+def test_nobody_told_is_told(here: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDP_ALERT_WEBHOOK")
+    here = Platform(Settings(), here.deployment)
+    assert "nobody is told when a run fails" in said(here, "look")
