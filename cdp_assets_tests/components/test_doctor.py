@@ -31,6 +31,7 @@ def here(world: Running, company: Project, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(company.root)
     for name, value in variables(world).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CDP_START")
     monkeypatch.setenv("CDP_ALERT_WEBHOOK", "https://chat.example.com/x")
     return Platform(Settings(), load_deployment(company.defs))
 
