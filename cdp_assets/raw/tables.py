@@ -102,10 +102,13 @@ _RECORD = {
 
 
 def table_name(name: str) -> str:
-    """An object's name as part of a table's key. Raises ValueError where it cannot be one."""
-    lower = name.lower()
+    """An object's name as part of a table's key; HubSpot's `2-3001` is `o2_3001`. Raises ValueError
+    where it cannot be one."""
+    lower = name.lower().replace("-", "_")
+    if lower[:1].isdigit():
+        lower = f"o{lower}"
     if _NAME.fullmatch(lower) is None:
-        raise ValueError(f"`{name[:80]}` cannot name a table: letters, digits and _ only")
+        raise ValueError(f"`{name[:80]}` cannot name a table: letters, digits, - and _ only")
     return lower
 
 

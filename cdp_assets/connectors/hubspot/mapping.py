@@ -70,6 +70,7 @@ def _plain(
     relations: tuple[Relation, ...] = (),
 ) -> ObjectMapping:
     """Something that is no CRM object: its fields lie at the top."""
+    columns = {"changed_at": columns["created_at"], **columns}
     return ObjectMapping(entity=entity, columns=columns, relations=relations, id_field=id_field)
 
 
