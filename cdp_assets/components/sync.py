@@ -71,7 +71,7 @@ class Sync(CdpComponent):
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
         name, config = declared.name, self.config
         system = config.targets[0].partition(".")[0]
-        fields = ", ".join(config.fields)
+        fields = ", ".join(config.fields) or f"members of {config.list_}"
         plan_spec = asset_spec(
             f"syncs/{name}/plan",
             group="syncs",

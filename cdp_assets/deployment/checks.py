@@ -347,6 +347,9 @@ class _Check:
             known = self.deployment.crms
             yield ("to",), f"no system `{config.source}` in defs/{nearest(config.source, known)}"
             return
+        if config.list_ is not None:
+            yield from self._members(config)
+            return
         described = self._description(config.source)
         pulled = self.deployment.crms[config.source].object_configs
         for i, name in enumerate(config.objects):
@@ -363,6 +366,13 @@ class _Check:
             rules = entity_rules(self.deployment.identity, bare_specs(self.deployment))
             found = rules[entity].fields if entity in rules else ()
             yield from check_created(config, pulled, found)
+
+    def _members(self, config: SyncConfig) -> Found:
+        """Members of a list are records that identity holds, so their object has to be pulled."""
+        for i, name in enumerate(config.members):
+            source, _, object_name = name.partition(".")
+            if missing := self._not_pulled(source, object_name, self.deployment.crms):
+                yield ("members", i), missing
 
 
 def selected_events(deployment: Deployment, config: TraitsConfig) -> dict[str, str]:

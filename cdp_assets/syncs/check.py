@@ -35,7 +35,7 @@ def check_fields(
     description may lack without being wrong. A destination never described raises no problem
     here; its first plan describes it.
     """
-    if description is None:
+    if description is None or config.list_ is not None:
         return []
     problems: list[Problem] = []
     for target, name in zip(config.targets, config.objects, strict=True):

@@ -29,10 +29,9 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
 _LATER = {
     "rows": "`rows:` comes with a later version; a sync writes one row a profile",
-    "list": "`list:` comes with a later version; write the membership as a field: audiences.NAME",
     "link": "`link:` comes with a later version",
 }
-_NEWER = {"gone"}
+_NEWER = {"gone", "list_", "members", "others"}
 
 _MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
 _HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
@@ -64,11 +63,30 @@ class SyncConfig(BaseModel):
     to: str | list[str] = Field(
         description="SYSTEM.Object to write to; of several the first that the profile has."
     )
-    mode: Literal["upsert", "update", "insert", "mirror"] = Field(
+    mode: Literal["upsert", "update", "insert", "mirror", "add", "remove"] = Field(
         "update",
         description="update: records that are there; upsert: those, and create where `create` "
         "says so; insert: only create, for profiles that have none; mirror: as upsert, and `gone` "
-        "says what becomes of records whose profile has left.",
+        "says what becomes of records whose profile has left. Of a list: mirror: who is in `from` "
+        "is on it, and who leaves is taken off; add: nobody is taken off; remove: who is in `from` "
+        "is taken off.",
+    )
+    list_: str | None = Field(
+        None,
+        alias="list",
+        description="Name of a list in the system, of which the records that identity holds for "
+        "the profiles become members (`to: hubspot.lists`); instead of `fields`.",
+    )
+    members: list[str] = Field(
+        default_factory=list,
+        description="For a list: the objects whose records are its members, first choice first; "
+        "all that identity holds for the entity if left out.",
+    )
+    others: Literal["keep", "remove"] = Field(
+        "keep",
+        description="For a list in mode mirror: what becomes of members that other people put "
+        "there. keep: they stay; remove: the list is exactly the profiles of `from`, so who was "
+        "taken off by hand comes back too.",
     )
     gone: Literal["keep", "clear", "archive", "delete"] = Field(
         "keep",
@@ -89,13 +107,15 @@ class SyncConfig(BaseModel):
         "{Field: trait}: a record that identity does not know, if exactly one has this value.",
     )
     create: str = Field(
-        NEVER, description="never, or the object of `to` that is created for who has no record."
+        NEVER,
+        description="never, or the object of `to` that is created for who has no record; for a "
+        "list `to` itself: the list is made where there is none.",
     )
     several: Literal["oldest", "all", "skip"] = Field(
         "oldest", description="Which of several linked records are written to."
     )
     fields: dict[str, FieldConfig] = Field(
-        min_length=1,
+        default_factory=dict,
         description="Field of the destination → trait, {trait: …, write: …}, {value: …}, or text "
         "with {traits} in braces.",
     )
@@ -121,7 +141,7 @@ class SyncConfig(BaseModel):
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            for name in ("rows", "list", "link"):
+            for name in ("rows", "link"):
                 if name in value:
                     raise ValueError(_LATER[name])
         return value
@@ -145,8 +165,6 @@ class SyncConfig(BaseModel):
     def _objects(cls, to: str | list[str]) -> str | list[str]:
         names = [to] if isinstance(to, str) else to
         for name in names:
-            if name == "hubspot.lists":
-                raise ValueError(_LATER["list"])
             if not _OBJECT.match(name):
                 raise ValueError(f"{name!r} is not SYSTEM.Object, such as salesforce.Contact")
         if not names:
@@ -191,6 +209,37 @@ class SyncConfig(BaseModel):
         return fields
 
     @model_validator(mode="after")
+    def _of_a_list(self) -> SyncConfig:
+        if self.list_ is None:
+            for name in ("members", "others"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"`{name}` belongs to `list`")
+            if self.mode in ("add", "remove"):
+                raise ValueError(f"mode {self.mode} belongs to `list`")
+            if not self.fields:
+                raise ValueError("`fields` says what is told: name one, or a `list`")
+            return self
+        if not self.list_.strip():
+            raise ValueError("`list` is the name of a list")
+        for name in ("fields", "key", "gone"):
+            if getattr(self, name) not in ({}, "keep"):
+                raise ValueError(f"`{name}` does not go with `list`: a list has members only")
+        if self.match_rule:
+            raise ValueError("members of a list are records that identity holds: take out `match`")
+        if self.mode not in ("mirror", "add", "remove"):
+            raise ValueError("a list is kept in mode mirror, add or remove")
+        if len(self.targets) > 1:
+            raise ValueError("name one list")
+        if self.others == "remove" and self.mode != "mirror":
+            raise ValueError("`others: remove` belongs to mode mirror")
+        if self.create != NEVER and self.mode == "remove":
+            raise ValueError("`create` does not go with mode remove")
+        wrong = [name for name in self.members if not name.startswith(f"{self.source}.")]
+        if wrong:
+            raise ValueError(f"`members` of a list are of its own system, not {wrong[0]}")
+        return self
+
+    @model_validator(mode="after")
     def _belongs(self) -> SyncConfig:
         if self.gone != "keep" and self.mode != "mirror":
             raise ValueError("`gone` belongs to mode mirror")
@@ -201,7 +250,7 @@ class SyncConfig(BaseModel):
                 raise ValueError(f"`create: {self.create}` is not among `to`")
         if self.mode == "insert" and self.create == NEVER and len(self.targets) > 1:
             raise ValueError("mode insert creates one object: name one in `to`, or `create`")
-        if self.creates is None:
+        if self.creates is None and self.list_ is None:
             late = [name for name, f in self.fields.items() if f.write == "on_create"]
             if len(late) == len(self.fields):
                 raise ValueError("all fields are `on_create`, and nothing is created")
@@ -234,6 +283,8 @@ class SyncConfig(BaseModel):
     @property
     def creates(self) -> str | None:
         """The object that is created for who has none, as its system names it."""
+        if self.list_ is not None:
+            return None
         if self.create != NEVER:
             return self.create.partition(".")[2]
         return self.objects[0] if self.mode == "insert" else None

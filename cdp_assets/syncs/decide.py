@@ -19,6 +19,50 @@ from cdp_assets.syncs.tables import held, is_value, last, settled, state_table
 CONFLICT_ATTEMPTS = 3
 
 
+class Letters:
+    """Collects changes and obstacles; rows that were refused before wait, or go last."""
+
+    def __init__(self, config: SyncConfig, letters: pl.DataFrame) -> None:
+        self.config = config
+        self.changes: list[Change] = []
+        self.obstacles: list[Obstacle] = []
+        self._letters = {(r["profile_id"], r["target"]): r for r in letters.iter_rows(named=True)}
+
+    def add(self, change: Change) -> None:
+        """Note a row to be written, unless the same was refused and nobody released it."""
+        target = ref(self.config.source, change.object, change.record_id)
+        letter = self._letters.get((change.profile_id, target))
+        if letter is None:
+            self.changes.append(change)
+        elif _held(letter, change.digest):
+            why = (
+                f"refused before ({letter['code'] or letter['error_class']}); see the dead letters"
+            )
+            self._obstacle(change.profile_id, change.object, target, why, op="held")
+        else:
+            self.changes.append(replace(change, tried=True))
+
+    def _obstacle(
+        self,
+        profile_id: int,
+        object_name: str,
+        record: str,
+        why: str,
+        field: str = "",
+        op: str = "error",
+    ) -> None:
+        self.obstacles.append(
+            Obstacle(
+                profile_id=profile_id,
+                object=object_name,
+                record=record,
+                why=why,
+                field=field,
+                op=op,
+            )
+        )
+
+
 @dataclass
 class _Wish:
     """forms: field → (value to send, its text). asked: the profile's own text of those fields.
@@ -29,7 +73,7 @@ class _Wish:
     asked: dict[str, str | None] = field(default_factory=dict)
 
 
-class Builder:
+class Builder(Letters):
     """Collects the changes and obstacles of one plan."""
 
     def __init__(
@@ -39,12 +83,9 @@ class Builder:
         objects: Mapping[str, ObjectInfo],
         letters: pl.DataFrame,
     ) -> None:
-        self.config = config
-        self.changes: list[Change] = []
-        self.obstacles: list[Obstacle] = []
+        super().__init__(config, letters)
         self._destination = destination
         self._objects = objects
-        self._letters = {(r["profile_id"], r["target"]): r for r in letters.iter_rows(named=True)}
         self._checked: list[dict[str, Any]] = []
         self._compared = {n: f for n, f in config.fields.items() if f.write != "on_create"}
 
@@ -80,7 +121,7 @@ class Builder:
         clears = []
         for row in rows.iter_rows(named=True):
             if row["erase"]:
-                self._add(gone.deletion(row, self.config))
+                self.add(gone.deletion(row, self.config))
             else:
                 clears.append(row)
         if not clears:
@@ -99,7 +140,7 @@ class Builder:
         found = gone.Clearing(self.config, self._destination, info, row, current)
         self.obstacles += found.obstacles()
         if (change := found.change()) is not None:
-            self._add(change)
+            self.add(change)
         else:
             self._note(row, object_name, found.known())
 
@@ -152,7 +193,7 @@ class Builder:
             known = {settled(f, self._compared[f].write): v for f, v in wish.asked.items()}
             self._note(row, object_name, known)
             return
-        self._add(
+        self.add(
             Change(
                 profile_id=row["profile_id"],
                 object=object_name,
@@ -199,7 +240,7 @@ class Builder:
                 why[name] = "new record"
             op = "upsert" if key else "create"
             told_all = {**told, **({key[0]: row[KEY]} if key else {})}
-            self._add(
+            self.add(
                 Change(
                     profile_id=row["profile_id"],
                     object=object_name,
@@ -229,39 +270,6 @@ class Builder:
         info = self._objects.get(object_name)
         return mapping.as_told(self._destination, info, object_name, field, wish)
 
-    def _add(self, change: Change) -> None:
-        target = ref(self.config.source, change.object, change.record_id)
-        letter = self._letters.get((change.profile_id, target))
-        if letter is None:
-            self.changes.append(change)
-        elif _held(letter, change.digest):
-            why = (
-                f"refused before ({letter['code'] or letter['error_class']}); see the dead letters"
-            )
-            self._obstacle(change.profile_id, change.object, target, why, op="held")
-        else:
-            self.changes.append(_tried(change))
-
-    def _obstacle(
-        self,
-        profile_id: int,
-        object_name: str,
-        record: str,
-        why: str,
-        field: str = "",
-        op: str = "error",
-    ) -> None:
-        self.obstacles.append(
-            Obstacle(
-                profile_id=profile_id,
-                object=object_name,
-                record=record,
-                why=why,
-                field=field,
-                op=op,
-            )
-        )
-
 
 def _held(letter: Mapping[str, Any], digest: str) -> bool:
     """Whether a refused row stays back: the same is asked again, and nobody released it."""
@@ -270,10 +278,6 @@ def _held(letter: Mapping[str, Any], digest: str) -> bool:
     if letter["error_class"] == "conflict":
         return bool(letter["attempts"] >= CONFLICT_ATTEMPTS)
     return bool(letter["error_class"] != "retry")
-
-
-def _tried(change: Change) -> Change:
-    return replace(change, tried=True)
 
 
 def _why(field: FieldConfig, row: Mapping[str, Any], before: str | None) -> str:

@@ -114,10 +114,11 @@ class Clearing:
         )  # fmt: skip
 
     @property
-    def forget(self) -> tuple[str, ...]:
+    def notes(self) -> dict[str, str | None]:
         """Columns of the state in which nothing is ours any more."""
         mine = [*self._empty, *self._theirs, *self._stays, *self._old]
-        return tuple(last(n) for n in mine if settled(n, self._config.write_policy(n)) != last(n))
+        policy = self._config.write_policy
+        return {last(n): None for n in mine if settled(n, policy(n)) != last(n)}
 
     @property
     def emptied(self) -> dict[str, str | None]:
@@ -141,7 +142,7 @@ class Clearing:
             why=dict.fromkeys(told, why_left(self._config)),
             digest=mapping.digest(self._config.fingerprint, "update", told),
             left=True,
-            forget=self.forget,
+            notes=self.notes,
         )
 
     def obstacles(self) -> Iterator[Obstacle]:
@@ -158,4 +159,4 @@ class Clearing:
     def known(self) -> dict[str, str | None]:
         """What the state notes where nothing is sent."""
         columns = {settled(n, self._config.write_policy(n)): t for n, t in self.emptied.items()}
-        return {**columns, **dict.fromkeys(self.forget)}
+        return {**columns, **self.notes}

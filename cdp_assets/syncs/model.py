@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from cdp_assets.connectors.base import WriteOp
 from cdp_assets.store.ledger import Texts
 
+Op = WriteOp | Literal["add", "remove"]
+"""What a row does: writes a record, or puts it on a list or takes it off."""
 NEW = "(new)"
 FOREIGN = 0
 """Owner of records that are another entity's: no profile's id, since the lowest is 1."""
@@ -35,13 +37,13 @@ class Change:
     text of all fields that this row settles, those found equal too. repeated: the record was told
     before. tried: it stands in the dead letters, so it goes last.
     left: its profile has left the source. why: of each field; of the empty name where the row has
-    none. forget: columns of the state to be emptied.
+    none. notes: columns of the state to be set besides.
     """
 
     profile_id: int
     object: str
     record_id: str | None
-    op: WriteOp
+    op: Op
     key_field: str | None = None
     key_value: str | None = None
     sent: Mapping[str, Any]
@@ -53,7 +55,7 @@ class Change:
     repeated: bool = False
     tried: bool = False
     left: bool = False
-    forget: tuple[str, ...] = ()
+    notes: Texts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +137,16 @@ class Plan:
     @property
     def updates(self) -> int:
         """Records that would be changed."""
-        return len(self.changes) - self.creates - self.deletes
+        return sum(c.record_id is not None and c.op in ("update", "upsert") for c in self.changes)
+
+    def count(self, op: Op) -> int:
+        """Rows of this kind."""
+        return sum(change.op == op for change in self.changes)
 
     @property
     def deletes(self) -> int:
         """Records that would be deleted."""
-        return sum(change.op == "delete" for change in self.changes)
+        return self.count("delete")
 
     @property
     def rows_planned(self) -> int:

@@ -155,6 +155,9 @@ def plan_rows(
             rows.append((*head, c.key_field, None, c.key_value, "key"))
         if c.op == "delete":
             rows.append((*head, "", None, None, c.why[""]))
+        if "list" in c.why and not c.told:
+            old, new = (config.list_, None) if c.op == "remove" else (None, config.list_)
+            rows.append((*head, "list", old, new, c.why["list"]))
         rows += [(*head, f, c.old.get(f), new, c.why[f]) for f, new in c.told.items()]
     rows += [
         (o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why) for o in obstacles
@@ -187,13 +190,13 @@ def _stopped(
         )
     if limits.created and not limits.created.allows(creates, profiles):
         yield f"{creates} records would be created; stop_if.created is {limits.created}"
-    yield from _too_many_left(config, sum(c.left for c in changes), told, profiles)
+    yield from too_many_left(config, sum(c.left for c in changes), told, profiles)
 
 
-def _too_many_left(config: SyncConfig, left: int, told: int, profiles: int) -> Iterable[str]:
+def too_many_left(config: SyncConfig, left: int, told: int, profiles: int) -> Iterable[str]:
     """Why so many records may not be emptied or deleted at once."""
     limit = config.deleted_limit
-    done = "deleted" if config.deletes else "emptied"
+    done = "taken off" if config.list_ else "deleted" if config.deletes else "emptied"
     what = f"{left} of {told} records told before would be {done}"
     if left and not profiles and config.stop_if.deleted is None:
         yield (
@@ -202,6 +205,16 @@ def _too_many_left(config: SyncConfig, left: int, told: int, profiles: int) -> I
         )
     elif limit and not limit.allows(left, told) and (limit.share is None or left > 1):
         yield f"{what}, since their profiles left; stop_if.deleted is {limit}"
+
+
+def letters_only(
+    config: SyncConfig, letters: pl.DataFrame, changes: Sequence[Change]
+) -> decide.Letters:
+    """Changes that may be sent, and those that wait since they were refused before."""
+    found = decide.Letters(config, letters)
+    for change in changes:
+        found.add(change)
+    return found
 
 
 def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:

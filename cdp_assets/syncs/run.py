@@ -16,6 +16,7 @@ from cdp_assets.store import Store, letters, pauses, plans
 from cdp_assets.syncs import approval, check, guard, inputs, send, state
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.lists import ListWriter, list_plan
 from cdp_assets.syncs.model import Inputs, Plan
 from cdp_assets.syncs.planner import make_plan, owners
 from cdp_assets.syncs.settle import settle
@@ -122,6 +123,8 @@ def apply(
                 message=message,
             )
 
+        if made.stopped and not made.changes:
+            return result(_stopped(made))
         if not made.changes:
             if made.resumed:
                 plans.applied(store, name, made.hash, now)
@@ -131,10 +134,13 @@ def apply(
         if (held := pauses.paused(store, name)) is not None:
             return result(_held(held))
         if made.stopped:
-            return result(f"Not applied, stopped: {'; '.join(made.stopped)}.")
+            return result(_stopped(made))
         if made.waits:
             return result(f"Waits for approval: {made.approve_hint}")
-        sent = send.send(store, destination, config, made, run_id, now, entity=entity)
+        writer = ListWriter(destination, config, made) if config.list_ is not None else None
+        sent = send.send(
+            store, destination, config, made, run_id, now, entity=entity, writer=writer
+        )
         state.fold(lake, store, name)
         crash_point("apply:after-fold")
         if sent.error is not None:
@@ -149,6 +155,10 @@ def _held(pause: pauses.Pause) -> str:
     on = f"{pause.at:%Y-%m-%d %H:%M} UTC"
     name = "--all" if pause.sync == pauses.ALL else pause.sync
     return f"{what} paused since {on} by {pause.who}: {pause.why}. To go on: cdp resume {name}"
+
+
+def _stopped(plan: Plan) -> str:
+    return f"Not applied, stopped: {'; '.join(plan.stopped).rstrip('.')}."
 
 
 def _unanswered(rows: int) -> str:
@@ -183,7 +193,10 @@ def _plan(
         noting = Noting(lake)
         found = read(noting)
     check.require_created(config, found.pulled, found.identifying)
-    made = make_plan(name, config, found, destination, description, now)
+    if config.list_ is not None:
+        made = list_plan(name, config, found, destination, now)
+    else:
+        made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))
     kept = table.scan().drop("_seq").collect()
     crash_point("plan:before-table")
@@ -208,7 +221,7 @@ def _plan(
         config=made.config,
         made_at=now,
         creates=made.creates,
-        updates=made.updates + made.deletes,
+        updates=made.rows_planned - made.creates,
         fields=made.fields_planned,
         errors=made.row_errors,
         stopped="; ".join(made.stopped) or None,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from typing import Protocol, cast
 
 from cdp_assets.connectors.base import (
     ConnectorError,
@@ -13,6 +14,7 @@ from cdp_assets.connectors.base import (
     RowChange,
     RowOutcome,
     UnknownOutcome,
+    WriteOp,
 )
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, ledger
@@ -37,6 +39,36 @@ class Sent:
     error: ConnectorError | None = None
 
 
+class Writer(Protocol):
+    """How the rows of a plan reach the destination."""
+
+    def size(self, object_name: str) -> int:
+        """How many rows one call may carry."""
+
+    def ready(self, batch: Sequence[Change]) -> list[Change]:
+        """The rows as they are announced, right before they are sent."""
+
+    def write(self, batch: Sequence[Change]) -> list[RowOutcome]:
+        """Send one batch, all of one op; see `Destination.write`."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows that write records."""
+
+    destination: Destination
+
+    def size(self, object_name: str) -> int:
+        return self.destination.batch_size(object_name)
+
+    def ready(self, batch: Sequence[Change]) -> list[Change]:
+        return list(batch)
+
+    def write(self, batch: Sequence[Change]) -> list[RowOutcome]:
+        rows = [_row(at, change) for at, change in enumerate(batch)]
+        return self.destination.write(batch[0].object, rows)
+
+
 def send(
     store: Store,
     destination: Destination,
@@ -46,9 +78,10 @@ def send(
     now: datetime,
     *,
     entity: str,
+    writer: Writer | None = None,
 ) -> Sent:
     """Write the plan's changes, batch by batch; rows that were refused before go last. entity:
-    whose profiles they are.
+    whose profiles they are. writer: how, if they are no records of the destination.
 
     A call without answer leaves its rows open, to be read back by the next run. After two such
     calls in a row, after any other failure of a whole call, and when more rows were refused than
@@ -56,13 +89,14 @@ def send(
     """
     done = Sent()
     silent = 0
-    for batch in _batches(plan.changes, destination):
+    writer = writer or Records(destination)
+    for planned in _batches(plan.changes, writer):
+        batch = writer.ready(planned)
         intents = [_intent(change, config, entity) for change in batch]
         ids = ledger.announce(store, plan.sync, plan.hash, run_id, intents, now)
         crash_point("apply:after-intent")
-        rows = [_row(at, change) for at, change in enumerate(batch)]
         try:
-            outcomes = destination.write(batch[0].object, rows)
+            outcomes = writer.write(batch)
         except ConnectorError as error:
             done.unknown += len(batch)
             silent += 1
@@ -86,20 +120,22 @@ def send(
     return done
 
 
-def _batches(changes: Sequence[Change], destination: Destination) -> Iterator[list[Change]]:
-    def kind(change: Change) -> tuple[bool, str, str, str]:
-        return (change.tried, change.op, change.object, change.key_field or "")
+def _batches(changes: Sequence[Change], writer: Writer) -> Iterator[list[Change]]:
+    def kind(change: Change) -> tuple[bool, bool, str, str, str]:
+        # What is made goes first: a list before its members.
+        later = change.op != "create"
+        return (change.tried, later, change.op, change.object, change.key_field or "")
 
     ordered = sorted(changes, key=lambda c: (*kind(c), c.record_id or "", c.profile_id))
-    for (_, _, object_name, _), group in groupby(ordered, key=kind):
+    for (_, _, _, object_name, _), group in groupby(ordered, key=kind):
         rows = list(group)
-        size = max(destination.batch_size(object_name), 1)
+        size = max(writer.size(object_name), 1)
         for at in range(0, len(rows), size):
             yield rows[at : at + size]
 
 
 def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
-    asked: dict[str, str | None] = dict.fromkeys(change.forget)
+    asked: dict[str, str | None] = dict(change.notes)
     for name, text in change.asked.items():
         column = settled(name, config.write_policy(name))
         if column != last(name) or name not in change.told or change.told[name] != text:
@@ -124,7 +160,7 @@ def _row(row: int, change: Change) -> RowChange:
     keyed = change.op == "upsert"
     return RowChange(
         row=row,
-        op=change.op,
+        op=cast(WriteOp, change.op),
         fields=change.sent,
         record_id=change.record_id,
         key_field=change.key_field if keyed else None,

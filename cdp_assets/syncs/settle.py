@@ -11,6 +11,7 @@ from typing import Any
 from cdp_assets.connectors.base import Destination
 from cdp_assets.store import Store, ledger
 from cdp_assets.syncs import mapping
+from cdp_assets.syncs.lists import LIST, list_answers
 from cdp_assets.syncs.model import FOREIGN
 from cdp_assets.syncs.seek import Owners
 
@@ -50,7 +51,9 @@ def settle(
     for (object_name, op, key_field), group in sorted(groups.items()):
         for at in range(0, len(group), _CHUNK):
             chunk = group[at : at + _CHUNK]
-            if op == "update":
+            if key_field == LIST or op in ("add", "remove"):
+                answers = list_answers(destination, chunk)
+            elif op == "update":
                 answers = _updates(destination, object_name, chunk)
             elif op == "delete":
                 answers = _deletions(destination, object_name, chunk)

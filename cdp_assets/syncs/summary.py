@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cdp_assets.syncs.model import Plan
+from cdp_assets.syncs.model import Op, Plan
+
+_RARE: dict[Op, str] = {
+    "delete": "records to delete",
+    "add": "to put on the list",
+    "remove": "to take off the list",
+}
 
 
 def summary(plan: Plan) -> list[tuple[str, str]]:
@@ -15,7 +21,7 @@ def summary(plan: Plan) -> list[tuple[str, str]]:
         ("profiles", f"{plan.profiles:,}"),
         ("records to create", f"{plan.creates:,}"),
         ("records to change", f"{plan.updates:,}"),
-        *([("records to delete", f"{plan.deletes:,}")] if plan.deletes else []),
+        *((title, f"{n:,}") for op, title in _RARE.items() if (n := plan.count(op))),
         ("profiles without a record", f"{plan.without_record:,}"),
         *((f"  {o}.{f}", f"{n:,}") for (o, f), n in sorted(fields.items())),
     ]

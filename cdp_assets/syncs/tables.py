@@ -10,7 +10,7 @@ TS = pl.Datetime("us", "UTC")
 LEDGER = "store/ledger"
 """Watermark of the state: the highest ledger id folded into it."""
 _LAST, _OFFERED = "last_", "offered_"
-WRITES = ("update", "upsert", "create", "delete")
+WRITES = ("update", "upsert", "create", "delete", "add", "remove")
 """Values of the plan's `op` that stand for something to be sent; the others say why not."""
 
 _PLAN_SCHEMA = {
@@ -29,8 +29,8 @@ _PLAN_DOCS = {
     "profile_id": "Whose values are written.",
     "object": "Object of the outside system.",
     "record": "`source.Object:id`; `source.Object:(new)` where it would be created.",
-    "op": "update, upsert, create, delete; error: not written, see why; held: refused before, "
-    "waits in the dead letters.",
+    "op": "update, upsert, create, delete; add, remove: member of a list; error: not written, see "
+    "why; held: refused before, waits in the dead letters.",
     "field": "Field that changes; empty where the whole row is meant.",
     "old": "Value that the record shows now.",
     "new": "Value that would be written; null empties the field.",
@@ -73,6 +73,8 @@ def state_table(name: str) -> Table:
             "checked_at": TS,
             "created_at": TS,
             "removed_at": TS,
+            "list": pl.String(),
+            "put": pl.String(),
         },
         primary_key=("record",),
         personal=("record", "profile_id", f"{_LAST}*", f"{_OFFERED}*"),
@@ -88,6 +90,8 @@ def state_table(name: str) -> Table:
             "checked_at": "When a plan last read it and found nothing to tell.",
             "created_at": "When this sync created it; null: it was there before.",
             "removed_at": "When this sync deleted it, since its profile had left.",
+            "list": "Id of the list that it was put on or found on; empty: it was taken off.",
+            "put": "The same where this sync put it there; of a list itself its name.",
         },
     )
 

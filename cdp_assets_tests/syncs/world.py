@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from cdp_assets.connectors.base import (
     Description,
     FieldInfo,
     ObjectInfo,
+    Refused,
     RowChange,
     RowOutcome,
     UnknownOutcome,
@@ -74,6 +75,9 @@ class Crm:
     faults: Callable[[str, Sequence[RowChange]], Mapping[int, str] | None] | None = None
     cut: int | None = None
     file: Path | None = None
+    lists: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+    members_batch: int = 3
+    called: list[tuple[list[str], list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.file is not None and self.file.exists():
@@ -155,6 +159,56 @@ class Crm:
             return RowOutcome(change.row, False, error_class="gone", code="GONE", message="gone")
         mine[record_id].update(fields)
         return RowOutcome(change.row, True, record_id=record_id, created=created)
+
+    # lists
+
+    def list_id(self, name: str) -> str | None:
+        self.calls += 1
+        return next((i for i, (known, _) in self.lists.items() if known == name), None)
+
+    def create_list(self, name: str, object_name: str) -> str:
+        self.calls += 1
+        assert object_name == "Contact"
+        assert self.list_id(name) is None, "a list is made once"
+        self._fault("lists", ())
+        list_id = f"L{len(self.lists) + 1}"
+        self.lists[list_id] = (name, set())
+        return list_id
+
+    def list_members(self, list_id: str) -> Iterator[list[str]]:
+        self.calls += 1
+        yield from ([member] for member in sorted(self._on(list_id)))
+
+    def change_members(
+        self, list_id: str, add: Sequence[str], remove: Sequence[str]
+    ) -> list[RowOutcome]:
+        self.calls += 1
+        assert len(add) + len(remove) <= self.members_batch
+        self.called.append((list(add), list(remove)))
+        on = self._on(list_id)
+        both = [*add, *remove]
+        changes = [RowChange(at, "update", {}, record_id=i) for at, i in enumerate(both)]
+        refused = self._fault("lists", changes)
+        outcomes = []
+        for at, member in enumerate(both[: self.cut]):
+            if at in refused:
+                kind: Any = refused[at]
+                outcomes.append(RowOutcome(at, False, error_class=kind, code="NO", message="no"))
+                continue
+            (on.add if at < len(add) else on.discard)(member)
+            outcomes.append(RowOutcome(at, True, record_id=member))
+        if self.cut is not None:
+            self.cut = None
+            raise UnknownOutcome("crm: no answer")
+        return outcomes
+
+    def _on(self, list_id: str) -> set[str]:
+        if list_id not in self.lists:
+            raise Refused("crm: the list is gone: restore it there", status=404)
+        return self.lists[list_id][1]
+
+    def _fault(self, object_name: str, batch: Sequence[RowChange]) -> Mapping[int, str]:
+        return (self.faults(object_name, batch) if self.faults else None) or {}
 
     def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
         if value is None or (isinstance(value, str) and not value.strip()):

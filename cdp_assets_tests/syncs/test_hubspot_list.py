@@ -1,0 +1,122 @@
+"""A list in HubSpot through the real client, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_assets.connectors.base import RowChange, Unavailable
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.run import ApplyResult, apply, plan
+from cdp_assets_tests.connectors.stand_in import StandIn, quick, sandbox
+from cdp_assets_tests.syncs.world import World
+
+MEMBERS = r"/memberships/add-and-remove"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with sandbox(tmp_path_factory.mktemp("sandbox"), people=30) as stand_in:
+        yield stand_in
+
+
+class HubSpotList:
+    """A sync of one list; profile p has the p-th contact of the stand-in."""
+
+    def __init__(self, running: StandIn, folder: Path, name: str) -> None:
+        running.quiet()
+        self.running = running
+        self.client: Any = running.hubspot(options=quick(attempts=1))
+        self.client.find_lag = 0.0
+        self.world = World(folder)
+        self.name = name
+        batch = [
+            RowChange(p, "create", {"email": f"{folder.name}{p}@list.example"}) for p in range(8)
+        ]
+        self.contacts = [str(o.record_id) for o in self.client.write("contacts", batch)]
+        for p, record in enumerate(self.contacts, 1):
+            self.world.profile(p)
+            self.world.links.append(
+                {
+                    "record": f"hubspot.contacts:{record}", "object": "contacts", "profile_id": p,
+                    "live": True, "dead": False, "age": 0,
+                }
+            )  # fmt: skip
+
+    def config(self, **options: Any) -> SyncConfig:
+        base = {
+            "from": "person", "to": "hubspot.lists", "list": self.name, "mode": "mirror",
+            "create": "hubspot.lists", "approve": "never",
+        }  # fmt: skip
+        return SyncConfig.model_validate({**base, **options})
+
+    def apply(self, **options: Any) -> ApplyResult:
+        world = self.world
+        return apply(
+            world.lake, world.store, "s", self.config(**options), self.client, None, world.now,
+            "run", url=self.running.url, entity="person", gather=world.gather,
+        )  # fmt: skip
+
+    def plan(self) -> Any:
+        world = self.world
+        return plan(
+            world.lake, world.store, "s", self.config(), self.client, None, world.now,
+            entity="person", gather=world.gather,
+        )  # fmt: skip
+
+    def on(self) -> set[str]:
+        list_id = self.client.list_id(self.name)
+        return {i for page in self.client.list_members(list_id) for i in page}
+
+    def leave(self, *people: int) -> None:
+        world = self.world
+        world.profiles = [p for p in world.profiles if p["profile_id"] not in people]
+
+
+def test_the_way_of_a_list(running: StandIn, tmp_path: Path) -> None:
+    one = HubSpotList(running, tmp_path, "CDP: way")
+    assert one.apply().written == 9
+    assert one.on() == set(one.contacts)
+    writes = [r for r in running.journal() if "add-and-remove" in r["path"]]
+    assert len(writes) == 1, "all members in one call"
+    one.leave(1, 2)
+    assert one.apply().written == 2
+    assert one.on() == set(one.contacts[2:])
+    stranger = one.contacts[0]
+    list_id = one.client.list_id(one.name)
+    one.client.change_members(list_id, [stranger], [])
+    assert one.apply().written == 0
+    assert one.on() == {stranger, *one.contacts[2:]}
+    assert one.apply(others="remove").written == 1
+    assert one.on() == set(one.contacts[2:])
+
+
+@pytest.mark.parametrize("action", ["commit_then_reset", "reset"])
+def test_no_answer_is_read_back(running: StandIn, tmp_path: Path, action: str) -> None:
+    one = HubSpotList(running, tmp_path, f"CDP: {action}")
+    running.faults({"match": MEMBERS, "action": action})
+    # A change of members may be sent again; the client gives up after its attempts.
+    with pytest.raises(Unavailable):
+        one.apply()
+    running.quiet()
+    assert one.apply().written == (0 if action == "commit_then_reset" else 8)
+    assert one.on() == set(one.contacts)
+    one.leave(*range(2, 9))
+    assert one.apply(stop_if={"deleted": "100%"}).written == 7
+    assert one.on() == {one.contacts[0]}
+
+
+def test_a_deleted_list_stops_the_sync_and_is_not_made_again(
+    running: StandIn, tmp_path: Path
+) -> None:
+    one = HubSpotList(running, tmp_path, "CDP: deleted")
+    one.apply()
+    list_id = one.client.list_id(one.name)
+    one.client._client.http.request("DELETE", f"/crm/v3/lists/{list_id}", what="delete")
+    made = one.plan()
+    assert not made.changes
+    assert "deleted" in made.stopped[0] or "gone" in made.stopped[0]
+    assert one.apply().message.startswith("Not applied, stopped:")
