@@ -12,22 +12,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.http import Reply, Request
 from cdp_assets.sandbox.tables import Row, Tables
-from cdp_assets.sandbox.zendesk.errors import ZendeskError, invalid, not_found
+from cdp_assets.sandbox.zendesk.asking import body_of, ids_of, items_of, one_of, paged, url_of
+from cdp_assets.sandbox.zendesk.errors import ZendeskError, not_found
 from cdp_assets.sandbox.zendesk.exports import Exports
 from cdp_assets.sandbox.zendesk.jobs import LARGEST, Jobs
 from cdp_assets.sandbox.zendesk.limits import Limits
 from cdp_assets.sandbox.zendesk.records import Records, bad_request
 from cdp_assets.sandbox.zendesk.schema import KINDS, TICKETS, USERS, Kind, put_field
-from cdp_assets.sandbox.zendesk.search import CEILING, Search
+from cdp_assets.sandbox.zendesk.search import Search
+from cdp_assets.sandbox.zendesk.tickets_api import TicketsApi, audit_shown
 
 Handler = Callable[[Request, re.Match[str]], Reply]
 _TOKEN_LIFE = 7200
-_RATINGS = "zendesk.satisfaction_ratings"
 
 
 class ZendeskApi:
@@ -62,7 +61,7 @@ class ZendeskApi:
                 ("GET", r"/search", self._search),
                 ("GET", r"/search/count", self._count),
                 ("GET", r"/search/export", self._export),
-                ("GET", r"/satisfaction_ratings", self._ratings),
+                *TicketsApi(self.records).routes(),
                 ("GET", f"/{field}", self._fields),
                 ("POST", f"/{field}", self._add_field),
                 ("GET", r"/users/me", self._me),
@@ -80,9 +79,6 @@ class ZendeskApi:
                 ("PUT", f"/{kind}/{key}", self._update),
                 ("DELETE", f"/{kind}/{key}", self._delete),
                 ("GET", f"/users/{key}/identities", self._identities),
-                ("GET", f"/tickets/{key}/comments", self._comments),
-                ("GET", f"/tickets/{key}/audits", self._audits),
-                ("POST", f"/tickets/{key}/satisfaction_rating", self._rate),
                 ("GET", f"/{kind}/{key}/tags", self._tags),
                 ("POST", f"/{kind}/{key}/tags", self._tags),
                 ("PUT", f"/{kind}/{key}/tags", self._tags),
@@ -95,7 +91,7 @@ class ZendeskApi:
         path = urllib.parse.unquote(request.path).removesuffix("/").removesuffix(".json")
         try:
             if path == "/oauth/tokens" and request.method == "POST":
-                return self._sign_in(_body(request))
+                return self._sign_in(body_of(request))
             request = replace(request, path=path.removeprefix("/api/v2"))
             self._authorise(request)
             export = request.path.startswith("/incremental/")
@@ -169,22 +165,22 @@ class ZendeskApi:
     # ----- exports, searches, jobs
 
     def _cursor(self, request: Request, match: re.Match[str]) -> Reply:
-        body = self.exports.by_cursor(match["kind"], request.query, _url(request))
+        body = self.exports.by_cursor(match["kind"], request.query, url_of(request))
         return Reply(body=body, rows=len(body[match["kind"]]))
 
     def _time(self, request: Request, match: re.Match[str]) -> Reply:
-        body = self.exports.by_time(match["kind"], request.query, _url(request))
+        body = self.exports.by_time(match["kind"], request.query, url_of(request))
         return Reply(body=body, rows=len(body[match["kind"]]))
 
     def _search(self, request: Request, match: re.Match[str]) -> Reply:
-        body = self.search.page(request.query, _url(request))
+        body = self.search.page(request.query, url_of(request))
         return Reply(body=body, rows=len(body["results"]))
 
     def _count(self, request: Request, match: re.Match[str]) -> Reply:
         return Reply(body={"count": len(self.search.find(request.query.get("query", "")))})
 
     def _export(self, request: Request, match: re.Match[str]) -> Reply:
-        body = self.search.export(request.query, _url(request))
+        body = self.search.export(request.query, url_of(request))
         return Reply(body=body, rows=len(body["results"]))
 
     def _users(self, request: Request, match: re.Match[str]) -> Reply:
@@ -256,12 +252,12 @@ class ZendeskApi:
 
     def _create(self, request: Request, match: re.Match[str]) -> Reply:
         kind = KINDS[match["kind"]]
-        key = self.records.create(kind, _one(request, kind.one))
+        key = self.records.create(kind, one_of(request, kind.one))
         return self._made(request, kind, key, 201)
 
     def _upsert(self, request: Request, match: re.Match[str]) -> Reply:
         kind = KINDS[match["kind"]]
-        key, created = self.jobs.upsert(kind, _one(request, kind.one))
+        key, created = self.jobs.upsert(kind, one_of(request, kind.one))
         return self._made(request, kind, key, 201 if created else 200)
 
     def _made(self, request: Request, kind: Kind, key: str, status: int) -> Reply:
@@ -269,12 +265,12 @@ class ZendeskApi:
         reply = Reply(status, {kind.one: shown}, {"Location": shown["url"]}, rows=1)
         if kind is TICKETS:
             audit = list(self.records.events.of(key))[-1]
-            reply.body["audit"] = _audit(audit)
+            reply.body["audit"] = audit_shown(audit)
         return reply
 
     def _update(self, request: Request, match: re.Match[str]) -> Reply:
         kind = KINDS[match["kind"]]
-        self.records.update(kind, match["key"], _one(request, kind.one))
+        self.records.update(kind, match["key"], one_of(request, kind.one))
         return self._made(request, kind, match["key"], 200)
 
     def _delete(self, request: Request, match: re.Match[str]) -> Reply:
@@ -286,7 +282,7 @@ class ZendeskApi:
         return Reply(body={"user": self._shown(request, kind, row)}, rows=1)
 
     def _many(self, request: Request, match: re.Match[str]) -> Reply:
-        kind, items = KINDS[match["kind"]], _items(request, match["kind"])
+        kind, items = KINDS[match["kind"]], items_of(request, match["kind"])
         if match["verb"] == "create_many":
             return self.jobs.create(kind, items, request.url)
         if kind is not USERS:
@@ -295,22 +291,22 @@ class ZendeskApi:
 
     def _update_many(self, request: Request, match: re.Match[str]) -> Reply:
         kind = KINDS[match["kind"]]
-        ids = _ids(request)
+        ids = ids_of(request)
         if ids:
-            change = _one(request, kind.one)
+            change = one_of(request, kind.one)
             items = [change | {"id": int(i)} for i in ids]
         else:
-            items = _items(request, kind.name)
+            items = items_of(request, kind.name)
         return self.jobs.update(kind, items, request.url)
 
     def _destroy_many(self, request: Request, match: re.Match[str]) -> Reply:
-        return self.jobs.delete(KINDS[match["kind"]], _ids(request), request.url)
+        return self.jobs.delete(KINDS[match["kind"]], ids_of(request), request.url)
 
     def _tags(self, request: Request, match: re.Match[str]) -> Reply:
         kind, key = KINDS[match["kind"]], match["key"]
         if request.method == "GET":
             return Reply(body={"tags": self.records.live(kind, key)["tags"]})
-        tags = _body(request).get("tags")
+        tags = body_of(request).get("tags")
         if not isinstance(tags, list):
             raise bad_request("tags: an array was expected")
         kept = self.records.tag(kind, key, tags, request.method)
@@ -339,51 +335,6 @@ class ZendeskApi:
         ]  # fmt: skip
         return paged(request, "identities", found)
 
-    def _comments(self, request: Request, match: re.Match[str]) -> Reply:
-        self.records.live(TICKETS, match["key"])
-        return paged(request, "comments", list(self.records.events.comments(match["key"])))
-
-    def _audits(self, request: Request, match: re.Match[str]) -> Reply:
-        self.records.live(TICKETS, match["key"])
-        found = [_audit(row) for row in self.records.events.of(match["key"])]
-        return paged(request, "audits", found)
-
-    def _ratings(self, request: Request, match: re.Match[str]) -> Reply:
-        rows = sorted(self.tables[_RATINGS].rows.values(), key=lambda row: int(row["id"]))
-        since, until = request.query.get("start_time"), request.query.get("end_time")
-        found = [
-            {k: v for k, v in row.items() if not k.startswith("_")}
-            for row in rows
-            if (since is None or row["_at"] >= int(since))
-            and (until is None or row["_at"] <= int(until))
-        ]
-        return paged(request, "satisfaction_ratings", found)
-
-    def _rate(self, request: Request, match: re.Match[str]) -> Reply:
-        ticket = self.records.live(TICKETS, match["key"])
-        given = _one(request, "satisfaction_rating")
-        if given.get("score") not in ("offered", "good", "bad"):
-            raise invalid("score", "InvalidValue", "Score: is not valid")
-        known = self.tables[_RATINGS].find("ticket_id", match["key"])
-        before = self.tables[_RATINGS].rows[known[0]] if known else {}
-        number = before.get("id") or self.tables.next_number(_RATINGS, 62_000_001)
-        now = self.records.now()
-        row = {
-            "id": number, "url": f"{request.url}/api/v2/satisfaction_ratings/{number}.json",
-            "assignee_id": ticket["assignee_id"], "group_id": ticket["group_id"],
-            "requester_id": ticket["requester_id"], "ticket_id": ticket["id"],
-            "score": given["score"], "comment": given.get("comment"), "reason": None,
-            "created_at": before.get("created_at", now), "updated_at": now,
-            # Ratings are found by when they were made, not by when they were changed.
-            "_at": before.get("_at") or int(self.clock.now().timestamp()),
-        }  # fmt: skip
-        self.tables.put(_RATINGS, str(number), row)
-        rated = {"id": number, "score": given["score"], "comment": given.get("comment")}
-        self.tables.put(TICKETS.table, match["key"], ticket | {"satisfaction_rating": rated})
-        self.records.touch(TICKETS, match["key"])
-        shown = {k: v for k, v in row.items() if not k.startswith("_")}
-        return Reply(body={"satisfaction_rating": shown}, rows=1)
-
     def _fields(self, request: Request, match: re.Match[str]) -> Reply:
         rows = self.tables[f"zendesk.{match['one']}_fields"].rows
         found = [rows[key] for key in sorted(rows, key=int)]
@@ -391,74 +342,9 @@ class ZendeskApi:
 
     def _add_field(self, request: Request, match: re.Match[str]) -> Reply:
         name = f"{match['one']}_field"
-        row = put_field(self.tables, match["one"], _one(request, name), self.records.now())
+        row = put_field(self.tables, match["one"], one_of(request, name), self.records.now())
         return Reply(201, {name: row}, rows=1)
-
-
-def paged(request: Request, name: str, rows: list[Row]) -> Reply:
-    """A page of a list: by cursor where `page[size]` is given, else by number, to 10,000 rows."""
-    query, url = request.query, _url(request)
-    if "page[size]" in query:
-        size, start = min(int(query["page[size]"]), 100), int(query.get("page[after]", 0))
-        page, more = rows[start : start + size], start + size < len(rows)
-        after = str(start + size) if page else None
-        link = f"{url}?page[size]={size}&page[after]={after}" if more else None
-        meta = {"has_more": more, "after_cursor": after, "before_cursor": None}
-        body: Row = {name: page, "meta": meta, "links": {"next": link, "prev": None}}
-        return Reply(body=body, rows=len(page))
-    number, size = int(query.get("page", 1)), min(int(query.get("per_page", 100)), 100)
-    if number * size > CEILING:
-        raise ZendeskError(400, "InvalidPaginationDepth", f"Limited to {CEILING} records")
-    page = rows[(number - 1) * size : number * size]
-    following = f"{url}?page={number + 1}&per_page={size}"
-    body = {
-        name: page, "count": len(rows), "previous_page": None,
-        "next_page": following if number * size < len(rows) else None,
-    }  # fmt: skip
-    return Reply(body=body, rows=len(page))
-
-
-def _audit(row: Row) -> Row:
-    events = [{k: v for k, v in e.items() if k != "event_type"} for e in row["child_events"]]
-    return {
-        "id": row["id"], "ticket_id": row["ticket_id"], "created_at": row["created_at"],
-        "author_id": row["updater_id"], "metadata": {"system": {}, "custom": {}},
-        "events": events, "via": {"channel": row["via"], "source": {"from": {}, "to": {}, "rel":
-        None}},
-    }  # fmt: skip
 
 
 def _exported() -> str:
     return "|".join([*KINDS, "ticket_events"])
-
-
-def _url(request: Request) -> str:
-    return f"{request.url}/api/v2{request.path}.json"
-
-
-def _ids(request: Request) -> list[str]:
-    return [part for part in request.query.get("ids", "").split(",") if part]
-
-
-def _body(request: Request) -> Row:
-    try:
-        body: Any = msgspec.json.decode(request.body) if request.body else {}
-    except msgspec.DecodeError:
-        raise ZendeskError(400, "InvalidJSON", "The body is no JSON") from None
-    if not isinstance(body, dict):
-        raise bad_request("an object was expected")
-    return body
-
-
-def _one(request: Request, name: str) -> Row:
-    found = _body(request).get(name)
-    if not isinstance(found, Mapping):
-        raise ZendeskError(400, "ParameterMissing", f"Parameter {name} is required")
-    return dict(found)
-
-
-def _items(request: Request, name: str) -> list[Row]:
-    found = _body(request).get(name)
-    if not isinstance(found, list):
-        raise ZendeskError(400, "ParameterMissing", f"Parameter {name} is required")
-    return [dict(item) for item in found]

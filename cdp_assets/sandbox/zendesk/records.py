@@ -139,6 +139,7 @@ class Records:
         body = {name: value for name, value in row.items() if not name.startswith("_")}
         if kind is TICKETS:
             body["generated_timestamp"] = row["_generated"]
+            body["fields"] = row["custom_fields"]
         return body
 
     def _put(self, kind: Kind, key: str, row: Row) -> None:

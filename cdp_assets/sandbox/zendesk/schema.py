@@ -51,7 +51,7 @@ USERS = Kind(
         "details": None, "notes": None, "role_type": None, "custom_role_id": None,
         "moderator": False, "ticket_restriction": "requested", "only_private_comments": False,
         "restricted_agent": True, "suspended": False, "default_group_id": None,
-        "report_csv": False, "user_fields": {},
+        "report_csv": False, "chat_only": False, "user_fields": {},
     },
     "user_fields",
 )  # fmt: skip
@@ -85,8 +85,9 @@ TICKETS = Kind(
         "collaborator_ids": [], "follower_ids": [], "email_cc_ids": [], "forum_topic_id": None,
         "problem_id": None, "has_incidents": False, "is_public": True, "due_at": None, "tags": [],
         "custom_fields": [], "satisfaction_rating": {"score": "unoffered"},
-        "sharing_agreement_ids": [], "brand_id": FIRST_ID, "allow_channelback": False,
-        "allow_attachments": True,
+        "sharing_agreement_ids": [], "followup_ids": [], "satisfaction_probability": None,
+        "ticket_form_id": FIRST_ID, "custom_status_id": FIRST_ID, "brand_id": FIRST_ID,
+        "allow_channelback": False, "allow_attachments": True,
     },
     "custom_fields",
 )  # fmt: skip
