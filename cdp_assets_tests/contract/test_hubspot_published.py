@@ -57,10 +57,16 @@ def call(sandbox: Running, specs: Path) -> Call:
 OBJECTS = "/crm/v3/objects/{objectType}"
 
 
+NAMES = {
+    "contacts": "firstname", "companies": "name", "deals": "dealname", "tickets": "subject",
+    "calls": "hs_call_title", "emails": "hs_email_subject", "meetings": "hs_meeting_title",
+    "notes": "hs_note_body", "tasks": "hs_task_subject", "feedback_submissions": "hs_survey_name",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["contacts", "companies", "deals", "tickets"])
 def test_records(call: Call, kind: str) -> None:
-    names = {"contacts": "firstname", "companies": "name", "deals": "dealname"}
-    name = names.get(kind, "subject")
+    name = NAMES[kind]
 
     def on(method: str, path: str = "", body: Any = None, **more: Any) -> Any:
         return call("objects", method, OBJECTS + path, body, objectType=kind, **more)
@@ -93,6 +99,143 @@ def test_records(call: Call, kind: str) -> None:
     on("DELETE", one, objectId=made["id"], status=204)
     on("GET", one, objectId=made["id"], status=404)
     on("POST", body={"properties": {"no_such_property": "x"}}, status=400)
+
+
+@pytest.mark.parametrize("kind", list(NAMES)[4:])
+def test_activities(call: Call, kind: str) -> None:
+    def on(method: str, path: str = "", body: Any = None, **more: Any) -> Any:
+        return call("objects", method, OBJECTS + path, body, objectType=kind, **more)
+
+    contact = call("contacts", "POST", "/crm/v3/objects/contacts", {"properties": {}}, status=201)
+    labels = call("associations_v4_schema", "GET",
+                  "/crm/v4/associations/{fromObjectType}/{toObjectType}/labels", status=200,
+                  fromObjectType=kind, toObjectType="contacts")  # fmt: skip
+    plain = next(one for one in labels["results"] if one["label"] is None)
+    link = {"to": {"id": contact["id"]}, "types": [
+        {"associationCategory": plain["category"], "associationTypeId": plain["typeId"]}
+    ]}  # fmt: skip
+    given = {NAMES[kind]: "One", "hs_timestamp": "2026-03-01T09:00:00Z"}
+    if kind == "feedback_submissions":
+        del given["hs_timestamp"]
+    made = on("POST", body={"properties": given, "associations": [link]}, status=201)
+    inputs = {"inputs": [{"properties": given, "associations": [link]}] * 2}
+    on("POST", "/batch/create", inputs, status=201)
+    shown = on("GET", "/{objectId}", objectId=made["id"], status=200,
+               params={"associations": "contacts"})  # fmt: skip
+    assert shown["associations"]["contacts"]["results"][0]["id"] == contact["id"]
+    on("PATCH", "/{objectId}", {"properties": {NAMES[kind]: "Two"}}, objectId=made["id"],
+       status=200)  # fmt: skip
+    read = {
+        "properties": [],
+        "propertiesWithHistory": [NAMES[kind]],
+        "inputs": [{"id": made["id"]}],
+    }
+    former = on("POST", "/batch/read", read, status=200)["results"][0]["propertiesWithHistory"]
+    assert [one["value"] for one in former[NAMES[kind]]] == ["Two", "One"]
+    on("POST", "/batch/read", read | {"inputs": [{"id": "1"}] * 51}, status=400)
+    on("POST", "/batch/archive", {"inputs": [{"id": made["id"]}, {"id": "1"}]}, status=204)
+    archived = on("GET", status=200, params={"archived": "true", "limit": "100"})
+    assert made["id"] in [one["id"] for one in archived["results"]]
+
+
+def test_lists(call: Call) -> None:
+    base, one = "/crm/v3/lists/", "/crm/v3/lists/{listId}"
+
+    def on(method: str, path: str, body: Any = None, **more: Any) -> Any:
+        return call("lists", method, path, body, **{"status": 200} | more)
+
+    new = {"name": "Spec list", "objectTypeId": "0-1", "processingType": "MANUAL"}
+    key = on("POST", base, new)["list"]["listId"]
+    on("POST", base, new, status=400)
+    named = base + "object-type-id/{objectTypeId}/name/{listName}"
+    found = on("GET", named, objectTypeId="0-1", listName="spec LIST")
+    assert found["list"]["listId"] == key
+    on("GET", named, objectTypeId="0-1", listName="no such", status=404)
+    on("GET", one, listId=key)
+    assert on("GET", base, params={"listIds": key})["lists"][0]["listId"] == key
+    page = on("POST", base + "search", {"query": "spec", "count": 1})
+    assert (page["total"], page["hasMore"], page["lists"][0]["name"]) == (1, False, "Spec list")
+    ids = [
+        call("contacts", "POST", "/crm/v3/objects/contacts", {"properties": {}}, status=201)["id"]
+        for _ in range(3)
+    ]
+    members = one + "/memberships"
+    changed = on("PUT", members + "/add", [*ids, "1"], listId=key)
+    assert changed == {
+        "recordsIdsAdded": ids, "recordIdsRemoved": [], "recordIdsMissing": ["1"]
+    }  # fmt: skip
+    on("PUT", members + "/remove", ids[:1], listId=key)
+    both = {"recordIdsToAdd": ids[:1], "recordIdsToRemove": ids[1:2]}
+    assert on("PUT", members + "/add-and-remove", both, listId=key)["recordIdsRemoved"] == ids[1:2]
+    first = on("GET", members, listId=key, params={"limit": "1"})
+    after = first["paging"]["next"]["after"]
+    rest = on("GET", members, listId=key, params={"limit": "1", "after": after})
+    assert [m["recordId"] for m in (*first["results"], *rest["results"])] == [ids[0], ids[2]]
+    on("GET", members + "/join-order", listId=key)
+    on("PUT", one + "/update-list-name", listId=key, params={"listName": "Spec list 2"})
+    dynamic = new | {"name": "Spec dynamic", "processingType": "DYNAMIC"}
+    on("POST", base, dynamic, status=400)
+    branch = {"filterBranchType": "OR", "filterBranchOperator": "OR", "filterBranches": [],
+              "filters": []}  # fmt: skip
+    other = on("POST", base, dynamic | {"filterBranch": branch})["list"]["listId"]
+    refused = on("PUT", members + "/add", ids, listId=other, status=400)
+    assert refused["subCategory"] == "ILS.INVALID_LIST_PROCESSING_TYPE"
+    on("DELETE", members, listId=key, status=204)
+    on("DELETE", one, listId=key, status=204)
+    on("GET", members, listId=key, status=404)
+    on("PUT", one + "/restore", listId=key, status=204)
+    on("GET", one, listId=key)
+
+
+def test_custom_objects(call: Call) -> None:
+    base, one = "/crm-object-schemas/v3/schemas", "/crm-object-schemas/v3/schemas/{objectType}"
+    new = {
+        "name": "spec_cars", "labels": {"singular": "Car", "plural": "Cars"},
+        "requiredProperties": ["plate"], "primaryDisplayProperty": "plate",
+        "properties": [{"name": "plate", "label": "Plate", "type": "string", "fieldType": "text"}],
+        "associatedObjects": ["contacts"],
+    }  # fmt: skip
+    made = call("schemas", "POST", base, new, status=201)
+    call("schemas", "POST", base, new, status=409)
+    full = made["fullyQualifiedName"]
+    shown = call("schemas", "GET", one, objectType=full, status=200)
+    assert shown["associations"][0]["toObjectTypeId"] == "0-1"
+    assert full in [
+        s["fullyQualifiedName"] for s in call("schemas", "GET", base, status=200)["results"]
+    ]
+    for name in (full, made["objectTypeId"]):
+        car = call("objects", "POST", OBJECTS, {"properties": {"plate": "X"}}, objectType=name,
+                   status=201)  # fmt: skip
+        assert "hs_createdate" in car["properties"]
+    call("objects", "POST", OBJECTS, {"properties": {}}, objectType=full, status=400)
+    call("properties", "GET", "/crm/v3/properties/{objectType}", objectType=full, status=200)
+    call("schemas", "DELETE", one, objectType=full, status=204)
+    call("schemas", "GET", one, objectType=full, status=404)
+
+
+def test_groups_of_properties_and_archived_owners(call: Call, sandbox: Running) -> None:
+    base, kind = "/crm/v3/properties/{objectType}", {"objectType": "companies"}
+    group = {"name": "spec_group", "label": "Spec", "displayOrder": -1}
+    call("properties", "POST", base + "/groups", group, status=201, **kind)
+    call("properties", "POST", base + "/groups", group, status=409, **kind)
+    one = base + "/groups/{groupName}"
+    call("properties", "GET", one, status=200, groupName="spec_group", **kind)
+    call("properties", "GET", one, status=404, groupName="no_such", **kind)
+    new = {"name": "spec_one", "label": "One", "type": "bool", "fieldType": "booleancheckbox",
+           "groupName": "spec_group", "options": [
+               {"label": v, "value": v, "displayOrder": n, "hidden": False}
+               for n, v in enumerate(("true", "false"))
+           ]}  # fmt: skip
+    call("properties", "POST", base, new, status=201, **kind)
+    call(
+        "properties", "POST", base, new | {"name": "x", "groupName": "no_such"}, status=400, **kind
+    )
+    owner = "/crm/v3/owners/{ownerId}"
+    sandbox.control("POST", "hubspot/archive-owner", {"id": "505"})
+    call("owners", "GET", owner, ownerId="505", status=404)
+    call("owners", "GET", owner, ownerId="505", status=200, params={"archived": "true"})
+    gone = call("owners", "GET", "/crm/v3/owners/", status=200, params={"archived": "true"})
+    assert [(one["id"], one["archived"]) for one in gone["results"]] == [("505", True)]
 
 
 def test_contacts_upsert_merge_and_refusals(call: Call) -> None:
