@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -138,6 +139,30 @@ def describe(args: argparse.Namespace) -> int:
             for field in item.fields.values():
                 marks = [m for m in ("unique", "external_id", "calculated") if getattr(field, m)]
                 print(f"  {field.name}  {field.type}  {' '.join(marks)}".rstrip())
+    return 0
+
+
+def fields(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.fields import make_fields, missing_fields
+
+    here = _platform()
+    if args.what == "list":
+        for item in missing_fields(here, args.name):
+            print(f"{item.object}.{item.info.name}  {item.info.type}")
+        return 0
+    done = make_fields(here, args.name)
+    if not done.made:
+        print(f"every field that {args.name} writes is there")
+        return 0
+    names = ", ".join(f"{item.object}.{item.info.name}" for item in done.made)
+    if done.package is None:
+        print(f"made: {names}")
+        return 0
+    args.out.write_bytes(done.package)
+    print(f"{args.out} holds {names},")
+    print("and a permission set `CDP fields`. Their administrator deploys it:")
+    print(f"  sf project deploy start --metadata-dir {args.out} --single-package")
+    print("and gives the permission set to the user that this deployment signs in as.")
     return 0
 
 
@@ -392,6 +417,15 @@ def _parser() -> argparse.ArgumentParser:
     one = add("describe", describe, "Ask an outside system for its objects and fields.")
     one.add_argument("source", help="name of the folder in defs/ that declares it")
     one.add_argument("--fields", action="store_true", help="list the fields too")
+    one = add("fields", fields, "The fields that a sync writes and its system does not have yet.")
+    one.add_argument("what", choices=["list", "create"], help="name them, or make them")
+    one.add_argument("name", help="the sync")
+    one.add_argument(
+        "--out",
+        type=Path,
+        default=Path("cdp-fields.zip"),
+        help="where the package for a Salesforce administrator goes",
+    )
     one = add("plan", plan, "Show what a sync would write, field by field. Writes nothing.")
     one.add_argument("name", help="the sync")
     one.add_argument("--limit", type=_count, default=20, help="rows to show")

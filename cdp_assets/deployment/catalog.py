@@ -21,6 +21,7 @@ from cdp_assets.lake import Table
 from cdp_assets.profiles.catalogue import trait_docs
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
 from cdp_assets.profiles.errors import ExpressionError, TraitError
+from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.model import compile_traits, origin
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
@@ -120,6 +121,27 @@ def profile_table(deployment: Deployment, entity: str) -> Table | None:
     objects = {item.entity: item for item in as_objects(catalog(deployment).specs)}
     stored = compile_traits(traits[entity], traits, objects).stored
     return profiles_table(entity, stored, docs=trait_docs(traits[entity]))
+
+
+def trait_kinds(deployment: Deployment, entity: str) -> dict[str, Kind] | None:
+    """What a condition over an entity may name, with its type, by what is declared; None where its
+    traits are missing or do not compile (`cdp check` says so at their own place)."""
+    traits = deployment.traits
+    if entity not in traits:
+        return None
+    objects = {item.entity: item for item in as_objects(bare_specs(deployment))}
+    try:
+        found = {
+            "profile_id": Kind.INTEGER,
+            **compile_traits(traits[entity], traits, objects).kinds,
+        }
+        if entity == "person" and "account" in traits:
+            account = compile_traits(traits["account"], traits, objects).kinds
+            found |= {f"account.{name}": kind for name, kind in account.items()}
+            found["account.profile_id"] = Kind.INTEGER
+    except (ExpressionError, TraitError):
+        return None
+    return found
 
 
 def trait_inputs(deployment: Deployment, entity: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
-from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector
+from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector, trait_kinds
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, events_seen, unseen
 from cdp_assets.deployment.source_checks import check_source
@@ -24,9 +24,7 @@ from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, Sq
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, parse
 from cdp_assets.profiles.kinds import Kind
-from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.needs import needs
-from cdp_assets.profiles.sources import as_objects
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.check import check_created, check_fields
 from cdp_assets.syncs.config import SyncConfig
@@ -258,24 +256,7 @@ class _Check:
                 yield path, f"no event `{event}` was ever seen{near}"
 
     def _columns(self, entity: str) -> dict[str, Kind] | None:
-        """What a condition over an entity may name; None where its traits are missing or do not
-        compile (said at their own place)."""
-        traits = self.deployment.traits
-        if entity not in traits:
-            return None
-        objects = {item.entity: item for item in as_objects(bare_specs(self.deployment))}
-        try:
-            found = {
-                "profile_id": Kind.INTEGER,
-                **compile_traits(traits[entity], traits, objects).kinds,
-            }
-            if entity == "person" and "account" in traits:
-                account = compile_traits(traits["account"], traits, objects).kinds
-                found |= {f"account.{name}": kind for name, kind in account.items()}
-                found["account.profile_id"] = Kind.INTEGER
-        except (ExpressionError, TraitError):
-            return None
-        return found
+        return trait_kinds(self.deployment, entity)
 
     def _entity(self, path: KeyPath, entity: str) -> Found:
         if entity not in self.deployment.traits:
