@@ -141,6 +141,9 @@ class Sandbox:
                 return {}
             case ("POST", "limits"):
                 return self._set_limits(body)
+            case ("POST", "salesforce/lock"):
+                self.salesforce.objects.locks[body["id"]] = int(body["times"])
+                return {}
             case ("POST", "salesforce/merge"):
                 spec = self.salesforce.objects.spec(body["object"])
                 self.salesforce.objects.merge(spec, body["master"], body["losers"])
@@ -171,6 +174,9 @@ class Sandbox:
         jobs.polls = int(body.get("salesforce_bulk_polls", jobs.polls))
         jobs.page = int(body.get("salesforce_bulk_page", jobs.page))
         jobs.fail = body.get("salesforce_bulk_fail", jobs.fail)
+        salesforce.ingest_jobs.polls = jobs.polls
+        salesforce.ingest_jobs.stop_after = body.get("salesforce_bulk_stop_after")
+        salesforce.objects.duplicate_rule = body.get("salesforce_duplicate_rule", "off")
         hubspot.limits.forget()
         for name in ("per_ten_seconds", "search_per_second", "daily"):
             if f"hubspot_{name}" in body:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets.connectors.salesforce.describe import SalesforceField
-from cdp_assets.connectors.salesforce.push import _sought, normalised
+from cdp_assets.connectors.salesforce.forms import normalised, sought
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 
@@ -146,17 +146,62 @@ def test_a_lock_that_never_opens_is_a_row_to_retry(stand_in: StandIn) -> None:
     assert (outcome.ok, outcome.error_class) == (False, "retry")
 
 
-def test_a_record_merged_away_is_gone_and_not_made_again(stand_in: StandIn) -> None:
+def test_a_record_merged_away_is_written_where_it_went_and_not_made_again(
+    stand_in: StandIn,
+) -> None:
     source = stand_in.salesforce()
-    master, loser = made(source, "M", "N")
+    master, loser, deleted = made(source, "M", "N", "O")
     stand_in.control(
         "POST", "salesforce/merge", {"object": "Contact", "master": master, "losers": [loser]}
     )
+    stand_in.control("POST", "salesforce/delete", {"object": "Contact", "id": deleted})
     before = count(stand_in)
-    outcome = source.write("Contact", [RowChange(1, "update", {"Title": "x"}, record_id=loser)])[0]
-    assert (outcome.error_class, outcome.code) == ("gone", "ENTITY_IS_DELETED")
+    batch = [RowChange(n, "update", {"Title": "x"}, record_id=r)
+             for n, r in enumerate([loser, deleted])]  # fmt: skip
+    moved, gone = source.write("Contact", batch)
+    assert (moved.ok, moved.record_id) == (True, master)
+    assert (gone.error_class, gone.code) == ("gone", "ENTITY_IS_DELETED")
     assert count(stand_in) == before
-    assert source.read("Contact", [loser, master], ["LastName"]).keys() == {master}
+    assert source.read("Contact", [loser, master], ["Title"]) == {master: {"Title": "x"}}
+    both = [RowChange(n, "update", {"Title": f"t{n}"}, record_id=r)
+            for n, r in enumerate([loser, master])]  # fmt: skip
+    assert [o.ok for o in source.write("Contact", both)] == [False, True]
+    assert source.read("Contact", [master], ["Title"]) == {master: {"Title": "t1"}}
+
+
+def test_deletes_go_by_ids_and_what_is_gone_is_done(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    ids = made(source, *[f"D{i}" for i in range(200)])
+    before = count(stand_in)
+    batch = [RowChange(i, "delete", {}, record_id=r) for i, r in enumerate(ids)]
+    stand_in.control("DELETE", "journal")
+    stand_in.faults({"match": "composite/sobjects", "action": "commit_then_reset"})
+    assert all(o.ok for o in source.write("Contact", batch))
+    assert count(stand_in) == before - 200
+    assert [e["method"] for e in stand_in.journal()] == ["DELETE", "DELETE"]
+    wrong = RowChange(1, "delete", {}, record_id="003000000000001AAA")
+    assert source.write("Contact", [wrong])[0].ok
+
+
+def test_a_new_task_is_linked_to_people_and_companies(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    (contact,) = made(source, "Linked")
+    account = source.write("Account", [RowChange(1, "create", {"Name": "A"})])[0].record_id
+    assert account is not None
+    links = (("Contact", contact[:15]), ("Account", account))
+    task = source.write("Task", [RowChange(1, "create", {"Subject": "viewed"}, links=links)])[0]
+    assert task.record_id is not None
+    shown = source.read("Task", [task.record_id], ["WhoId", "WhatId"])[task.record_id]
+    assert shown == {"WhoId": contact, "WhatId": account}
+    person = source.write(
+        "Contact", [RowChange(1, "create", {"LastName": "B"}, links=(("Account", account),))]
+    )[0]
+    assert source.read("Contact", [str(person.record_id)], ["AccountId"]) == {
+        str(person.record_id): {"AccountId": account}
+    }
+    wrong = RowChange(7, "create", {"Subject": "x"}, links=(("Subscription__c", "a00x"),))
+    outcome = source.write("Task", [wrong])[0]
+    assert (outcome.row, outcome.error_class, outcome.code) == (7, "mapping", "NO_SUCH_LINK")
 
 
 def test_find_says_every_hit_whatever_the_case(stand_in: StandIn) -> None:
@@ -210,11 +255,11 @@ def test_a_value_that_is_none_of_the_field_s_type_finds_nothing(
 @example("string", "') OR (Email != null")
 @example("double", "NaN")
 def test_no_value_ends_its_literal(kind: str, value: str) -> None:
-    sought = _sought(SalesforceField(name="F", type=kind), value)
-    if sought is None:
+    form = sought(SalesforceField(name="F", type=kind), value)
+    if form is None:
         return
-    quoted = re.fullmatch(r"'(?:[^'\\]|\\.)*'", sought.literal, re.DOTALL)
-    assert quoted or re.fullmatch(r"[-0-9T:.]+Z?|true|false", sought.literal)
+    quoted = re.fullmatch(r"'(?:[^'\\]|\\.)*'", form.literal, re.DOTALL)
+    assert quoted or re.fullmatch(r"[-0-9T:.]+Z?|true|false", form.literal)
 
 
 def test_what_is_no_id_is_not_asked_for(stand_in: StandIn) -> None:

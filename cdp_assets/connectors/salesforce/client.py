@@ -125,7 +125,8 @@ class SalesforceClient:
         self._http: HttpSession | None = None
         self._lock = threading.Lock()
         self.not_by_bulk: dict[str, str] = {}
-        """Objects that Bulk API 2.0 refused, and what it said."""
+        """Objects whose queries Bulk API 2.0 refused, and what it said."""
+        self._not_in_bulk: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"SalesforceClient({self.name!r})"
@@ -219,6 +220,26 @@ class SalesforceClient:
             headers={"Sforce-Query-Options": f"batchSize={self._config.page_size}"},
         )
 
+    def not_in_bulk(self, name: str) -> bool:
+        """Whether Bulk API 2.0 refused to write this object before."""
+        return name in self._not_in_bulk
+
+    def refused_by_bulk(self, name: str, reason: str) -> None:
+        """Keep that it did."""
+        self._not_in_bulk[name] = reason
+
+    def upload(self, path: str, data: bytes, *, what: str) -> None:
+        """PUT a CSV; never twice, since a job takes one."""
+        self.http.request(
+            "PUT",
+            self._full(path),
+            what=what,
+            body=data,
+            content_type="text/csv; charset=UTF-8",
+            decode=lambda body: None,
+            repeatable=False,
+        )
+
     def delete(self, path: str, *, what: str, params: Mapping[str, str] | None = None) -> Any:
         """The answer to DELETE `path`."""
         return self.http.request("DELETE", self._full(path), what=what, params=params).body
@@ -295,10 +316,10 @@ class SalesforceClient:
         path = "/queryAll" if deleted else "/query"
         return self.get(path, what=what, decode=decode, params={"q": soql})
 
-    def query(self, soql: str, *, what: str) -> Iterator[dict[str, Any]]:
-        """All rows of a small query."""
+    def query(self, soql: str, *, what: str, deleted: bool = False) -> Iterator[dict[str, Any]]:
+        """All rows of a small query; `deleted`: with deleted and archived records."""
         decode = msgspec.json.Decoder(QueryPage[dict[str, Any]]).decode
-        page = self.query_page(soql, what=what, decode=decode)
+        page = self.query_page(soql, what=what, decode=decode, deleted=deleted)
         yield from page.records
         while not page.done and page.nextRecordsUrl:
             page = self.get(page.nextRecordsUrl, what=what, decode=decode)

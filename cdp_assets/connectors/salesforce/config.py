@@ -31,6 +31,13 @@ class SalesforceConfig(CrmConfig):
         description="Windows of more records than this are pulled by Bulk API 2.0, which takes "
         "fewer requests; 0: never. What Bulk does not take is pulled by REST.",
     )
+    bulk_write_above: int = Field(
+        default=2_000,
+        ge=0,
+        description="Writes of more rows than this go by one Bulk API 2.0 job, others by calls of "
+        "200 rows; 0: all by calls. Above 0 a sync's brakes are looked at after 10,000 rows, at 0 "
+        "after 200.",
+    )
     save_duplicates: bool = Field(
         default=False,
         description="Write although a duplicate rule warns; otherwise such a row is a conflict.",

@@ -30,7 +30,12 @@ class Salesforce(Crm):
             name,
             config,
             client=self._client,
-            push=SalesforcePush(self._client, options),
+            push=SalesforcePush(
+                self._client,
+                options,
+                bulk_above=config.bulk_write_above,
+                save_duplicates=config.save_duplicates,
+            ),
             map_object=mapping,
             api_version=config.api_version,
             options=options,

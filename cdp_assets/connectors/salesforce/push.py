@@ -1,64 +1,61 @@
-"""Writing records to Salesforce: sObject collections, one outcome a row."""
+"""Writing records to Salesforce: which way rows go, and what is tried again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from cdp_assets.connectors.base import (
+    BudgetSpent,
     ConnectorError,
-    ErrorClass,
+    NotAuthorised,
+    NotPermitted,
+    Refused,
     RowChange,
     RowOutcome,
+    UnknownOutcome,
     WrongObject,
 )
-from cdp_assets.connectors.crm import alike, as_day, as_milliseconds, as_number
+from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
-from cdp_assets.connectors.redaction import redact
+from cdp_assets.connectors.salesforce import bulk_ingest, collections
+from cdp_assets.connectors.salesforce.bulk_query import NotTaken
 from cdp_assets.connectors.salesforce.client import SalesforceClient, soql_string
+from cdp_assets.connectors.salesforce.collections import BATCH
 from cdp_assets.connectors.salesforce.describe import SalesforceField
-from cdp_assets.connectors.salesforce.ids import is_id, long_id
+from cdp_assets.connectors.salesforce.forms import normalised, shown, sought
+from cdp_assets.connectors.salesforce.ids import long_id
+from cdp_assets.connectors.salesforce.links import linked
+from cdp_assets.connectors.salesforce.outcomes import DELETED, DUPLICATES, LOCKED, refused
 
-BATCH = 200
 _LONGEST_WHERE = 3_500
-_LOCK = "UNABLE_TO_LOCK_ROW"
 _LOCK_ROUNDS = 4
-_CLASSES: Mapping[str, ErrorClass] = {
-    _LOCK: "retry",
-    "SERVER_UNAVAILABLE": "retry",
-    "UNKNOWN_EXCEPTION": "retry",
-    "REQUEST_RUNNING_TOO_LONG": "retry",
-    "QUERY_TIMEOUT": "retry",
-    "ENTITY_IS_DELETED": "gone",
-    "NOT_FOUND": "gone",
-    "INVALID_CROSS_REFERENCE_KEY": "gone",
-    "DUPLICATES_DETECTED": "conflict",
-    "DUPLICATE_VALUE": "conflict",
-    "DUPLICATE_EXTERNAL_ID": "conflict",
-    "MULTIPLE_CHOICES": "conflict",
-    "ENTITY_IS_LOCKED": "conflict",
-    "INSUFFICIENT_ACCESS_OR_READONLY": "permission",
-    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "permission",
-    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY": "permission",
-    "INVALID_FIELD": "mapping",
-    "INVALID_FIELD_FOR_INSERT_UPDATE": "mapping",
-    "INVALID_TYPE": "mapping",
-    "NO_SUCH_COLUMN": "mapping",
-    "JSON_PARSER_ERROR": "mapping",
-}
-_NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
+_SILENT_CALLS = 2
+_TURNED_AWAY = (Refused, NotPermitted, NotAuthorised, BudgetSpent)
 
 
 class SalesforcePush:
-    """Reads and writes of records by sObject collections."""
+    """Reads and writes of records.
 
-    batch_size = BATCH
+    One `write` is one call where it holds no more than 200 rows. With `bulk_write_above` a batch
+    is larger: up to that many rows go by collections, 200 a call, and more go by one Bulk job.
+    """
 
-    def __init__(self, client: SalesforceClient, options: HttpOptions) -> None:
+    def __init__(
+        self,
+        client: SalesforceClient,
+        options: HttpOptions,
+        *,
+        bulk_above: int = 0,
+        save_duplicates: bool = False,
+    ) -> None:
+        """bulk_above: rows that go by collections; 0: all of them."""
         self._client = client
         self._options = options
+        self._bulk_above = bulk_above
+        self._save_duplicates = save_duplicates
+        self.batch_size = max(bulk_ingest.BATCH, bulk_above) if bulk_above else BATCH
 
     def read(
         self, name: str, ids: Sequence[str], fields: Sequence[str]
@@ -78,14 +75,14 @@ class SalesforcePush:
         asked: dict[str, list[str]] = {}
         literals: dict[str, str] = {}
         for value in values:
-            if (sought := _sought(field, value)) is not None:
-                asked.setdefault(sought.folded, []).append(value)
-                literals.setdefault(sought.folded, sought.literal)
+            if (form := sought(field, value)) is not None:
+                asked.setdefault(form.folded, []).append(value)
+                literals.setdefault(form.folded, form.literal)
         found: dict[str, list[dict[str, Any]]] = {}
         wanted = list(dict.fromkeys([*fields, field_name]))
         for record in self._select(name, field_name, literals.values(), wanted):
             row = {"id": record["Id"], **self._shown(name, fields, record)}
-            here = _sought(field, record.get(field_name))
+            here = sought(field, record.get(field_name))
             for value in asked.get(here.folded, ()) if here else ():
                 found.setdefault(value, []).append(row)
         return found
@@ -118,29 +115,120 @@ class SalesforcePush:
         return field
 
     def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
-        """One call for the batch; rows that met a row lock are tried again by themselves."""
+        """One outcome a row, but for rows whose call lost its answer. What met a row lock is tried
+        again by itself, what a merge took away goes to the record that is left, once.
+
+        Raises where nothing is known of any row."""
         outcomes: dict[int, RowOutcome] = {}
-        for group in alike(batch):
-            outcomes.update(self._send(name, group))
-        self._unlock(name, batch, outcomes)
+        early: dict[int, RowOutcome] = {}
+        ready = self._prepared(name, batch, early)
+        for group in alike(ready):
+            group.sort(key=lambda change: self._parents(name, change))
+            self._deliver(name, group, outcomes)
+        self._unlock(name, ready, outcomes)
+        self._follow_merges(name, ready, outcomes)
+        outcomes |= early
         return [outcomes[change.row] for change in batch if change.row in outcomes]
+
+    def _prepared(
+        self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> list[RowChange]:
+        """The rows that can be sent, their links as fields; the others get their outcome."""
+        ready = []
+        keys: set[tuple[str, str]] = set()
+        for change in batch:
+            if change.op == "upsert" and change.key_field is not None:
+                key = self._field(name, change.key_field)
+                try:
+                    value = str(normalised(key, change.key_value))
+                except ValueError as error:
+                    outcomes[change.row] = refused(change, "INVALID_KEY", str(error))
+                    continue
+                folded = (key.name, value if key.case_sensitive else value.casefold())
+                if folded in keys:
+                    message = "another row of this batch has the same external id"
+                    outcomes[change.row] = refused(change, "DUPLICATE_KEY_IN_BATCH", message)
+                    continue
+                keys.add(folded)
+            if change.op == "create" and change.links:
+                fields, missing = linked(self._client.object(name), change)
+                if missing:
+                    message = f"{name} has no field that points at {missing}"
+                    outcomes[change.row] = refused(change, "NO_SUCH_LINK", message, "mapping")
+                    continue
+                change = replace(change, fields=fields)
+            ready.append(change)
+        return ready
+
+    def _deliver(
+        self, name: str, group: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> None:
+        """Send rows of one kind the way that their number asks for."""
+        rest = list(group)
+        if self._bulk_above and len(rest) > self._bulk_above and not self._client.not_in_bulk(name):
+            whole = [change for change in rest if bulk_ingest.fits(self._client, name, change)]
+            done: dict[int, RowOutcome] = {}
+            left: Sequence[RowChange] = ()
+            try:
+                if whole:
+                    done, left = bulk_ingest.send(self._client, name, whole)
+            except NotTaken as no:
+                self._client.refused_by_bulk(name, no.reason)
+                left = whole
+            outcomes.update(done)
+            given = {change.row for change in whole} - {change.row for change in left}
+            # What the org did not come to, or took no job for: calls tell what is wrong with a row.
+            rest = [change for change in rest if change.row not in given]
+            if self._save_duplicates:
+                # A job has no switch for it, a call has.
+                rest += [c for c in whole if c.row in done and done[c.row].code == DUPLICATES]
+        self._by_collections(name, rest, outcomes)
+
+    def _by_collections(
+        self, name: str, group: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> None:
+        """Call by call. A lost answer leaves its rows without an outcome; after two in a row, or
+        any other end of a call, the rows not yet sent are to be retried."""
+        silent = 0
+        calls = list(bulk_ingest.parts(group, BATCH))
+        for at, part in enumerate(calls):
+            try:
+                done = collections.send(self._client, name, part)
+            except UnknownOutcome:
+                silent += 1
+                last = at + 1 == len(calls)
+                if not outcomes and (last or silent == _SILENT_CALLS):
+                    raise
+                if silent == _SILENT_CALLS:
+                    return _not_sent(calls[at + 1 :], outcomes)
+                continue
+            except ConnectorError as error:
+                if not outcomes:
+                    raise
+                # Of a call that was turned away it is known that it did nothing.
+                turned_away = isinstance(
+                    error, Refused | NotPermitted | NotAuthorised | BudgetSpent
+                )
+                return _not_sent(calls[at if turned_away else at + 1 :], outcomes)
+            silent = 0
+            outcomes.update(done)
+        return None
 
     def _unlock(
         self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]
     ) -> None:
         """Send the rows that met a row lock again, by themselves, fewer each round."""
-        size = max(len(batch) // 4, 1)
+        size = min(max(len(batch) // 4, 1), BATCH)
         for attempt in range(_LOCK_ROUNDS):
-            locked = [c for c in batch if outcomes[c.row].code == _LOCK]
+            locked = [c for c in batch if _code(outcomes, c) == LOCKED]
             if not locked:
                 return
             self._options.sleep(self._options.backoff * (attempt + 1))
             # Children of one parent lock it: they go together.
-            locked.sort(key=lambda c: (_parents(c), c.row))
-            parts = [g[at : at + size] for g in alike(locked) for at in range(0, len(g), size)]
-            for part in parts:
+            locked.sort(key=lambda c: (self._parents(name, c), c.row))
+            for part in (p for g in alike(locked) for p in bulk_ingest.parts(g, size)):
                 try:
-                    outcomes.update(self._send(name, part))
+                    outcomes.update(collections.send(self._client, name, part))
                 except ConnectorError:
                     # Nothing is known of these alone: they have no outcome, the rest keep theirs.
                     for change in part:
@@ -148,157 +236,72 @@ class SalesforcePush:
                     return
             size = max(size // 4, 1)
 
-    def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
-        sent: list[RowChange] = []
-        outcomes: dict[int, RowOutcome] = {}
-        keys: set[str] = set()
-        records: list[dict[str, Any]] = []
-        key = self._field(name, group[0].key_field) if group[0].key_field else None
-        for change in group:
-            text = (change.key_value or "").casefold()
-            if change.op == "upsert" and text in keys:
-                outcomes[change.row] = RowOutcome(
-                    change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
-                    message="another row of this batch has the same external id",
-                )  # fmt: skip
-                continue
-            keys.add(text)
+    def _follow_merges(
+        self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> None:
+        """Updates of records that were merged away go to the survivor, once; nothing is made anew.
+        A survivor that has a row of its own here keeps that."""
+        gone = [c for c in batch if c.op == "update" and _code(outcomes, c) == DELETED]
+        if not gone or "MasterRecordId" not in self._client.fields(name):
+            return
+        taken = {long_id(c.record_id or "") for c in batch}
+        moved = []
+        for change in gone:
+            survivor = self._survivor(name, long_id(change.record_id or ""))
+            if survivor is not None and survivor not in taken:
+                taken.add(survivor)
+                moved.append(replace(change, record_id=survivor))
+        for part in bulk_ingest.parts(moved, BATCH):
             try:
-                records.append(_record(name, change, key))
-            except ValueError as error:
-                outcomes[change.row] = RowOutcome(
-                    change.row, False, error_class="data", code="INVALID_KEY", message=str(error)
-                )
-                continue
-            sent.append(change)
-        if not sent:
-            return outcomes
-        method, path, repeatable = _endpoint(name, sent[0])
-        value = {"allOrNone": False, "records": records}
-        what = f"{sent[0].op} of {len(sent)} {name} records"
-        _, results = self._client.send(method, path, value, what=what, repeatable=repeatable)
-        if not isinstance(results, list) or len(results) != len(sent):
-            raise ConnectorError(
-                f"{self._client.name}: {what}: the answer does not hold one result a row. Not "
-                "retried. Read the records before writing again."
+                outcomes.update(collections.send(self._client, name, part))
+            except ConnectorError:
+                for change in part:
+                    del outcomes[change.row]
+                return
+
+    def _survivor(self, name: str, record_id: str) -> str | None:
+        """The live record at the end of a chain of merges."""
+        seen = set()
+        while record_id not in seen:
+            seen.add(record_id)
+            # The name was looked up in the org's describe, the id is quoted.
+            soql = (
+                f"SELECT MasterRecordId, IsDeleted FROM {name} "  # noqa: S608
+                f"WHERE Id = {soql_string(record_id)}"
             )
-        for change, result in zip(sent, results, strict=True):
-            outcomes[change.row] = _outcome(change, result)
-        return outcomes
+            rows = list(self._client.query(soql, what=f"survivor of {name}", deleted=True))
+            if not rows:
+                return None
+            if not rows[0].get("IsDeleted"):
+                return record_id
+            record_id = long_id(str(rows[0].get("MasterRecordId") or ""))
+            if not record_id:
+                return None
+        return None
+
+    def _parents(self, name: str, change: RowChange) -> tuple[str, ...]:
+        """The records that a write of this one locks as well."""
+        fields = self._client.fields(name)
+        return tuple(
+            str(value)
+            for key, value in sorted(change.fields.items())
+            if isinstance(value, Mapping) or (key in fields and fields[key].type == "reference")
+        )
 
     def normalise(self, name: str, field_name: str, value: Any) -> Any:
         """`value` as the org will show it after a write: its own number, text and date forms."""
         return normalised(self._field(name, field_name), value)
 
 
-def normalised(field: SalesforceField, value: Any) -> Any:
-    """`value` in the form in which Salesforce shows it.
-
-    Raises ValueError, without the value, where it cannot be of the field's type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return False if field.type == "boolean" else None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return False if field.type == "boolean" else None
-    try:
-        return _converted(field, value)
-    except (ValueError, InvalidOperation, OverflowError):
-        raise ValueError(f"{field.name} takes a {field.type}, which the value is not") from None
+def _not_sent(calls: Sequence[Sequence[RowChange]], outcomes: dict[int, RowOutcome]) -> None:
+    for change in (change for call in calls for change in call):
+        message = "not sent: a call before it failed"
+        outcomes[change.row] = refused(change, "NOT_SENT", message, "retry")
 
 
-def shown(field: SalesforceField, value: Any) -> Any:
-    """A value that the org showed, in our form; as it stands where it is not of its type."""
-    try:
-        return normalised(field, value)
-    except ValueError:
-        return value
-
-
-def _converted(field: SalesforceField, value: Any) -> Any:
-    kind = field.type
-    if kind == "boolean":
-        return _truth(value)
-    if kind in _NUMBERS:
-        number = as_number(value)
-        step = Decimal(1).scaleb(-(0 if kind in {"int", "long"} else field.scale))
-        rounded = (
-            number.quantize(step, ROUND_HALF_UP)
-            if field.scale or kind in {"int", "long"}
-            else number
-        )
-        whole = rounded == rounded.to_integral_value()
-        return int(rounded) if kind in {"int", "long"} and whole else float(rounded)
-    if kind == "date":
-        return as_day(value).isoformat()
-    if kind == "datetime":
-        return as_milliseconds(value) + "+0000"
-    if kind == "multipicklist":
-        parts = value if isinstance(value, list | tuple | set) else str(value).split(";")
-        return ";".join(sorted({str(p).strip() for p in parts} - {""})) or None
-    if kind in {"reference", "id"}:
-        return long_id(str(value))
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    if isinstance(value, datetime):
-        return as_milliseconds(value) + "+0000"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value)
-    return text.lower() if kind == "email" else text
-
-
-class _Sought(NamedTuple):
-    """A value of a field as two of them are compared, and as SOQL writes it."""
-
-    folded: str
-    literal: str
-
-
-def _sought(field: SalesforceField, value: Any) -> _Sought | None:
-    """A value as the field may hold it; None where no record can: nothing, too long, or not of
-    the field's type. What stands unquoted in SOQL is written anew from what was read."""
-    text = str(value).strip() if value is not None else ""
-    if not text:
-        return None
-    try:
-        plain = _unquoted(field.type, text)
-    except (ValueError, InvalidOperation, OverflowError):
-        return None
-    if plain is not None:
-        return _Sought(plain, plain)
-    if field.type in {"id", "reference"}:
-        text = long_id(text)
-        return _Sought(text, soql_string(text)) if is_id(text) else None
-    if field.length and len(text) > field.length:
-        return None
-    return _Sought(text if field.case_sensitive else text.casefold(), soql_string(text))
-
-
-def _unquoted(kind: str, text: str) -> str | None:
-    """SOQL's literal of a number, a day, a moment or a truth; None of a type that is quoted.
-
-    Raises ValueError, InvalidOperation or OverflowError where the text is no such value."""
-    if kind in _NUMBERS:
-        # Not rounded as a write is: 7.4 is no whole number's record.
-        number = as_number(text)
-        return format(number.normalize(), "f") if number else "0"
-    if kind == "date":
-        return as_day(text).isoformat()
-    if kind == "datetime":
-        return as_milliseconds(text) + "Z"
-    if kind == "boolean":
-        return "true" if _truth(text) else "false"
-    return None
-
-
-def _truth(value: Any) -> bool:
-    text = str(value).lower()
-    if text not in {"true", "false", "1", "0"}:
-        raise ValueError
-    return text in {"true", "1"}
+def _code(outcomes: Mapping[int, RowOutcome], change: RowChange) -> str | None:
+    outcome = outcomes.get(change.row)
+    return None if outcome is None or outcome.ok else outcome.code
 
 
 def _groups(literals: Sequence[str], longest: int) -> Iterator[list[str]]:
@@ -312,61 +315,3 @@ def _groups(literals: Sequence[str], longest: int) -> Iterator[list[str]]:
         used += len(literal) + 1
     if group:
         yield group
-
-
-def _endpoint(name: str, change: RowChange) -> tuple[str, str, bool]:
-    """Method, path, and whether the same call twice does what it does once."""
-    if change.op == "create":
-        return "POST", "/composite/sobjects", False
-    if change.op == "update":
-        return "PATCH", "/composite/sobjects", True
-    return "PATCH", f"/composite/sobjects/{name}/{change.key_field}", True
-
-
-def _record(name: str, change: RowChange, key: SalesforceField | None) -> dict[str, Any]:
-    fields = {k: v for k, v in change.fields.items() if k not in {"Id", "id", change.key_field}}
-    record: dict[str, Any] = {"attributes": {"type": name}}
-    if change.op == "update":
-        record["Id"] = long_id(change.record_id or "")
-    elif key is not None and change.key_value is not None:
-        # Of an upsert this is the key; the record's own id beside it is refused.
-        record[key.name] = normalised(key, change.key_value)
-    return record | fields
-
-
-def _parents(change: RowChange) -> str:
-    return "|".join(str(v) for k, v in sorted(change.fields.items()) if k.endswith(("Id", "__c")))
-
-
-def _outcome(change: RowChange, result: Any) -> RowOutcome:
-    if not isinstance(result, dict):
-        return RowOutcome(change.row, False, error_class="data", code="NO_RESULT",
-                          message="no result for this row")  # fmt: skip
-    if result.get("success"):
-        found = result.get("id")
-        return RowOutcome(
-            change.row,
-            True,
-            record_id=long_id(str(found)) if found else change.record_id,
-            created=change.op == "create" or bool(result.get("created")),
-        )
-    errors = [e for e in result.get("errors") or [] if isinstance(e, dict)]
-    code = str(errors[0].get("statusCode") or errors[0].get("errorCode")) if errors else "UNKNOWN"
-    return RowOutcome(
-        change.row,
-        False,
-        record_id=change.record_id,
-        error_class=_CLASSES.get(code, "data"),
-        code=code,
-        message=_message(change, errors),
-    )
-
-
-def _message(change: RowChange, errors: Sequence[Mapping[str, Any]]) -> str:
-    values = [*change.fields.values(), change.key_value, change.record_id]
-    texts = []
-    for error in errors:
-        fields = ", ".join(str(f) for f in error.get("fields") or [])
-        said = redact(str(error.get("message", "")), values)
-        texts.append(said if said.startswith(fields) else f"{fields}: {said}")
-    return "; ".join(texts) or "refused without a reason"

@@ -13,6 +13,7 @@ import msgspec
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
 from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.salesforce.bulk_ingest import IngestJobs
 from cdp_assets.sandbox.salesforce.bulk_query import QueryJobs
 from cdp_assets.sandbox.salesforce.collections import Collections
 from cdp_assets.sandbox.salesforce.composite import Composite
@@ -56,6 +57,8 @@ class SalesforceApi:
         collections = Collections(self.objects)
         composite = Composite(self._routed)
         self.query_jobs = jobs = QueryJobs(self.queries, clock)
+        self.ingest_jobs = ingest = IngestJobs(self.objects, clock)
+        results = "(?P<kind>(?i:successfulResults|failedResults|unprocessedRecords))"
         name, key = r"(?P<name>\w+)", r"(?P<key>[^/]+)"
         job = r"(?P<job>\w+)"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
@@ -87,12 +90,19 @@ class SalesforceApi:
                 ("POST", "/composite", composite.composite),
                 ("POST", "/composite/batch", composite.batch),
                 ("POST", "/jobs/query", jobs.create),
-                ("GET", "/jobs/query", jobs.list),
+                ("GET", "/jobs/query", jobs.all),
                 ("GET", f"/jobs/query/{job}", jobs.get),
                 ("PATCH", f"/jobs/query/{job}", jobs.change),
                 ("DELETE", f"/jobs/query/{job}", jobs.delete),
                 ("GET", f"/jobs/query/{job}/results", jobs.results),
                 ("GET", f"/jobs/query/{job}/resultPages", jobs.pages),
+                ("POST", "/jobs/ingest", ingest.create),
+                ("GET", "/jobs/ingest", ingest.all),
+                ("PUT", f"/jobs/ingest/{job}/batches", ingest.upload),
+                ("GET", f"/jobs/ingest/{job}", ingest.get),
+                ("PATCH", f"/jobs/ingest/{job}", ingest.change),
+                ("DELETE", f"/jobs/ingest/{job}", ingest.delete),
+                ("GET", f"/jobs/ingest/{job}/{results}", ingest.results),
             )
         ]
 
@@ -110,6 +120,8 @@ class SalesforceApi:
         if self.calls > self.daily_limit:
             message = "TotalRequests Limit exceeded."
             return Reply(403, [{"message": message, "errorCode": "REQUEST_LIMIT_EXCEEDED"}])
+        rule = request.headers.get("sforce-duplicate-rule-header", "")
+        self.objects.allow_save = "allowsave=true" in rule.lower().replace(" ", "")
         reply = self._routed(request)
         self.tables.commit()
         reply.headers["Sforce-Limit-Info"] = f"api-usage={self.calls}/{self.daily_limit}"

@@ -96,7 +96,7 @@ class QueryJobs:
         self._jobs[job.id] = job
         return Reply(body=self._shown(job, new=True))
 
-    def list(self, request: Request, version: str, match: re.Match[str]) -> Reply:
+    def all(self, request: Request, version: str, match: re.Match[str]) -> Reply:
         """`GET /jobs/query`."""
         records = [self._shown(job) for job in self._jobs.values()]
         return Reply(body={"done": True, "records": records, "nextRecordsUrl": None})

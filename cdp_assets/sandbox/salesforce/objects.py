@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
 from cdp_assets.sandbox.salesforce.errors import SalesforceError, not_found
@@ -22,6 +22,13 @@ class Objects:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.locks: dict[str, int] = {}
+        """Records that somebody else holds, and how many writes of them or of their children are
+        refused before they are let go."""
+        self.duplicate_rule: Literal["off", "warn", "block"] = "off"
+        """What is done with a Contact or Lead whose e-mail address another one has."""
+        self.allow_save = False
+        """Whether the present request says `allowSave=true`."""
 
     def spec(self, name: str) -> SObject:
         """The object of this name; NOT_FOUND where there is none."""
@@ -83,6 +90,8 @@ class Objects:
                 missing,
             )
         self._unique(spec, given, None)
+        self._locked(spec, given, None)
+        self._duplicates(spec, given)
         key = make_id(spec.prefix, self.tables.next_number(f"salesforce.{spec.name}"))
         now = salesforce_time(self.clock.now())
         row: Row = {f.name: f.default for f in spec.fields if f.default is not None}
@@ -116,6 +125,7 @@ class Objects:
                 400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", []
             )
         self._unique(spec, given, row["Id"])
+        self._locked(spec, row | given, row["Id"])
         self._store(spec, row["Id"], row | given | self._stamp())
 
     def delete(self, spec: SObject, key: str) -> None:
@@ -231,6 +241,43 @@ class Objects:
                         [],
                     )
 
+    def _locked(self, spec: SObject, row: Row, own: str | None) -> None:
+        """Writing a child locks its parents."""
+        keys = {row.get(field.name) for field in spec.fields if field.references} | {own}
+        for key in keys & self.locks.keys():
+            assert key is not None
+            self.locks[key] -= 1
+            if self.locks[key] <= 0:
+                del self.locks[key]
+            raise SalesforceError(
+                400,
+                "UNABLE_TO_LOCK_ROW",
+                "unable to obtain exclusive access to this record or 1 records: " + key,
+                [],
+            )
+
+    def _duplicates(self, spec: SObject, given: Row) -> None:
+        email = given.get("Email")
+        if self.duplicate_rule == "off" or not email or spec.name not in ("Contact", "Lead"):
+            return
+        if self.duplicate_rule == "warn" and self.allow_save:
+            return
+        found = self.by_external_id(spec, spec.by_name["email"], str(email))
+        if found:
+            raise SalesforceError(
+                400,
+                "DUPLICATES_DETECTED",
+                "Use one of these records?",
+                [],
+                {
+                    "allowSave": self.duplicate_rule == "warn",
+                    "duplicateRule": f"Standard_{spec.name}_Duplicate_Rule",
+                    "duplicateRuleEntityType": spec.name,
+                    "errorMessage": "Use one of these records?",
+                    "matchResults": [_match(spec, found)],
+                },
+            )
+
     def _store(self, spec: SObject, key: str, row: Row) -> None:
         if "firstname" in spec.by_name and spec.name != "User":
             row["Name"] = " ".join(p for p in (row.get("FirstName"), row.get("LastName")) if p)
@@ -240,3 +287,24 @@ class Objects:
             stage = str(row.get("StageName"))
             row["IsClosed"], row["IsWon"] = stage.startswith("Closed"), stage == "Closed Won"
         self.tables.put(f"salesforce.{spec.name}", key, row)
+
+
+def _match(spec: SObject, found: Sequence[Row]) -> Row:
+    records = [
+        {
+            "additionalInformation": [],
+            "fieldDiffs": [],
+            "matchConfidence": 100.0,
+            "record": {"attributes": {"type": spec.name}, "Id": row["Id"]},
+        }
+        for row in found
+    ]
+    return {
+        "entityType": spec.name,
+        "errors": [],
+        "matchEngine": "FuzzyMatchEngine",
+        "matchRecords": records,
+        "rule": f"Standard_{spec.name}_Match_Rule",
+        "size": len(records),
+        "success": True,
+    }
