@@ -180,7 +180,7 @@ MISTAKES = {
     ),
     "a word that is none of a few": (
         "people_to_hubspot", "mode: update", "mode: updat",
-        6, "mode: expected 'upsert', 'update' or 'insert'; did you mean update?", "updat",
+        6, "'add' or 'remove'; did you mean update?", "updat",
     ),
     "a limit of none": (
         "identity", "limit: 5,", "limit: 0,",
