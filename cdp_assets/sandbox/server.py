@@ -141,6 +141,10 @@ class Sandbox:
                 return {}
             case ("POST", "limits"):
                 return self._set_limits(body)
+            case ("POST", "salesforce/certificate"):
+                self.oauth.public_key = body["public_key"].encode()
+                self.oauth.usernames = frozenset(body["usernames"])
+                return {}
             case ("POST", "salesforce/lock"):
                 self.salesforce.objects.locks[body["id"]] = int(body["times"])
                 return {}

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -18,9 +17,10 @@ from cdp_assets.connectors.base import (
     Refused,
     WrongObject,
 )
-from cdp_assets.connectors.config import require_secret, require_url
+from cdp_assets.connectors.config import require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.policy import PlainPolicy
+from cdp_assets.connectors.salesforce import signin
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.connectors.salesforce.describe import (
     SalesforceField,
@@ -160,30 +160,33 @@ class SalesforceClient:
                 )
             return self._http
 
-    def _sign_in(self) -> tuple[str, float | None]:
+    def _login(self) -> HttpSession:
+        """The session of the host that gives tokens; client credentials are for the org's own."""
         assert self._http is not None
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": require_secret(self.name, "client_id", self._config.client_id),
-            "client_secret": require_secret(self.name, "client_secret", self._config.client_secret),
-        }
+        by_user = self._config.private_key is not None or self._config.refresh_token is not None
+        if not self._config.login_url or not by_user:
+            return self._http
+        url = require_url(self.name, self._config.login_url)
+        return HttpSession(self.name, url, policy=PlainPolicy(), options=self._options)
+
+    def _sign_in(self) -> tuple[str, float | None]:
         decode = msgspec.json.Decoder(dict[str, Any]).decode
         try:
-            reply: Reply[dict[str, Any]] = self._http.request(
+            reply: Reply[dict[str, Any]] = self._login().request(
                 "POST",
                 "/services/oauth2/token",
                 what="sign-in",
-                body=urlencode(form).encode(),
+                body=signin.form(self.name, self._config, self._options.now()),
                 content_type="application/x-www-form-urlencoded",
                 decode=decode,
                 repeatable=True,
                 signed=False,
             )
         except Refused as refused:
+            codes = ", ".join(self._policy.codes(refused.body)[0]) or refused.status
             raise NotAuthorised(
-                f"{self.name}: sign-in was refused ({', '.join(refused.codes) or refused.status}). "
-                "Not retried. Re-authorise: check `client_id` and `client_secret`, and that the "
-                "connected app allows the client credentials flow."
+                f"{self.name}: sign-in was refused ({codes}). Not retried. Re-authorise: "
+                f"{signin.advice(self._config)}"
             ) from None
         token = reply.body.get("access_token")
         if not isinstance(token, str) or not token:

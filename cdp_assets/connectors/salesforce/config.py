@@ -10,10 +10,28 @@ API_VERSION = "62.0"
 
 
 class SalesforceConfig(CrmConfig):
-    """A Salesforce org, signed in to by the OAuth client credentials flow."""
+    """A Salesforce org, signed in to by OAuth: client credentials, a private key (JWT bearer) or a
+    refresh token."""
 
     client_id: SecretStr = Field(description="Consumer key of the connected app.")
-    client_secret: SecretStr = Field(description="Consumer secret of the connected app.")
+    client_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Consumer secret of the connected app; needed by the client credentials flow.",
+    )
+    private_key: SecretStr | None = Field(
+        default=None,
+        description="RSA key (PEM) whose certificate the connected app holds: sign in by JWT "
+        "bearer, as `username`.",
+    )
+    username: str = Field(default="", description="The user that `private_key` signs in as.")
+    refresh_token: SecretStr | None = Field(
+        default=None, description="Sign in by this refresh token of a user; without rotation."
+    )
+    login_url: str = Field(
+        default="",
+        description="Where to sign in by key or refresh token, where it is not `url`: "
+        "https://login.salesforce.com, or https://test.salesforce.com for sandbox orgs.",
+    )
     api_budget: Share = Field(
         default=0.5,
         description="The share of the org's daily API requests that one run may use. The last "
