@@ -27,6 +27,7 @@ from cdp_assets.sandbox.hubspot.api import PATHS as HUBSPOT_PATHS
 from cdp_assets.sandbox.hubspot.api import HubSpotApi
 from cdp_assets.sandbox.salesforce.api import SalesforceApi
 from cdp_assets.sandbox.salesforce.oauth import OAuth
+from cdp_assets.sandbox.sugarcrm.api import SugarApi
 from cdp_assets.sandbox.world.world import World
 from cdp_assets.sandbox.zendesk.api import ZendeskApi
 
@@ -36,6 +37,14 @@ REFRESH_TOKEN = "sandbox-refresh-token"  # noqa: S105
 HUBSPOT_TOKEN = "pat-sandbox-token"  # noqa: S105
 ZENDESK_EMAIL = "agent@fathom.example"
 ZENDESK_TOKEN = "zd-sandbox-token"  # noqa: S105
+SUGAR = {
+    "username": "integration", "password": "sandbox-password", "client_id": "sugar",
+    "client_secret": CLIENT_SECRET, "platform": "cdp",
+}  # fmt: skip
+
+
+_GONE = ("IsDeleted", "_archived", "_deleted", "deleted")
+"""What marks a deleted record, in one system or another."""
 
 
 class Sandbox:
@@ -52,11 +61,16 @@ class Sandbox:
         self.zendesk = ZendeskApi(
             world.tables, self.clock, ZENDESK_EMAIL, ZENDESK_TOKEN, CLIENT_ID, CLIENT_SECRET
         )
+        self.sugarcrm = SugarApi(
+            world.tables, self.clock, SUGAR["username"], SUGAR["password"], SUGAR["client_id"],
+            SUGAR["client_secret"],
+        )  # fmt: skip
         self.systems: dict[str, Callable[[Request], Reply]] = {
             "/services": self.salesforce.handle,
             **dict.fromkeys(HUBSPOT_PATHS, self.hubspot.handle),
             "/api/v2": self.zendesk.handle,
             "/oauth/tokens": self.zendesk.handle,
+            "/rest/v1": self.sugarcrm.handle,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,7 +148,7 @@ class Sandbox:
                 self.clock.freeze(datetime.fromisoformat(at) if at else None)
                 return {"now": self.clock.now().isoformat()}
             case ("POST", "expire-tokens"):
-                systems = (self.oauth, self.hubspot.oauth, self.zendesk)
+                systems = (self.oauth, self.hubspot.oauth, self.zendesk, self.sugarcrm)
                 return {"expired": sum(system.expire() for system in systems)}
             case ("POST", "expire-locators"):
                 self.salesforce.expire_locators()
@@ -187,11 +201,9 @@ class Sandbox:
                 setattr(hubspot.limits, name, body[f"hubspot_{name}"])
         if "hubspot_search_lag_seconds" in body:
             hubspot.search.lag = timedelta(seconds=float(body["hubspot_search_lag_seconds"]))
-        self.zendesk.limit({
-            name.removeprefix("zendesk_"): value
-            for name, value in body.items()
-            if name.startswith("zendesk_")
-        })  # fmt: skip
+        for system, vendor in (("zendesk_", self.zendesk), ("sugarcrm_", self.sugarcrm)):
+            asked = {n.removeprefix(system): v for n, v in body.items() if n.startswith(system)}
+            vendor.limit(asked)
         return {}
 
     def state(self) -> dict[str, Any]:
@@ -208,11 +220,11 @@ class Sandbox:
             "refresh_token": REFRESH_TOKEN,
             "records": {
                 name: sum(
-                    not (row.get("IsDeleted") or row.get("_archived") or row.get("_deleted"))
+                    not any(row.get(mark) for mark in _GONE)
                     for row in self.world.tables[name].rows.values()
                 )
                 for name in sorted(self.world.tables)
-                if name.startswith(("salesforce.", "hubspot.", "zendesk."))
+                if name.startswith(("salesforce.", "hubspot.", "zendesk.", "sugarcrm."))
             },
         }
 
@@ -229,6 +241,7 @@ def systems(url: str, world: World) -> list[dict[str, str]]:
         {"system": "hubspot", "url": url, "token": HUBSPOT_TOKEN},
         {"system": "events", "path": str(world.files.folder)},
         {"system": "zendesk", "url": url, "email": ZENDESK_EMAIL, "token": ZENDESK_TOKEN},
+        {"system": "sugarcrm", "url": url, **SUGAR},
     ]
 
 
@@ -256,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="cdp sandbox",
-        description="Stand-ins of Salesforce, HubSpot and Zendesk with a made-up world.",
+        description="Stand-ins of Salesforce, HubSpot, Zendesk and SugarCRM with a made-up world.",
     )
     parser.add_argument("--people", type=int, default=2000, help="how many people there are")
     parser.add_argument("--seed", type=int, default=1, help="which world it is")

@@ -77,7 +77,7 @@ def running(home: Path, *arguments: str) -> Iterator[Running]:
     )
     try:
         assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline()) for _ in range(4)]
+        lines = [json.loads(process.stdout.readline()) for _ in range(5)]
         with requests.Session() as session:
             yield Running(lines[0]["url"], home, lines, session, process)
     finally:

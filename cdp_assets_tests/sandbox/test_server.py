@@ -26,7 +26,7 @@ def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_it_prints_one_line_a_system(server: Running) -> None:
     named = [line["system"] for line in server.lines]
-    assert named == ["salesforce", "hubspot", "events", "zendesk"]
+    assert named == ["salesforce", "hubspot", "events", "zendesk", "sugarcrm"]
     assert server.lines[3].keys() == {"system", "url", "email", "token"}
     assert server.lines[0].keys() == {"system", "url", "client_id", "client_secret"}
     assert server.lines[1].keys() == {"system", "url", "token"}

@@ -1,0 +1,1 @@
+"""A stand-in for SugarCRM (REST v11), as its Developer Guide describes it."""
