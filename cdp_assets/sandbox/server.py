@@ -167,6 +167,11 @@ class Sandbox:
                 self.salesforce.objects.merge(spec, body["master"], body["losers"])
                 self.world.tables.commit()
                 return {}
+            case ("POST", "salesforce/undelete"):
+                spec = self.salesforce.objects.spec(body["object"])
+                self.salesforce.objects.undelete(spec, body["id"])
+                self.world.tables.commit()
+                return {}
             case ("POST", "salesforce/delete"):
                 spec = self.salesforce.objects.spec(body["object"])
                 self.salesforce.objects.delete(spec, body["id"])
@@ -193,6 +198,7 @@ class Sandbox:
         jobs.page = int(body.get("salesforce_bulk_page", jobs.page))
         jobs.fail = body.get("salesforce_bulk_fail", jobs.fail)
         salesforce.ingest_jobs.polls = jobs.polls
+        salesforce.replication.most = int(body.get("salesforce_deleted_ids", 600_000))
         salesforce.ingest_jobs.stop_after = body.get("salesforce_bulk_stop_after")
         salesforce.objects.duplicate_rule = body.get("salesforce_duplicate_rule", "off")
         hubspot.limits.forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,8 @@ def test_deleted_and_updated_have_the_kept_shape(sandbox: Running, specs: Path) 
     key = sandbox.salesforce("POST", "/sobjects/Contact", json={"LastName": "Gone"}).json()["id"]
     sandbox.salesforce("DELETE", f"/sobjects/Contact/{key}")
     now = sandbox.control("GET", "state")["now"]
-    span = {"start": now[:8] + "01T00:00:00+00:00", "end": now[:11] + "23:59:59+00:00"}
+    start = datetime.fromisoformat(now) - timedelta(days=5)
+    span = {"start": start.isoformat(), "end": now[:11] + "23:59:59+00:00"}
     deleted = sandbox.salesforce("GET", "/sobjects/Contact/deleted", params=span).json()
     assert key in [record["id"] for record in deleted["deletedRecords"]]
     assert kinds(deleted) == kinds(kept["sobject/get_deleted_success_response"])

@@ -6,12 +6,11 @@ import re
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from cdp_assets.sandbox.clock import Clock, salesforce_time
+from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.http import Reply, Request
 from cdp_assets.sandbox.salesforce.bulk_ingest import IngestJobs
 from cdp_assets.sandbox.salesforce.bulk_query import QueryJobs
@@ -28,6 +27,7 @@ from cdp_assets.sandbox.salesforce.ids import full_id
 from cdp_assets.sandbox.salesforce.oauth import OAuth
 from cdp_assets.sandbox.salesforce.objects import Objects
 from cdp_assets.sandbox.salesforce.query import QueryEngine, Result
+from cdp_assets.sandbox.salesforce.replication import Replication
 from cdp_assets.sandbox.salesforce.schema import OBJECTS
 from cdp_assets.sandbox.tables import Row, Tables
 
@@ -54,6 +54,7 @@ class SalesforceApi:
         self.daily_limit = _DAILY_LIMIT
         self.calls = 0
         self._locators: OrderedDict[str, Result] = OrderedDict()
+        self.replication = Replication(self.objects, clock)
         collections = Collections(self.objects)
         composite = Composite(self._routed)
         self.query_jobs = jobs = QueryJobs(self.queries, clock)
@@ -67,7 +68,7 @@ class SalesforceApi:
                 ("GET", "", self._resources),
                 ("GET", "/sobjects", lambda r, v, m: Reply(body=describe_global(v))),
                 ("GET", f"/sobjects/{name}/describe", self._describe),
-                ("GET", f"/sobjects/{name}/(?P<kind>deleted|updated)", self._changed),
+                ("GET", f"/sobjects/{name}/(?P<kind>deleted|updated)", self.replication.changed),
                 ("GET", f"/sobjects/{name}", self._about),
                 ("POST", f"/sobjects/{name}", self._create),
                 ("GET", f"/sobjects/{name}/{key}", self._get),
@@ -218,29 +219,6 @@ class SalesforceApi:
             body["nextRecordsUrl"] = f"/services/data/v{version}/{kind}/{locator}-{end}"
         return Reply(body=body | {"records": records}, rows=len(records))
 
-    def _changed(self, request: Request, version: str, match: re.Match[str]) -> Reply:
-        spec = self.objects.spec(match["name"])
-        start, end = (_time(request, name) for name in ("start", "end"))
-        now = self.clock.now()
-        if not timedelta(minutes=1) <= end - start or start < now - timedelta(days=30):
-            raise SalesforceError(
-                400, "INVALID_REPLICATION_DATE", "startDate before org replication enabled date"
-                if start < now - timedelta(days=30) else "endDate must be at least a minute after",
-            )  # fmt: skip
-        low, high = salesforce_time(start), salesforce_time(end)
-        deleted = match["kind"] == "deleted"
-        rows = [
-            row
-            for row in self.objects.table(spec).rows.values()
-            if bool(row.get("IsDeleted")) is deleted and low <= row["SystemModstamp"] < high
-        ]
-        covered = {"latestDateCovered": salesforce_time(min(end, now))}
-        if not deleted:
-            return Reply(body={"ids": [row["Id"] for row in rows]} | covered, rows=len(rows))
-        records = [{"id": row["Id"], "deletedDate": row["SystemModstamp"]} for row in rows]
-        earliest = {"earliestDateAvailable": salesforce_time(now - timedelta(days=15))}
-        return Reply(body={"deletedRecords": records} | earliest | covered, rows=len(rows))
-
     def _get(self, request: Request, version: str, match: re.Match[str]) -> Reply:
         spec = self.objects.spec(match["name"])
         key = full_id(match["key"])
@@ -367,12 +345,3 @@ def _version(version: str) -> Row:
 def _page_size(request: Request) -> int:
     found = re.search(r"batchSize=(\d+)", request.headers.get("sforce-query-options", ""))
     return min(2000, max(200, int(found[1]))) if found else 2000
-
-
-def _time(request: Request, name: str) -> datetime:
-    text = request.query.get(name, "").replace(" ", "+")
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise SalesforceError(400, "INVALID_REPLICATION_DATE", f"{name}: bad date") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -55,6 +55,8 @@ class SObject:
     fields: tuple[Field, ...]
     writable: bool = True
     mergeable: bool = False
+    once: tuple[str, ...] = ()
+    """Fields of which no two records may hold the same."""
     bulk: bool = True
     """Whether Bulk API 2.0 takes it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
+from cdp_assets.sandbox.salesforce.activities import TRACKED
 from cdp_assets.sandbox.salesforce.errors import SalesforceError, not_found
 from cdp_assets.sandbox.salesforce.fields import Field, SObject
 from cdp_assets.sandbox.salesforce.ids import full_id, make_id
@@ -14,6 +15,10 @@ from cdp_assets.sandbox.salesforce.values import stored
 from cdp_assets.sandbox.tables import Row, Table, Tables
 
 _API_USER = make_id("005", 1)
+_DATA_TYPES = {
+    "currency": "Currency", "date": "DateOnly", "reference": "EntityId", "boolean": "Boolean",
+    "picklist": "DynamicEnum",
+}  # fmt: skip
 
 
 class Objects:
@@ -90,6 +95,7 @@ class Objects:
                 missing,
             )
         self._unique(spec, given, None)
+        self._once(spec, given)
         self._locked(spec, given, None)
         self._duplicates(spec, given)
         key = make_id(spec.prefix, self.tables.next_number(f"salesforce.{spec.name}"))
@@ -100,6 +106,7 @@ class Objects:
             "LastModifiedDate": now, "LastModifiedById": _API_USER, "SystemModstamp": now,
         }  # fmt: skip
         self._store(spec, key, row | given)
+        self._history(spec, key, "created", None, None)
         return key
 
     def update(self, spec: SObject, key: str, fields: Mapping[str, Any]) -> None:
@@ -127,6 +134,17 @@ class Objects:
         self._unique(spec, given, row["Id"])
         self._locked(spec, row | given, row["Id"])
         self._store(spec, row["Id"], row | given | self._stamp())
+        for name in TRACKED[spec.name][1] if spec.name in TRACKED else ():
+            if name in given and given[name] != row.get(name):
+                self._history(spec, row["Id"], name, row.get(name), given[name])
+
+    def undelete(self, spec: SObject, key: str) -> None:
+        """Take a record out of the recycle bin, as people do in the user interface."""
+        full = full_id(key)
+        row = self.table(spec).get(full) if full else None
+        if row is None or not row.get("IsDeleted") or row.get("MasterRecordId"):
+            raise SalesforceError(400, "UNDELETE_FAILED", "Entity is not in the recycle bin", [])
+        self._store(spec, row["Id"], row | {"IsDeleted": False} | self._stamp())
 
     def delete(self, spec: SObject, key: str) -> None:
         """Put a record into the recycle bin."""
@@ -255,6 +273,29 @@ class Objects:
                 "unable to obtain exclusive access to this record or 1 records: " + key,
                 [],
             )
+
+    def _once(self, spec: SObject, given: Row) -> None:
+        if not spec.once:
+            return
+        for key in self.table(spec).find(spec.once[0], given.get(spec.once[0])):
+            row = self.table(spec).rows[key]
+            if not row.get("IsDeleted") and all(row.get(n) == given.get(n) for n in spec.once):
+                message = f"Already a {spec.label.lower()}."
+                raise SalesforceError(400, "DUPLICATE_VALUE", message, [])
+
+    def _history(self, spec: SObject, key: str, name: str, old: Any, new: Any) -> None:
+        if spec.name not in TRACKED:
+            return
+        history = TRACKED[spec.name][0]
+        own = make_id(history.prefix, self.tables.next_number(f"salesforce.{history.name}"))
+        field = spec.by_name.get(name.lower())
+        row: Row = {
+            "Id": own, "IsDeleted": False, f"{spec.name}Id": key, "Field": name,
+            "DataType": _DATA_TYPES.get(field.type, "Text") if field else "Text",
+            "OldValue": old, "NewValue": new, "CreatedById": _API_USER,
+            "CreatedDate": salesforce_time(self.clock.now()),
+        }  # fmt: skip
+        self.tables.put(f"salesforce.{history.name}", own, row)
 
     def _duplicates(self, spec: SObject, given: Row) -> None:
         email = given.get("Email")

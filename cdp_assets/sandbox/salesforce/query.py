@@ -53,7 +53,8 @@ class QueryEngine:
         keep = binder.condition(query.where) if query.where is not None else None
         table = self.tables[f"salesforce.{spec.name}"]
         rows: Iterable[Row] = table.rows.values()
-        if not deleted_too and "isdeleted" in spec.by_name:
+        # An object without the field shows what was deleted to nobody.
+        if not deleted_too or "isdeleted" not in spec.by_name:
             rows = (row for row in rows if not row.get("IsDeleted"))
         found = [row for row in rows if keep(row)] if keep is not None else list(rows)
         if query.group or any(item.aggregate for item in query.selected):

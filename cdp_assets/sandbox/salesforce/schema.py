@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdp_assets.sandbox.salesforce.activities import OTHERS
 from cdp_assets.sandbox.salesforce.fields import (
     DELETED,
     ID,
@@ -135,6 +136,7 @@ OPPORTUNITY = SObject(
         of("boolean", "IsWon", "Won", default=False, createable=False, updateable=False,
             nillable=False),
         link("ContactId", "Contact ID", "Contact", None, updateable=False),
+        pick("Loss_Reason__c", "Loss Reason", ("Price", "Features", "Timing", "No decision")),
         OWNER, *SYSTEM,
     ),
 )  # fmt: skip
@@ -142,7 +144,7 @@ TASK = SObject(
     name="Task", label="Task", plural="Tasks", prefix="00T",
     fields=(
         ID, DELETED, link("WhoId", "Name ID", "Contact Lead", "Who"),
-        link("WhatId", "Related To ID", "Account Opportunity", "What"),
+        link("WhatId", "Related To ID", "Account Opportunity Case", "What"),
         text("Subject", "Subject", name_field=True),
         of("date", "ActivityDate", "Due Date Only"),
         pick("Status", "Status", ("Not Started", "In Progress", "Completed"),
@@ -200,6 +202,7 @@ OBJECTS = {
         SUBSCRIPTION,
         USER,
         ORGANIZATION,
+        *OTHERS,
     )
 }
 """Lower-case name → object."""
