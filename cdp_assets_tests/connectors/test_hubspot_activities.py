@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cdp_assets.connectors.base import RowChange, WrongObject
+from cdp_assets.connectors.base import RowChange, Unavailable, WrongObject
 from cdp_assets.connectors.config import ObjectConfig
 from cdp_assets.connectors.hubspot import HubSpot
 from cdp_assets.connectors.hubspot import marketing as marketing_module
@@ -162,6 +162,17 @@ def test_lists_and_who_is_on_them(stand_in: StandIn, monkeypatch: pytest.MonkeyP
     source.change_members(one, [], ids[:1])
     keys = set(pl.concat(source.keys("list_members"))["record_id"])
     assert keys == entities.keys() - {f"{one}:{ids[0]}"}
+
+
+def test_lists_that_did_not_all_come_are_no_whole(stand_in: StandIn) -> None:
+    one = {"listId": "1", "name": "One", "objectTypeId": "0-1", "processingType": "MANUAL"}
+    body = {"lists": [one], "hasMore": False, "offset": 1, "total": 2}
+    stand_in.faults({"match": "lists/search", "status": 200, "body": body, "times": 2})
+    source = stand_in.hubspot()
+    with pytest.raises(Unavailable, match="1 of 2 lists"):
+        listed(source, "lists")
+    with pytest.raises(Unavailable, match="1 of 2 lists"):
+        list(source.keys("lists"))
 
 
 def mail(n: int, kind: str, at: datetime, who: str, **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Page
+from cdp_assets.connectors.base import Page, Unavailable
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.lists import List
 from cdp_assets.connectors.hubspot.paths import LISTS, OWNERS
@@ -44,6 +44,7 @@ class _Found(msgspec.Struct, rename="camel"):
     lists: list[msgspec.Raw] = []
     has_more: bool = False
     offset: int = 0
+    total: int = 0
 
 
 class _Member(msgspec.Struct, rename="camel"):
@@ -106,7 +107,8 @@ class Lists:
             yield undated([one.list_id for one in lists])
 
     def read(self) -> Iterator[tuple[list[List], list[bytes]]]:
-        """Pages of lists, decoded and verbatim."""
+        """Pages of lists, decoded and verbatim. Raises Unavailable where fewer came than there are:
+        searches end at ten thousand, and lists that come or go shift the pages."""
         decode, one = msgspec.json.Decoder(_Found).decode, msgspec.json.Decoder(List).decode
 
         def fetch(offset: str | None) -> tuple[_Found, str | None]:
@@ -116,8 +118,18 @@ class Lists:
             ).body
             return page, str(page.offset) if page.has_more else None
 
+        seen: set[str] = set()
+        total = 0
         for page in pages_ahead(f"{self._client.name}: pull of lists", fetch):
-            yield [one(raw) for raw in page.lists], [bytes(raw) for raw in page.lists]
+            lists = [one(raw) for raw in page.lists]
+            seen.update(found.list_id for found in lists)
+            total = max(total, page.total)
+            yield lists, [bytes(raw) for raw in page.lists]
+        if len(seen) < total:
+            raise Unavailable(
+                f"{self._client.name}: pull of lists: {len(seen)} of {total} lists came. Nothing "
+                "was lost; a later run asks again."
+            )
 
 
 class ListMembers:

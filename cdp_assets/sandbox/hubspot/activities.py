@@ -55,4 +55,7 @@ ANSWERS = _activity("feedback_submissions", "feedback_submission", "0-19", "feed
     number("hs_value", "Rating", "feedback"),
     enum("hs_response_group", ("PROMOTER", "PASSIVE", "DETRACTOR"), "feedback"),
 ), moment="hs_submission_timestamp", required=())  # fmt: skip
-ACTIVITIES = (CALLS, EMAILS, MEETINGS, NOTES, TASKS, ANSWERS)
+CONVERSATIONS = _activity(
+    "conversations", "conversation", "0-11", "conversation", (), required=()
+)  # fmt: skip
+ACTIVITIES = (CALLS, EMAILS, MEETINGS, NOTES, TASKS, ANSWERS, CONVERSATIONS)

@@ -29,8 +29,9 @@ from cdp_assets.sandbox.tables import Row, Tables
 _LONGEST_ADDRESS = 16_000
 _LARGEST_PAGE = 100
 _LARGEST_PAGE_OF_HISTORY = 50
-PATHS = ("/crm", "/email/public", "/marketing/v3", "/form-integrations", "/oauth/v1/token")
+PATHS = ("/crm", "/email/public", "/marketing/v3", "/form-integrations", "/oauth/v1", "/oauth/2026")
 """What the paths of the stand-in begin with."""
+_SIGN_IN = re.compile(r"/oauth/(v1|2026-03)/token")
 Handler = Callable[[Request, re.Match[str]], Reply]
 
 
@@ -48,7 +49,7 @@ class HubSpotApi:
         self.properties = Properties(self.records.schema)
         associations = AssociationsApi(self.records)
         kind, key = r"(?P<kind>[\w-]+)", r"(?P<key>[^/]+)"
-        base = f"/crm/v3/objects/{kind}"
+        base = f"/crm/v[34]/objects/{kind}"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
             (method, re.compile(pattern + "/?"), handler)
             for method, pattern, handler in (
@@ -80,7 +81,7 @@ class HubSpotApi:
     def handle(self, request: Request) -> Reply:
         """The answer to one request; changes are on disk when it returns."""
         request = replace(request, path=urllib.parse.unquote(request.path))
-        if request.path == "/oauth/v1/token":
+        if _SIGN_IN.fullmatch(request.path):
             return self.oauth.token(request)
         searching = request.path.rstrip("/").endswith("/search")
         try:
