@@ -29,7 +29,7 @@ from cdp_assets.profiles.sql import table_name, tables_named
 from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.raw.tables import raw_table
 from cdp_assets.records import ObjectSpec
-from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.config import ENTERED_AT, ENTRY, SyncConfig
 from cdp_assets.syncs.inputs import sync_names
 
 
@@ -277,8 +277,8 @@ def sync_inputs(deployment: Deployment, name: str) -> list[str]:
         found.add("profiles/account")
     if deployment.identity is not None:
         found.add("identity/graph")
-        if entity in raw_keys(deployment):
-            found.add(f"records/{entity}")
+        kept = raw_keys(deployment)
+        found |= {f"records/{other}" for other in (entity, *config.link) if other in kept}
     return sorted(found)
 
 
@@ -295,6 +295,8 @@ def sync_columns(deployment: Deployment, name: str) -> list[tuple[str, str]]:
             found.add((f"profiles/{owner}", trait))
         elif owner == "audiences":
             found.add((f"audiences/{trait}", "profile_id"))
+        elif config.rows == "entered" and trait in (ENTRY, ENTERED_AT):
+            found.add((f"audiences/{config.audience}", ENTERED_AT))
         else:
             found.add(("identity/graph", "identifier"))
     return sorted(found)

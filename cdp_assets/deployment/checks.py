@@ -27,7 +27,7 @@ from cdp_assets.profiles.kinds import Kind
 from cdp_assets.profiles.needs import needs
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.check import check_created, check_fields
-from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.config import ENTERED_AT, ENTRY, SyncConfig
 
 Found = Iterator[tuple[KeyPath, str | ExpressionError]]
 
@@ -310,6 +310,8 @@ class _Check:
         own = identity.entities.get(entity) if identity else None
         known = {*columns, *(own.identifiers if own else ())}
         known |= {f"audiences.{name}" for name in self._audiences(entity)}
+        if config.rows == "entered":
+            known |= {ENTRY, ENTERED_AT}
         used: list[tuple[KeyPath, str]] = [
             (("fields", field), column)
             for field, told in config.fields.items()
@@ -331,6 +333,11 @@ class _Check:
         if config.list_ is not None:
             yield from self._members(config)
             return
+        entities = {spec.entity for spec in bare_specs(self.deployment)}
+        for i, linked in enumerate(config.link):
+            if linked not in entities:
+                hint = nearest(linked, entities)
+                yield ("link", i), f"no records of `{linked}` are pulled{hint}"
         described = self._description(config.source)
         pulled = self.deployment.crms[config.source].object_configs
         for i, name in enumerate(config.objects):

@@ -195,6 +195,15 @@ def entries(store: Store, sync: str, after: int = 0, *, plan: str | None = None)
     return _entries(store, statement)
 
 
+def recorded(store: Store, sync: str) -> set[str]:
+    """Ids of all records that rows of a sync are known to have written."""
+    statement = select(LedgerRow.record_id).where(
+        LedgerRow.sync == sync, LedgerRow.outcome == "ok", LedgerRow.record_id.is_not(None)
+    )
+    with store.read() as connection:
+        return {str(row[0]) for row in connection.execute(statement)}
+
+
 def runs(store: Store, beginning: str) -> list[tuple[str, str]]:
     """(run id, sync) of every run that sent rows and whose id begins so, oldest first."""
     statement = (

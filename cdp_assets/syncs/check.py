@@ -58,7 +58,7 @@ def check_created(
     pulled: the system's objects that are pulled. identifying: fields (`salesforce.Contact.Email`)
     that hold identifiers of the entity.
     """
-    if config.creates is None or config.creates not in pulled:
+    if config.creates is None or config.creates not in pulled or config.rows == "entered":
         return []
     target = f"{config.source}.{config.creates}"
     if config.key_rule or config.match_rule:

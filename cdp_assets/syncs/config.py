@@ -7,7 +7,7 @@ import json
 import re
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,13 +25,11 @@ from cdp_assets.syncs.limits import FEW, NO_LIMITS, Limit, StopIf
 __all__ = ["LINKED", "NEVER", "FieldConfig", "Limit", "StopIf", "SyncConfig"]
 LINKED = "linked"
 NEVER = "never"
+ENTRY, ENTERED_AT = "entry", "entered_at"
+"""What `fields` and `key` may name beside traits where each entry has a row."""
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
-_LATER = {
-    "rows": "`rows:` comes with a later version; a sync writes one row a profile",
-    "link": "`link:` comes with a later version",
-}
-_NEWER = {"gone", "list_", "members", "others"}
+_NEWER = {"gone", "rows", "link", "list_", "members", "others"}
 
 _MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
 _HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
@@ -70,6 +68,18 @@ class SyncConfig(BaseModel):
         "says what becomes of records whose profile has left. Of a list: mirror: who is in `from` "
         "is on it, and who leaves is taken off; add: nobody is taken off; remove: who is in `from` "
         "is taken off.",
+    )
+    rows: Literal["profiles", "entered"] = Field(
+        "profiles",
+        description="profiles: a record a profile; entered: a record for each entry into the "
+        "audience of `from`, made once for ever (mode insert), such as a task. Its `fields` and "
+        "`key` may also name `entered_at`, and `entry`, the text that names the entry.",
+    )
+    link: list[str] = Field(
+        default_factory=list,
+        description="Entities (person, account) whose record in the system a created record is "
+        "linked with: the profile's own, and the one that it belongs to. With `rows: entered` an "
+        "entry waits for a record of the first.",
     )
     list_: str | None = Field(
         None,
@@ -137,15 +147,6 @@ class SyncConfig(BaseModel):
     stop_if: StopIf = Field(default=NO_LIMITS, description="When it stops by itself.")
     owner: str | None = Field(None, description="Who answers for it.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for name in ("rows", "link"):
-                if name in value:
-                    raise ValueError(_LATER[name])
-        return value
-
     @field_validator("from_")
     @classmethod
     def _origin(cls, name: str) -> str:
@@ -207,6 +208,27 @@ class SyncConfig(BaseModel):
             if (twin := folded.setdefault(name.lower(), name)) != name:
                 raise ValueError(f"{twin} and {name} are one field")
         return fields
+
+    @model_validator(mode="after")
+    def _of_entries(self) -> SyncConfig:
+        if self.link and self.creates is None:
+            raise ValueError("`link` is for records that the sync creates")
+        if len(set(self.link)) < len(self.link) or not all(map(_NAME.match, self.link)):
+            raise ValueError("`link` names entities, each once, such as [person, account]")
+        if self.rows == "profiles":
+            return self
+        if self.audience is None or self.mode != "insert":
+            raise ValueError("`rows: entered` takes `from: audiences.NAME` and `mode: insert`")
+        if len(self.targets) > 1:
+            raise ValueError("`rows: entered` creates one object: name one in `to`")
+        if self.match_rule:
+            raise ValueError("an entry's record is found by `key` or not at all: take out `match`")
+        late = [n for n, f in self.fields.items() if f.write == "if_empty"]
+        if late:
+            raise ValueError(f"{late[0]}: a record of an entry is only created, so `write` is idle")
+        if self.key and ENTRY not in self.key.values():
+            raise ValueError(f"the `key` of an entry's record is `{ENTRY}`: {{Field: {ENTRY}}}")
+        return self
 
     @model_validator(mode="after")
     def _of_a_list(self) -> SyncConfig:

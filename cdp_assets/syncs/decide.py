@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from cdp_assets.connectors.base import Destination, ObjectInfo
 from cdp_assets.syncs import gone, mapping
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
 from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value, want
-from cdp_assets.syncs.model import Change, Obstacle, record_id, ref
+from cdp_assets.syncs.model import Change, Inputs, Obstacle, record_id, ref
 from cdp_assets.syncs.tables import held, is_value, last, settled, state_table
 
 CONFLICT_ATTEMPTS = 3
@@ -61,6 +62,31 @@ class Letters:
                 op=op,
             )
         )
+
+
+SEARCHABLE = frozenset({"string", "text", "email", "phone", "url", "enum"})
+"""Types of fields by whose text a record is sought."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a record to be created has beside its fields. marker: the field by whose text it is
+    found again where there is no key."""
+
+    links: tuple[tuple[str, str], ...] = ()
+    entry: str | None = None
+    marker: str | None = None
+
+
+def linked(inputs: Inputs, link: Sequence[str]) -> dict[int, dict[str, tuple[str, str]]]:
+    """Profile → entity of `link` → (object, record id) that a new record is linked with."""
+    found: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
+    rows = inputs.associated.select("profile_id", "entity", "record").collect()
+    for profile_id, entity, record in rows.sort("profile_id", "entity").iter_rows():
+        object_name, _, record_id = record.partition(".")[2].partition(":")
+        found[profile_id][entity] = (object_name, record_id)
+    # A record may have one place for several: the first named takes it.
+    return {p: {e: mine[e] for e in link if e in mine} for p, mine in found.items()}
 
 
 @dataclass
@@ -209,11 +235,17 @@ class Builder(Letters):
             )
         )
 
-    def creates(self, object_name: str, rows: pl.DataFrame, refused: Mapping[int, str]) -> None:
+    def creates(
+        self,
+        object_name: str,
+        rows: pl.DataFrame,
+        refused: Mapping[int, str],
+        extras: Mapping[int, Extra],
+    ) -> None:
         """Decide records to be created.
 
         rows: profile_id, key, match, `value_<field>`, `want_<field>`.
-        refused: profiles that must not be, and why.
+        refused: profiles that must not be, and why. extras: of the profiles that have any.
         """
         key, match = self.config.key_rule, self.config.match_rule
         record = ref(self.config.source, object_name, None)
@@ -221,6 +253,7 @@ class Builder(Letters):
             if (reason := refused.get(row["profile_id"])) is not None:
                 self._obstacle(row["profile_id"], object_name, record, reason)
                 continue
+            extra = extras.get(row["profile_id"], Extra())
             wishes = {n: (row[value(n)], row[want(n)]) for n in self.config.fields}
             if match and match[0] not in wishes:
                 wishes[match[0]] = (row[MATCH], row[MATCH])
@@ -237,17 +270,31 @@ class Builder(Letters):
                     self._obstacle(row["profile_id"], object_name, record, str(error), name)
                     continue
                 asked[name] = said
-                why[name] = "new record"
+                why[name] = "new record" if extra.entry is None else "new entry"
+            if extra.entry is not None and not told:
+                self._obstacle(row["profile_id"], object_name, record, "no field has a value")
+                continue
             op = "upsert" if key else "create"
             told_all = {**told, **({key[0]: row[KEY]} if key else {})}
+            notes: dict[str, str | None] = {}
+            if extra.entry is not None:
+                notes = {"entry": extra.entry, "linked": " ".join(map(":".join, extra.links))}
+                told_all["(entry)"] = extra.entry
+            found_by = (
+                (match[0], row[MATCH]) if match else (extra.marker, told.get(extra.marker or ""))
+            )
+            if not key and found_by[1] is None:
+                found_by = (None, None)
             self.add(
                 Change(
                     profile_id=row["profile_id"],
                     object=object_name,
                     record_id=None,
                     op="upsert" if key else "create",
-                    key_field=key[0] if key else match[0] if match else None,
-                    key_value=row[KEY] if key else row[MATCH] if match else None,
+                    key_field=key[0] if key else found_by[0],
+                    key_value=row[KEY] if key else found_by[1],
+                    notes=notes,
+                    links=extra.links,
                     sent=sent,
                     told=told,
                     asked=asked,

@@ -11,7 +11,15 @@ import polars as pl
 
 from cdp_assets.audiences.read import audience_table, with_memberships
 from cdp_assets.audiences.read import members as audience_members
-from cdp_assets.identity import FORMER, GRAPH, IDS, followed, identifying_fields, members
+from cdp_assets.identity import (
+    FORMER,
+    GRAPH,
+    IDS,
+    followed,
+    identifying_fields,
+    members,
+    related,
+)
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.catalogue import saved_traits
 from cdp_assets.profiles.errors import nearest
@@ -22,7 +30,7 @@ from cdp_assets.profiles.read import columns, evaluated, saved_model
 from cdp_assets.records.tables import RULES, entity_table
 from cdp_assets.store import Store, letters
 from cdp_assets.syncs.check import SyncError
-from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.config import ENTERED_AT, ENTRY, SyncConfig
 from cdp_assets.syncs.model import Inputs
 from cdp_assets.syncs.state import remembered
 from cdp_assets.syncs.tables import sought_table
@@ -72,6 +80,7 @@ def gather(
         identifying=identifying_fields(lake, entity),
         foreign=_foreign(lake, config, entity),
         timeless=_timeless(lake, config, entity),
+        associated=_associated(lake, config, entity),
     )
 
 
@@ -79,7 +88,8 @@ def _profiles(
     lake: Lake, name: str, config: SyncConfig, entity: str, now: datetime
 ) -> pl.LazyFrame:
     known = columns(lake, entity)
-    needed = [c for c in config.columns if c != "profile_id"]
+    entries = {ENTRY, ENTERED_AT} if config.rows == "entered" else set()
+    needed = [c for c in config.columns if c != "profile_id" and c not in entries]
     of_audiences = [c for c in needed if c.startswith(AUDIENCES)]
     of_identity = _identifier_types(lake, entity, needed, known, name)
     frame = evaluated(lake, entity, now)
@@ -92,13 +102,60 @@ def _profiles(
     if config.audience is not None:
         inside = _audience(lake, config.audience)
         frame = frame.join(inside, on="profile_id", how="semi")
+    if config.audience is not None and entries:
+        frame = frame.join(_entries(lake, config.audience, entity, name), on="profile_id")
     if where is not None:
         frame = nw.to_native(nw.from_native(frame).filter(where.to_narwhals(now)))
     for kind in of_identity:
         frame = frame.join(_identifier(lake, entity, kind), on="profile_id", how="left")
     plain = [c for c in needed if c not in of_audiences]
     members_of = {c: pl.col(member_column(c.removeprefix(AUDIENCES))) for c in of_audiences}
-    return frame.select("profile_id", *plain, **members_of)
+    return frame.select("profile_id", *plain, *sorted(entries), **members_of)
+
+
+def _entries(lake: Lake, audience: str, entity: str, name: str) -> pl.LazyFrame:
+    """profile_id, entered_at and entry of each present member.
+
+    entry names sync, profile and moment, and stays the same where a profile was merged into
+    another: the survivor's stay begins in the build in which the other's ends.
+    """
+    stays = lake.open(audience_table(audience)).scan()
+    redirects = lake.open(IDS).scan().filter(pl.col("entity") == entity)
+    merged = followed(redirects.select(old="profile_id", new="redirect_to").collect())
+    before = (
+        stays.drop_nulls("left_at")
+        .join(merged, left_on="profile_id", right_on="old")
+        .select(
+            pl.col("profile_id").alias("was"), since="entered_at", at="left_at", profile_id="new"
+        )
+        .sort("since", "was")
+        .unique(["profile_id", "at"], keep="first", maintain_order=True)
+    )
+    now = stays.filter(pl.col("left_at").is_null()).join(
+        before, left_on=["profile_id", "entered_at"], right_on=["profile_id", "at"], how="left"
+    )
+    first = pl.coalesce("since", "entered_at").dt.epoch("us").cast(pl.String)
+    whose = pl.coalesce("was", "profile_id").cast(pl.String)
+    parts = [pl.lit(name), whose, first]
+    return now.select("profile_id", "entered_at", entry=pl.concat_str(parts, separator="-"))
+
+
+def _associated(lake: Lake, config: SyncConfig, entity: str) -> pl.LazyFrame:
+    """profile_id, entity, record: the record of each entity in `link` that a new record belongs
+    with; of several the first object's by name, then the oldest."""
+    found = []
+    for other in config.link:
+        records = links(lake, config.source, other).filter("live")
+        if other != entity:
+            pairs = related(lake, entity, other).rename({f"{entity}_id": "mine"})
+            records = pairs.join(records, left_on=f"{other}_id", right_on="profile_id")
+            records = records.rename({"mine": "profile_id"})
+        one = records.sort("object", "age", "record").unique(
+            "profile_id", keep="first", maintain_order=True
+        )
+        found.append(one.select("profile_id", pl.lit(other).alias("entity"), "record"))
+    empty = pl.LazyFrame(schema={"profile_id": pl.Int64, "entity": pl.String, "record": pl.String})
+    return pl.concat([empty, *found])
 
 
 def _timeless(lake: Lake, config: SyncConfig, entity: str) -> bool:

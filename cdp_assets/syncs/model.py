@@ -37,7 +37,8 @@ class Change:
     text of all fields that this row settles, those found equal too. repeated: the record was told
     before. tried: it stands in the dead letters, so it goes last.
     left: its profile has left the source. why: of each field; of the empty name where the row has
-    none. notes: columns of the state to be set besides.
+    none. notes: columns of the state to be set besides. links: (object, record id) of the records
+    that a new one is linked with.
     """
 
     profile_id: int
@@ -56,6 +57,7 @@ class Change:
     tried: bool = False
     left: bool = False
     notes: Texts = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ class Obstacle:
 class Inputs:
     """What a plan is made from.
 
-    profiles: profile_id and every column that the sync reads. links, redirects: see `targets`;
+    profiles: profile_id and every column that the sync reads; for `rows: entered` also entered_at
+        and entry, the text that names that entry for ever. links, redirects: see `targets`;
         links has `dead` Boolean too: deleted there, not merged or converted into another record.
     foreign: record, those of the destination that are another entity's: never written to, whoever
         seems to have them, since ids are given out for each entity anew.
@@ -83,6 +86,8 @@ class Inputs:
     letters: open and released dead letters (`store.letters.SCHEMA`).
     pulled: the destination's objects whose records identity knows all.
     identifying: fields of the destination that hold the entity's identifiers.
+    associated: profile_id, entity, record: the one record of each entity in `link` that belongs
+        to the profile.
     timeless: the same tables give the same profiles at any time.
     """
 
@@ -95,6 +100,11 @@ class Inputs:
     pulled: frozenset[str] = frozenset()
     identifying: frozenset[str] = frozenset()
     timeless: bool = False
+    associated: pl.LazyFrame = field(
+        default_factory=lambda: pl.LazyFrame(
+            schema={"profile_id": pl.Int64, "entity": pl.String, "record": pl.String}
+        )
+    )
     foreign: pl.LazyFrame = field(
         default_factory=lambda: pl.LazyFrame(schema={"record": pl.String})
     )

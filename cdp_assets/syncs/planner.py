@@ -88,13 +88,24 @@ def make_plan(
     )
     creatable = new.filter(pl.col("may_create"))
     if config.creates is not None:
-        builder.creates(config.creates, creatable, _unkeyed(creatable, config, objects))
+        links = decide.linked(inputs, config.link) if config.link else {}
+        extras = {p: decide.Extra(links=tuple(found.values())) for p, found in links.items()}
+        builder.creates(config.creates, creatable, unkeyed(creatable, config, objects), extras)
     by_time = skipped > 0 and not _pulls_all(config, inputs)
     asked = differing.height > 0 or departed.height > 0 or (seekers.height > 0 and _seeks(config))
-    made = _plan(name, config, builder, profiles.height, state, new, skipped, now)
-    return replace(
-        made,
+    unfound = new.filter(~pl.col("may_create"))
+    vain = unfound if _seeks(config) else unfound.clear()
+    known = pl.col("told_at").is_not_null() & pl.col("removed_at").is_null()
+    return finished(
+        name,
+        config,
+        builder,
+        now,
+        profiles=profiles.height,
+        told=int(state.select(known.sum()).collect().item()),
+        without_record=unfound.height + skipped,
         standing=inputs.timeless and not by_time and not asked,
+        sought=vain.select("profile_id", sought=_sought(config), at=pl.lit(now, dtype=TS)),
         overtaken=_overtaken(inputs.letters, rows, config.source),
     )
 
@@ -109,24 +120,23 @@ def _overtaken(letters: pl.DataFrame, rows: pl.DataFrame, source: str) -> tuple[
     return tuple(letters.join(new, on=["profile_id", "target"], how="semi")["id"])
 
 
-def _plan(
+def finished(
     name: str,
     config: SyncConfig,
     builder: decide.Builder,
-    profiles: int,
-    state: pl.LazyFrame,
-    new: pl.DataFrame,
-    skipped: int,
     now: datetime,
+    *,
+    profiles: int,
+    told: int,
+    without_record: int,
+    standing: bool,
+    sought: pl.DataFrame | None = None,
+    overtaken: tuple[int, ...] = (),
 ) -> Plan:
-    known = pl.col("told_at").is_not_null() & pl.col("removed_at").is_null()
-    told = int(state.select(known.sum()).collect().item())
+    """The plan of what a builder has collected; see `Plan` for the rest."""
     changes = tuple(builder.changes)
     rows = plan_rows(config, changes, builder.obstacles)
     digest = plan_hash(name, config, rows)
-    unfound = new.filter(~pl.col("may_create"))
-    vain = unfound if _seeks(config) else unfound.clear()
-    sought = vain.select("profile_id", sought=_sought(config), at=pl.lit(now, dtype=TS))
     return Plan(
         sync=name,
         hash=digest,
@@ -138,9 +148,11 @@ def _plan(
         stopped=tuple(_stopped(config, changes, told, profiles)),
         profiles=profiles,
         told=told,
-        without_record=unfound.height + skipped,
+        without_record=without_record,
         checked=builder.checked_rows(now),
-        sought=sought,
+        sought=pl.DataFrame() if sought is None else sought,
+        standing=standing,
+        overtaken=overtaken,
     )
 
 
@@ -158,6 +170,9 @@ def plan_rows(
         if "list" in c.why and not c.told:
             old, new = (config.list_, None) if c.op == "remove" else (None, config.list_)
             rows.append((*head, "list", old, new, c.why["list"]))
+        if c.links:
+            with_ = " ".join(f"{o}:{i}" for o, i in c.links)
+            rows.append((*head, "(link)", None, with_, "linked with"))
         rows += [(*head, f, c.old.get(f), new, c.why[f]) for f, new in c.told.items()]
     rows += [
         (o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why) for o in obstacles
@@ -335,7 +350,7 @@ def _adopted(found: Sought, source: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _unkeyed(
+def unkeyed(
     creatable: pl.DataFrame, config: SyncConfig, objects: Mapping[str, ObjectInfo]
 ) -> dict[int, str]:
     """Profiles that must not be created, and why: without the key, or with one that is doubled."""

@@ -14,6 +14,7 @@ from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, letters, pauses, plans
 from cdp_assets.syncs import approval, check, guard, inputs, send, state
+from cdp_assets.syncs.activities import activity_plan
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.lists import ListWriter, list_plan
@@ -195,6 +196,8 @@ def _plan(
     check.require_created(config, found.pulled, found.identifying)
     if config.list_ is not None:
         made = list_plan(name, config, found, destination, now)
+    elif config.rows == "entered":
+        made = activity_plan(name, config, found, destination, description, now)
     else:
         made = make_plan(name, config, found, destination, description, now)
     table = lake.open(plan_table(name))

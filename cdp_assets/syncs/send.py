@@ -165,6 +165,7 @@ def _row(row: int, change: Change) -> RowChange:
         record_id=change.record_id,
         key_field=change.key_field if keyed else None,
         key_value=change.key_value if keyed else None,
+        links=change.links,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cdp_assets.connectors.base import Destination
 from cdp_assets.store import Store, ledger
 from cdp_assets.syncs import mapping
+from cdp_assets.syncs.activities import entry_answers, unknown
 from cdp_assets.syncs.lists import LIST, list_answers
 from cdp_assets.syncs.model import FOREIGN
 from cdp_assets.syncs.seek import Owners
@@ -58,7 +59,10 @@ def settle(
             elif op == "delete":
                 answers = _deletions(destination, object_name, chunk)
             elif not key_field:
-                answers = [_unknown(entry) for entry in chunk]
+                answers = [unknown(entry) for entry in chunk]
+            elif op == "create" and chunk[0].asked.get("entry") is not None:
+                known = ledger.recorded(store, name)
+                answers = entry_answers(destination, object_name, key_field, chunk, known)
             else:
                 answers = _keyed(destination, object_name, key_field, chunk, owners, entity)
             ledger.answer(store, chunk, answers, now)
@@ -123,15 +127,4 @@ def _shows(
     return all(
         mapping.present(destination, object_name, field, current.get(field)) == told
         for field, told in entry.fields.items()
-    )
-
-
-def _unknown(entry: ledger.Entry) -> ledger.Answer:
-    return ledger.Answer(
-        id=entry.id,
-        outcome="unknown",
-        error_class="data",
-        code="UNKNOWN_OUTCOME",
-        message="It is not known whether the record was created, and there is neither a key nor a "
-        "match to find it by. Look there; if it is not there, replay this letter.",
     )

@@ -75,9 +75,11 @@ def state_table(name: str) -> Table:
             "removed_at": TS,
             "list": pl.String(),
             "put": pl.String(),
+            "entry": pl.String(),
+            "linked": pl.String(),
         },
         primary_key=("record",),
-        personal=("record", "profile_id", f"{_LAST}*", f"{_OFFERED}*"),
+        personal=("record", "profile_id", "entry", "linked", f"{_LAST}*", f"{_OFFERED}*"),
         stamps=("checked_at",),
         evolves=True,
         description="What each record of the destination was last told, and when.",
@@ -92,6 +94,8 @@ def state_table(name: str) -> Table:
             "removed_at": "When this sync deleted it, since its profile had left.",
             "list": "Id of the list that it was put on or found on; empty: it was taken off.",
             "put": "The same where this sync put it there; of a list itself its name.",
+            "entry": "Entry of the audience that it was created for.",
+            "linked": "Records that it was linked with when it was created.",
         },
     )
 

@@ -61,7 +61,26 @@ def test_the_packages_own_syncs_load() -> None:
     ("options", "message"),
     [
         ({"gone": "clear"}, "`gone` belongs to mode mirror"),
-        ({"rows": "entered"}, "comes with a later version"),
+        ({"rows": "entered"}, "`from: audiences.NAME` and `mode: insert`"),
+        ({"link": ["account"]}, "for records that the sync creates"),
+        ({"mode": "insert", "link": ["account", "account"]}, "each once"),
+        (
+            {"from": "audiences.a", "rows": "entered", "mode": "insert", "match": [{"A": "a"}]},
+            "take out `match`",
+        ),
+        (
+            {"from": "audiences.a", "rows": "entered", "mode": "insert", "key": {"A": "a"}},
+            "is `entry`",
+        ),
+        (
+            {
+                "from": "audiences.a",
+                "rows": "entered",
+                "mode": "insert",
+                "fields": {"A": {"trait": "a", "write": "if_empty"}},
+            },
+            "`write` is idle",
+        ),
         ({"fields": {}}, "name one, or a `list`"),
         ({"mode": "add"}, "mode add belongs to `list`"),
         ({"others": "keep"}, "`others` belongs to `list`"),

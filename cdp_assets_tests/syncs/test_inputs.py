@@ -18,7 +18,7 @@ from cdp_assets.profiles import ExpressionError, TraitError, TraitsConfig
 from cdp_assets.profiles.catalogue import save_traits
 from cdp_assets.profiles.model import compile_traits
 from cdp_assets.profiles.tables import profiles_table
-from cdp_assets.records.tables import RULES, entity_table
+from cdp_assets.records.tables import RELATION, RULES, entity_table
 from cdp_assets.store import Store
 from cdp_assets.syncs import SyncError, apply, dead_letters, plan, state_table
 from cdp_assets.syncs.config import FieldConfig
@@ -327,3 +327,74 @@ def test_state_from_before_the_entity_was_kept_counts_as_ones_own(tmp_path: Path
     world.profile(1, orders=2)
     assert world.apply(config()).written == 1
     assert world.state()["entity"].to_list() == ["person"]
+
+
+ENTERED: dict[str, Any] = {
+    "from": "audiences.good", "to": "crm.Task", "mode": "insert", "rows": "entered",
+    "link": ["person", "account"], "fields": {"A": "{orders} by {entered_at}"},
+}  # fmt: skip
+
+
+def test_entries_have_a_name_that_outlives_a_merge(lake: Lake, tmp_path: Path) -> None:
+    def entries() -> dict[int, str]:
+        return {
+            row["profile_id"]: row["entry"] for row in profiles(read(lake, tmp_path, **ENTERED))
+        }
+
+    first = f"s-1-{NOW.timestamp() * 1_000_000:.0f}"
+    assert entries() == {1: first}
+    assert profiles(read(lake, tmp_path, **ENTERED))[0]["entered_at"] == NOW
+    # Profile 1 is retired into 2: in one build its stay ends and the survivor's begins.
+    later = NOW + timedelta(hours=1)
+    stays = audience_table("good")
+    lake.open(stays).merge(
+        rows(
+            stays,
+            {"profile_id": 1, "entered_at": NOW, "left_at": later},
+            {"profile_id": 2, "entered_at": later},
+        )
+    )
+    assert entries() == {2: f"s-2-{later.timestamp() * 1_000_000:.0f}"}, "no merge, a new entry"
+    lake.open(IDS).merge(
+        rows(IDS, {"entity": "person", "anchor": "user_id:u1", "profile_id": 1, "redirect_to": 2})
+    )
+    assert entries() == {2: first}
+
+
+def test_a_new_record_is_linked_with_the_oldest_live_one(lake: Lake, tmp_path: Path) -> None:
+    people, accounts = entity_table("person"), entity_table("account")
+    lake.open(people).merge(
+        rows(
+            people,
+            {"source": "crm", "object": "Contact", "record_id": "b", "record": "crm.Contact:b",
+             "created_at": datetime(2019, 1, 1, tzinfo=UTC), "deleted": False},
+        )
+    )  # fmt: skip
+    lake.open(accounts).merge(
+        rows(
+            accounts,
+            {"source": "crm", "object": "Account", "record_id": "acc", "record": "crm.Account:acc",
+             "deleted": False},
+        )
+    )  # fmt: skip
+    lake.open(GRAPH).merge(
+        rows(
+            GRAPH,
+            {"entity": "person", "identifier": "crm.Contact:b", "profile_id": 1,
+             "type": "crm.Contact"},
+            {"entity": "account", "identifier": "crm.Account:acc", "profile_id": 1,
+             "type": "crm.Account"},
+        )
+    )  # fmt: skip
+    lake.open(RELATION).merge(
+        rows(
+            RELATION,
+            {"from": "crm.Contact:a", "kind": "account", "to": "crm.Account:acc", "source": "crm",
+             "primary": True},
+        )
+    )  # fmt: skip
+    found = read(lake, tmp_path, **ENTERED).associated.collect().sort("entity")
+    assert found.rows() == [
+        (1, "account", "crm.Account:acc"),
+        (1, "person", "crm.Contact:b"),
+    ]

@@ -16,7 +16,9 @@ from cdp_assets.connectors.base import (
     Description,
     FieldInfo,
     ObjectInfo,
+    ObjectMapping,
     Refused,
+    Relation,
     RowChange,
     RowOutcome,
     UnknownOutcome,
@@ -51,12 +53,16 @@ def info(*names: str) -> ObjectInfo:
     return ObjectInfo(name="X", fields=fields)
 
 
+TASK = ("Subject", "Status", "CDP_Id__c", "WhoId", "WhatId")
 FIELDS = ("Email", "Title", "Revenue__c", "Orders__c", "LeadSource", "Status", "CDP_Id__c")
 DESCRIPTION = Description(
     source="crm",
     system="fake",
     taken_at=NOW,
-    objects={name: info(*FIELDS) for name in ("Contact", "Lead", "Account")},
+    objects={
+        **{name: info(*FIELDS) for name in ("Contact", "Lead", "Account")},
+        "Task": info(*TASK),
+    },
 )
 
 
@@ -75,6 +81,7 @@ class Crm:
     faults: Callable[[str, Sequence[RowChange]], Mapping[int, str] | None] | None = None
     cut: int | None = None
     file: Path | None = None
+    clock: Callable[[], datetime] = lambda: NOW
     lists: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     members_batch: int = 3
     called: list[tuple[list[str], list[str]]] = field(default_factory=list)
@@ -83,6 +90,14 @@ class Crm:
         if self.file is not None and self.file.exists():
             kept = json.loads(self.file.read_text())
             self.records, self.created = kept["records"], kept["created"]
+
+    def mapping(self, object_name: str) -> ObjectMapping | None:
+        if object_name != "Task":
+            return None
+        who = (Relation("person", "WhoId", "Contact"), Relation("account", "WhatId", "Account"))
+        return ObjectMapping(
+            entity="activity", columns={"created_at": "CreatedDate"}, relations=who
+        )
 
     def batch_size(self, object_name: str) -> int:
         return self.batch
@@ -158,6 +173,11 @@ class Crm:
         elif record_id not in mine:
             return RowOutcome(change.row, False, error_class="gone", code="GONE", message="gone")
         mine[record_id].update(fields)
+        places = {"Contact": "WhoId", "Account": "WhatId"}
+        if created:
+            mine[record_id].update({places[o]: i for o, i in change.links})
+            if object_name == "Task":
+                mine[record_id]["CreatedDate"] = self.clock().isoformat()
         return RowOutcome(change.row, True, record_id=record_id, created=created)
 
     # lists
@@ -264,6 +284,7 @@ class World:
     crm: Crm = field(default_factory=Crm)
     profiles: list[dict[str, Any]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
+    associated: list[tuple[int, str, str]] = field(default_factory=list)
     redirects: list[dict[str, Any]] = field(default_factory=list)
     pulled: frozenset[str] = frozenset()
     now: datetime = NOW
@@ -272,6 +293,7 @@ class World:
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.lake = Lake(self.folder / "lake", clock=lambda: self.now)
+        self.crm.clock = lambda: self.now
         self.store = Store(f"sqlite:///{self.folder}/store.db")
         self.store.migrate()
 
@@ -310,8 +332,21 @@ class World:
         self, lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime
     ) -> Inputs:
         rows = [{n: p.get(n) for n in PROFILE} for p in self.profiles]
+        profiles = pl.DataFrame(rows, schema=PROFILE).lazy()
+        if config.rows == "entered":
+            moments = [p.get("entered_at", NOW) for p in self.profiles]
+            named = [
+                f"{name}-{p['profile_id']}-{m.timestamp():.0f}"
+                for p, m in zip(self.profiles, moments, strict=True)
+            ]
+            profiles = profiles.with_columns(
+                entered_at=pl.Series(moments, dtype=pl.Datetime("us", "UTC")),
+                entry=pl.Series(named, dtype=pl.String),
+            )
+        whose = {"profile_id": pl.Int64, "entity": pl.String, "record": pl.String}
         return Inputs(
-            profiles=pl.DataFrame(rows, schema=PROFILE).lazy(),
+            profiles=profiles,
+            associated=pl.DataFrame(self.associated, schema=whose, orient="row").lazy(),
             links=pl.DataFrame(self.links, schema=LINKS).lazy(),
             redirects=pl.DataFrame(self.redirects, schema=REDIRECTS).lazy(),
             state=remembered(lake, name, entity),
