@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from cdp_assets.connectors.base import BudgetSpent, NotAuthorised, Page, RowChange, Unavailable
-from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
+from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig, paths
 from cdp_assets.connectors.hubspot import pull as pull_module
 from cdp_assets.connectors.hubspot.pull import HubSpotPull
+from cdp_assets.lake import Lake
+from cdp_assets.raw import ingest
 from cdp_assets.raw.payload import payload_hash
+from cdp_assets.raw.tables import raw_table
 from cdp_assets_tests.connectors.faulty import Clock
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
@@ -279,3 +284,72 @@ def test_news_is_one_small_request(stand_in: StandIn) -> None:
     assert source.has_news("contacts", latest)
     assert not source.has_news("contacts", latest + timedelta(seconds=1))
     assert [e["rows"] for e in stand_in.journal()] == [1, 0]
+
+
+def test_what_the_index_shows_late_comes_with_the_next_pull(
+    stand_in: StandIn, tmp_path: Path
+) -> None:
+    source, lake = stand_in.hubspot(), Lake(tmp_path)
+    stand_in.control("POST", "limits", {"hubspot_search_lag_seconds": 90})
+    first = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+    def pull(at: datetime) -> ingest.PullResult:
+        stand_in.control("POST", "clock", {"now": at.isoformat()})
+        return ingest.pull_live(lake, source, "contacts", first - timedelta(hours=1), at, "run")
+
+    stand_in.control("POST", "clock", {"now": first.isoformat()})
+    early = create(source, 2, "lag-early")
+    pull(first + timedelta(seconds=30))
+    stand_in.control("POST", "clock", {"now": (first + timedelta(seconds=40)).isoformat()})
+    late = create(source, 2, "lag-late")
+    pull(first + timedelta(seconds=60))
+    pull(first + timedelta(minutes=5))
+    rows = lake.open(raw_table("hubspot", "contacts")).scan().collect()
+    assert sorted(rows["record_id"]) == sorted(early + late), "each once, none lost"
+
+
+def test_a_search_that_never_holds_still_is_no_whole(stand_in: StandIn) -> None:
+    one = {"id": "1", "properties": {"lastmodifieddate": "2026-01-01T00:00:00.000Z"}}
+    body = {"total": 3, "results": [one]}
+    stand_in.faults({"match": "contacts/search", "status": 200, "body": body, "times": 99})
+    with pytest.raises(Unavailable, match="faster than they can be read"):
+        searched(stand_in.hubspot())
+
+
+def test_searches_keep_to_their_own_pace(stand_in: StandIn) -> None:
+    clock = Clock()
+    source = stand_in.hubspot(
+        quick(monotonic=clock, sleep=clock.sleep), searches_per_second=4, requests_per_10s=100
+    )
+    for _ in range(20):
+        source.has_news("contacts", START)
+    assert clock.time >= (20 - 4) / 4, "five a second are the whole account's"
+    before = clock.time
+    for _ in range(150):
+        source.read("contacts", ["1"], ["city"])
+    assert clock.time - before >= 10, "100 in any ten seconds"
+
+
+def test_the_wrong_cursor_would_find_nothing(stand_in: StandIn) -> None:
+    """Both stamps are properties of contacts; only one of them moves."""
+    source = stand_in.hubspot()
+    assert {"lastmodifieddate", "hs_lastmodifieddate"} <= set(source._client.properties("contacts"))
+    for name, cursor in (("contacts", "lastmodifieddate"), ("deals", "hs_lastmodifieddate")):
+        assert HubSpotPull(source._client, name).cursor == cursor
+        assert source.has_news(name, START)
+
+
+def test_versions_of_the_api_stand_in_one_place() -> None:
+    folder = Path(paths.__file__).parent
+    for file in folder.glob("*.py"):
+        if file.name != "paths.py":
+            assert not re.findall(r"/v\d/|/v\d\b|/20\d\d-\d\d", file.read_text("utf-8")), file.name
+
+
+def test_what_names_a_record_for_sure_is_described(stand_in: StandIn) -> None:
+    """Companies and deals have no key of their own: a sync has to bring one."""
+    described = stand_in.hubspot().describe(["contacts", "companies", "deals"]).objects
+    unique = {n: {f.name for f in o.fields.values() if f.unique} for n, o in described.items()}
+    assert "email" in unique["contacts"]
+    assert "domain" not in unique["companies"]
+    assert unique["deals"] == {"hs_object_id"}

@@ -316,6 +316,26 @@ def test_what_becomes_a_contact_is_no_marketing_contact(stand_in: StandIn) -> No
     assert {row["hs_marketable_status"] for row in shown.values()} == {None}
 
 
+def test_a_stage_that_moves_back_is_told_not_repeated(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    ids = made(source, *[f"stage{i}@push.example" for i in range(3)], lifecyclestage="customer")
+    stages = ["lead", "evangelist", ""]
+    batch = [
+        RowChange(n, "update", {"lifecyclestage": s or None, "city": "Rome"}, record_id=i)
+        for n, (i, s) in enumerate(zip(ids, stages, strict=True))
+    ]
+    stand_in.control("DELETE", "journal")
+    outcomes = source.write("contacts", batch)
+    assert errors(outcomes) == [(0, "data", "NOT_TAKEN")]
+    assert calls(stand_in) == 2
+    shown = source.read("contacts", ids, ["lifecyclestage", "city"])
+    assert [(shown[i]["lifecyclestage"], shown[i]["city"]) for i in ids] == [
+        ("customer", "Rome"), ("evangelist", "Rome"), (None, "Rome")
+    ]  # fmt: skip
+    stand_in.faults({"match": "batch/read", "status": 500, "times": 99})
+    assert errors(source.write("contacts", batch[1:2])) == []
+
+
 def test_a_value_that_another_record_holds_names_that_record(stand_in: StandIn) -> None:
     source = stand_in.hubspot()
     (holder,) = made(source, "holder@push.example", customer_id="taken-1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,7 +10,6 @@ import msgspec
 
 from cdp_assets.connectors.base import (
     ConnectorError,
-    ErrorClass,
     Refused,
     RowChange,
     RowOutcome,
@@ -20,40 +18,17 @@ from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
+from cdp_assets.connectors.hubspot.outcomes import RowError, failed, named, refused_alone
 from cdp_assets.connectors.hubspot.paths import OBJECTS
-from cdp_assets.connectors.redaction import redact
 
 BATCH = 100
+_STAGE = "lifecyclestage"
 _MORE_EMAILS = "hs_additional_emails"
 _SEARCH_VALUES = 100
 _SEARCH_PAGE = 200
 _MOMENTS = frozenset({"date", "datetime"})
 _SPLIT = frozenset({400, 404, 409})
 """Statuses by which one row's mistake refuses the whole batch."""
-_EXISTING = re.compile(r"(?i)existing id:\s*(\d+)")
-_TAKEN = frozenset({"CONFLICTING_UNIQUE_VALUE"})
-_TAKEN_BY = "taken by"
-_HOLDER = re.compile(r"(?i)\b(\d+) already has that value")
-_CLASSES: Mapping[str, ErrorClass] = {
-    "OBJECT_NOT_FOUND": "gone",
-    "CONFLICT": "conflict",
-    "OBJECT_ALREADY_EXISTS": "conflict",
-    "CONFLICTING_UNIQUE_VALUE": "conflict",
-    "PROPERTY_DOESNT_EXIST": "mapping",
-    "READ_ONLY_VALUE": "mapping",
-    "MISSING_SCOPES": "permission",
-    "FORBIDDEN": "permission",
-    "RATE_LIMITS": "retry",
-    "INTERNAL_ERROR": "retry",
-}
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    category: str = ""
-    status: Any = None
-    context: dict[str, list[str]] = {}
-    errors: list[dict[str, Any]] = []
 
 
 class _Record(msgspec.Struct):
@@ -65,7 +40,7 @@ class _Record(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     results: list[_Record] = []
-    errors: list[_Error] = []
+    errors: list[RowError] = []
 
 
 class _Found(msgspec.Struct):
@@ -193,6 +168,7 @@ class HubSpotPush:
                 sent.append(change)
             if sent:
                 outcomes.update(self._send(name, sent))
+                outcomes.update(self._not_taken(name, sent, outcomes))
         return [outcomes[change.row] for change in batch if change.row in outcomes]
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
@@ -206,7 +182,7 @@ class HubSpotPush:
                 if refused.status not in _SPLIT:
                     raise
                 if len(part) == 1:
-                    outcomes[part[0].row] = _refused(part[0], refused)
+                    outcomes[part[0].row] = refused_alone(part[0], refused)
                 else:
                     half = len(part) // 2
                     parts[:0] = [part[:half], part[half:]]
@@ -253,6 +229,29 @@ class HubSpotPush:
             ]
         return sent
 
+    def _not_taken(
+        self, name: str, group: Sequence[RowChange], outcomes: Mapping[int, RowOutcome]
+    ) -> dict[int, RowOutcome]:
+        """Rows whose lifecycle stage stayed: it moves forward only, and HubSpot answers as if it
+        had moved ("Set and sync lifecycle stages"). So it is read back; a call for 100 of them."""
+        wanted: dict[str, tuple[RowChange, Any]] = {}
+        for change in group:
+            outcome, value = outcomes.get(change.row), change.fields.get(_STAGE)
+            if outcome is not None and outcome.ok and not outcome.created and value is not None:
+                wanted[str(outcome.record_id)] = (change, self.normalise(name, _STAGE, value))
+        found: dict[str, dict[str, Any]] = {}
+        with suppress(ConnectorError):  # it was written, whatever becomes of the look
+            found = self.read(name, list(wanted), [_STAGE]) if wanted else {}
+        return {
+            change.row: RowOutcome(
+                change.row, False, key, error_class="data", code="NOT_TAKEN",
+                message=f"{_STAGE} stayed as it was: it moves forward only, unless it is cleared "
+                "first. The row's other fields were written",
+            )
+            for key, (change, value) in wanted.items()
+            if key in found and found[key][_STAGE] != value
+        }  # fmt: skip
+
     def _archive(self, name: str, what: str, part: Sequence[RowChange]) -> dict[int, RowOutcome]:
         """Put records into the bin. HubSpot answers with nothing, also for records that are in it
         already. The old id of a merged record leads to its survivor, who must not go instead of
@@ -285,8 +284,8 @@ class HubSpotPush:
                 created = change.op == "create" or bool(record.new)
                 outcomes[change.row] = RowOutcome(change.row, True, record.id, created)
         for error in answer.errors:
-            for change in _named(error, by_trace, by_id, by_key):
-                outcomes.setdefault(change.row, _failed(change, error))
+            for change in named(error, by_trace, by_id, by_key):
+                outcomes.setdefault(change.row, failed(change, error))
         left = [change for change in group if change.row not in outcomes]
         if left and len(left) == len(group):
             raise ConnectorError(
@@ -319,66 +318,3 @@ def _unsent(change: RowChange) -> RowOutcome:
         change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
         message="not sent: the call before it got no answer",
     )  # fmt: skip
-
-
-def _named(
-    error: _Error,
-    by_trace: Mapping[str, RowChange],
-    by_id: Mapping[str, RowChange],
-    by_key: Mapping[str, RowChange],
-) -> list[RowChange]:
-    """The rows that an error of a 207 is about."""
-    traces = [by_trace[t] for t in error.context.get("objectWriteTraceId", []) if t in by_trace]
-    if traces:
-        return traces
-    names = [v for key in ("id", "ids") for v in error.context.get(key, [])]
-    found = [by_id.get(v) or by_key.get(v.casefold()) for v in names]
-    return [change for change in found if change is not None]
-
-
-def _failed(change: RowChange, error: _Error) -> RowOutcome:
-    codes = [str(e.get("code")) for e in error.errors if e.get("code")]
-    context = dict(error.context)
-    for detail in error.errors:
-        if detail.get("code") in _TAKEN and isinstance(detail.get("context"), dict):
-            context |= {_TAKEN_BY: detail["context"].get("objectId") or []}
-    return _outcome(change, [error.category, *codes], error.message, context)
-
-
-def _refused(change: RowChange, refused: Refused) -> RowOutcome:
-    try:
-        error = msgspec.json.decode(refused.body, type=_Error)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        error = _Error(category="UNKNOWN")
-    if refused.status == 409 and not error.category:
-        error.category = "CONFLICT"
-    return _failed(change, error)
-
-
-def _outcome(
-    change: RowChange, codes: Sequence[str], message: str, context: Mapping[str, list[str]]
-) -> RowOutcome:
-    known = [code for code in (*reversed(codes), *_codes_in(message)) if code in _CLASSES]
-    there = existing_id(message, context)
-    values = [*change.fields.values(), change.key_value, change.record_id]
-    return RowOutcome(
-        change.row,
-        False,
-        record_id=there or change.record_id,
-        error_class="conflict" if there else (_CLASSES[known[0]] if known else "data"),
-        code=(known or [c for c in codes if c] or ["UNKNOWN"])[0],
-        message=redact(message, values) or "refused without a reason",
-    )
-
-
-def existing_id(message: str, context: Mapping[str, list[str]]) -> str | None:
-    """The record that holds a value which must be there once; None where the answer names none."""
-    found = _EXISTING.search(message) or _HOLDER.search(message)
-    if found:
-        return found[1]
-    return next(iter(context.get(_TAKEN_BY, ())), None)
-
-
-def _codes_in(message: str) -> list[str]:
-    """HubSpot puts the codes of single properties into the message's text."""
-    return re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", message)
