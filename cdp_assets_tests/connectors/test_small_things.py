@@ -32,9 +32,9 @@ from cdp_assets.connectors.salesforce.describe import SalesforceField, Salesforc
 COMMON = {
     "name", "first_name", "last_name", "email", "phone", "title", "company", "domain", "website",
     "stage", "status", "amount", "currency", "subject", "kind", "owner", "closed_at",
-    "occurred_at", "created_at", "changed_at",
+    "occurred_at", "created_at", "changed_at", "before", "after",
 }  # fmt: skip
-ENTITIES = {"person", "account", "opportunity", "ticket", "activity", "product", "user"}
+ENTITIES = {"person", "account", "opportunity", "ticket", "activity", "product", "user", "change"}
 
 # Redaction
 

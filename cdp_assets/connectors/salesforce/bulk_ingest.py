@@ -199,10 +199,10 @@ def _finished(client: SalesforceClient, path: str, what: str) -> JobInfo:
             _abort(client, path, what)
             raise
     try:
-        return wait_for(client, client.options, path, what=what)
+        return wait_for(client, path, what=what)
     except Unavailable:
         _abort(client, path, what)
-        return wait_for(client, client.options, path, what=what)
+        return wait_for(client, path, what=what)
 
 
 def _abort(client: SalesforceClient, path: str, what: str) -> None:

@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 
 from cdp_assets.connectors.base import ConnectorError, NotPermitted, Refused, Unavailable
-from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.salesforce.client import SalesforceClient
 
@@ -47,7 +46,7 @@ class JobInfo(msgspec.Struct, rename="camel"):
 JOB = msgspec.json.Decoder(JobInfo).decode
 
 
-def wait_for(client: SalesforceClient, options: HttpOptions, path: str, *, what: str) -> JobInfo:
+def wait_for(client: SalesforceClient, path: str, *, what: str) -> JobInfo:
     """The job's last state: JobComplete, Failed or Aborted.
 
     Raises Unavailable where it does not come within two hours."""
@@ -61,14 +60,13 @@ def wait_for(client: SalesforceClient, options: HttpOptions, path: str, *, what:
                 f"{client.name}: {what}: the job is still {job.state[:20]} after "
                 f"{LONGEST_WAIT / 3600:.0f} hours. A later run makes a new one."
             )
-        options.sleep(pause)
+        client.options.sleep(pause)
         waited += pause
         pause = min(pause * 1.5, _POLLS[1])
 
 
 def query_pages(
     client: SalesforceClient,
-    options: HttpOptions,
     soql: str,
     read: Callable[[bytes], T],
     count: Callable[[T], int],
@@ -97,7 +95,7 @@ def query_pages(
     path = f"/jobs/query/{msgspec.convert(made, JobInfo).id}"
     done = False
     try:
-        job = wait_for(client, options, path, what=what)
+        job = wait_for(client, path, what=what)
         if job.state != "JobComplete":
             done = True
             raise NotTaken(f"job {job.state}")

@@ -147,6 +147,12 @@ class SalesforceClient:
         return self._http.calls if self._http is not None else 0
 
     @property
+    def budget(self) -> tuple[int, int] | None:
+        """The org's requests of the day (used, allowed) as its last answer told."""
+        used, allowed = self._policy.used, self._policy.allowed
+        return None if used is None or allowed is None else (used, allowed)
+
+    @property
     def http(self) -> HttpSession:
         """The session, made when first needed: a wrong address is no reason not to load."""
         with self._lock:
@@ -295,6 +301,16 @@ class SalesforceClient:
             self._fields[name] = {field.name: field for field in found.fields}
         return self._objects[name]
 
+    def queryable(self, name: str) -> SalesforceObject:
+        """The org's description of an object that can be queried; raises WrongObject of another."""
+        described = self.object(name)
+        if not described.queryable:
+            raise WrongObject(
+                f"{self.name}: {name} cannot be queried in this org. Not retried. Take it out "
+                "of `objects`; the others go on."
+            )
+        return described
+
     def fields(self, name: str) -> dict[str, SalesforceField]:
         """The object's fields by name."""
         self.object(name)
@@ -321,12 +337,19 @@ class SalesforceClient:
 
     def query(self, soql: str, *, what: str, deleted: bool = False) -> Iterator[dict[str, Any]]:
         """All rows of a small query; `deleted`: with deleted and archived records."""
+        for page in self.query_pages(soql, what=what, deleted=deleted):
+            yield from page
+
+    def query_pages(
+        self, soql: str, *, what: str, deleted: bool = False
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The rows of a query, page by page."""
         decode = msgspec.json.Decoder(QueryPage[dict[str, Any]]).decode
         page = self.query_page(soql, what=what, decode=decode, deleted=deleted)
-        yield from page.records
+        yield page.records
         while not page.done and page.nextRecordsUrl:
             page = self.get(page.nextRecordsUrl, what=what, decode=decode)
-            yield from page.records
+            yield page.records
 
 
 def checked_name(source: str, name: str) -> str:

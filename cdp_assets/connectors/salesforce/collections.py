@@ -19,8 +19,15 @@ from cdp_assets.connectors.salesforce.outcomes import of_result
 BATCH = 200
 
 
-def send(client: SalesforceClient, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
-    """One call for rows of one op (and one key field); row number → outcome.
+def send(
+    client: SalesforceClient,
+    name: str,
+    group: Sequence[RowChange],
+    *,
+    repeatable: bool | None = None,
+) -> dict[int, RowOutcome]:
+    """One call for rows of one op (and one key field); row number → outcome. repeatable:
+    whether the same call twice does what it does once, by default what its op says.
 
     Raises what the session raises, and ConnectorError where the answer does not fit.
     """
@@ -34,8 +41,9 @@ def send(client: SalesforceClient, name: str, group: Sequence[RowChange]) -> dic
         key = client.fields(name)[first.key_field] if first.key_field else None
         # Here, not in the address, where it is ignored.
         value = {"allOrNone": False, "records": [_record(name, c, key) for c in group]}
-        method, path, repeatable = _endpoint(name, first)
-        _, results = client.send(method, path, value, what=what, repeatable=repeatable)
+        method, path, again = _endpoint(name, first)
+        again = again if repeatable is None else repeatable
+        _, results = client.send(method, path, value, what=what, repeatable=again)
     if not isinstance(results, list) or len(results) != len(group):
         raise ConnectorError(
             f"{client.name}: {what}: the answer does not hold one result a row. Not retried. "

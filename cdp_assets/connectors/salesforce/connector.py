@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from cdp_assets.connectors.base import Page
+import polars as pl
+
+from cdp_assets.connectors.base import Page, RowOutcome
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.salesforce.client import SalesforceClient
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.salesforce.keys import keys
+from cdp_assets.connectors.salesforce.lists import SalesforceLists
 from cdp_assets.connectors.salesforce.mapping import mapping
-from cdp_assets.connectors.salesforce.pull import SalesforcePull, news
+from cdp_assets.connectors.salesforce.pull import news, pull
 from cdp_assets.connectors.salesforce.push import SalesforcePush
 
 
@@ -26,6 +30,7 @@ class Salesforce(Crm):
         """name: the name of its folder in defs/. No request is made before it is asked for one."""
         options = options or HttpOptions()
         self._client = SalesforceClient(name, config, options)
+        self._lists = SalesforceLists(self._client)
         super().__init__(
             name,
             config,
@@ -41,11 +46,37 @@ class Salesforce(Crm):
             options=options,
         )
 
+    @property
+    def budget(self) -> tuple[int, int] | None:
+        """The org's requests of the day (used, allowed) as its last answer told."""
+        return self._client.budget
+
     def names(self) -> tuple[str, ...]:
         return self._client.names()
 
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
-        return SalesforcePull(self._client, object_name).pages(start, end)
+        return pull(self._client, object_name, start, end)
 
     def has_news(self, object_name: str, after: datetime) -> bool:
         return news(self._client, object_name, after)
+
+    def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
+        return keys(self._client, object_name)
+
+    @property
+    def members_batch(self) -> int:
+        return self._lists.members_batch
+
+    def list_id(self, name: str) -> str | None:
+        return self._lists.list_id(name)
+
+    def create_list(self, name: str, object_name: str) -> str:
+        return self._lists.create_list(name, object_name)
+
+    def list_members(self, list_id: str) -> Iterator[list[str]]:
+        return self._lists.list_members(list_id)
+
+    def change_members(
+        self, list_id: str, add: Sequence[str], remove: Sequence[str]
+    ) -> list[RowOutcome]:
+        return self._lists.change_members(list_id, add, remove)

@@ -84,6 +84,8 @@ class SalesforceObject(msgspec.Struct, rename="camel"):
     label: str = ""
     queryable: bool = True
     createable: bool = False
+    replicateable: bool = False
+    deletable: bool = False
 
     @property
     def pulled(self) -> list[str]:

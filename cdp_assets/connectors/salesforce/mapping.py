@@ -17,6 +17,26 @@ _ACTIVITY = (
     _OWNER,
 )
 
+
+def _history(kind: str, name: str, key: str = "") -> ObjectMapping:
+    """Changes of the fields that the org tracks: one record a change. It has no other stamp than
+    that of its making, since nothing changes it."""
+    return ObjectMapping(
+        entity="change",
+        columns={
+            "subject": "Field",
+            "kind": "DataType",
+            "before": "OldValue",
+            "after": "NewValue",
+            "owner": "CreatedById",
+            "occurred_at": "CreatedDate",
+            "created_at": "CreatedDate",
+            "changed_at": "CreatedDate",
+        },
+        relations=(Relation(kind, key or f"{name}Id", name),),
+    )
+
+
 MAPPINGS: Mapping[str, ObjectMapping] = {
     "Account": ObjectMapping(
         entity="account",
@@ -131,6 +151,88 @@ MAPPINGS: Mapping[str, ObjectMapping] = {
         },
         relations=_ACTIVITY,
     ),
+    "EmailMessage": ObjectMapping(
+        entity="activity",
+        columns={
+            "subject": "Subject",
+            "status": "Status",
+            "email": "FromAddress",
+            "owner": "CreatedById",
+            "occurred_at": "MessageDate",
+            **_STAMPS,
+        },
+        relations=(
+            Relation("ticket", "ParentId", "Case"),
+            Relation("account", "RelatedToId", "Account", prefix="001"),
+            Relation("opportunity", "RelatedToId", "Opportunity", prefix="006"),
+            Relation("activity", "ActivityId", "Task"),
+        ),
+    ),
+    "CaseComment": ObjectMapping(
+        entity="activity",
+        columns={
+            "subject": "CommentBody",
+            "owner": "CreatedById",
+            "occurred_at": "CreatedDate",
+            **_STAMPS,
+        },
+        relations=(Relation("ticket", "ParentId", "Case"),),
+    ),
+    "Campaign": ObjectMapping(
+        entity="activity",
+        columns={
+            "name": "Name",
+            "kind": "Type",
+            "status": "Status",
+            "owner": "OwnerId",
+            "occurred_at": "StartDate",
+            "closed_at": "EndDate",
+            **_STAMPS,
+        },
+        relations=(Relation("parent", "ParentId", "Campaign"), _OWNER),
+    ),
+    "CampaignMember": ObjectMapping(
+        entity="activity",
+        columns={
+            "kind": "Type",
+            "status": "Status",
+            "owner": "CreatedById",
+            "occurred_at": "CreatedDate",
+            "closed_at": "FirstRespondedDate",
+            **_STAMPS,
+        },
+        relations=(
+            Relation("campaign", "CampaignId", "Campaign"),
+            # A lead's member that was converted names the contact too: that one counts.
+            Relation("person", "ContactId", "Contact"),
+            Relation("person", "LeadId", "Lead", primary=False),
+        ),
+    ),
+    "OpportunityContactRole": ObjectMapping(
+        entity="activity",
+        columns={"kind": "Role", "occurred_at": "CreatedDate", **_STAMPS},
+        relations=(
+            Relation("opportunity", "OpportunityId", "Opportunity"),
+            Relation("person", "ContactId", "Contact"),
+        ),
+    ),
+    "ContactHistory": _history("person", "Contact"),
+    "LeadHistory": _history("person", "Lead"),
+    "AccountHistory": _history("account", "Account"),
+    "CaseHistory": _history("ticket", "Case"),
+    "OpportunityFieldHistory": _history("opportunity", "Opportunity"),
+    "OpportunityHistory": ObjectMapping(
+        entity="change",
+        columns={
+            "stage": "StageName",
+            "amount": "Amount",
+            "closed_at": "CloseDate",
+            "owner": "CreatedById",
+            "occurred_at": "CreatedDate",
+            **_STAMPS,
+        },
+        relations=(Relation("opportunity", "OpportunityId", "Opportunity"),),
+    ),
     "Product2": ObjectMapping(
         entity="product", columns={"name": "Name", "kind": "Family", **_STAMPS}
     ),
@@ -163,6 +265,9 @@ _REFERENCES = {
 def mapping(config: ObjectConfig) -> ObjectMapping | None:
     """The mapping of a configured object: the built-in one, with what `as` and `fields` add."""
     known = MAPPINGS.get(config.name)
+    if known is None and config.name.endswith("__History"):
+        # Of a custom object's tracked fields: `Subscription__History`, of `Subscription__c`.
+        known = _history("parent", f"{config.name.removesuffix('__History')}__c", "ParentId")
     entity = config.as_ or (known.entity if known else None)
     if entity is None:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Page, Refused, Unavailable, WrongObject
+from cdp_assets.connectors.base import Page, Refused, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.salesforce.bulk_query import NotTaken, query_pages
@@ -24,6 +24,7 @@ from cdp_assets.connectors.salesforce.client import (
     soql_string,
 )
 from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject
+from cdp_assets.connectors.salesforce.keys import deleted
 
 VOLATILE = ("attributes",)
 """Salesforce puts a record's type and a link with the API version there."""
@@ -55,14 +56,10 @@ class SalesforcePull:
     """One object's query: its fields in as many parts as a request line can hold."""
 
     def __init__(self, client: SalesforceClient, name: str) -> None:
-        described = client.object(name)
-        if not described.queryable:
-            raise WrongObject(
-                f"{client.name}: {name} cannot be queried in this org. Not retried. Take it out "
-                "of `objects`; the others go on."
-            )
+        described = client.queryable(name)
         self._client = client
         self._name = name
+        self._described = described
         self.cursor = described.cursor
         fields = described.pulled
         self._fields = client.fields(name)
@@ -89,8 +86,16 @@ class SalesforcePull:
         return parts
 
     def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
-        """Pages of [start, end): by Bulk API 2.0 where there are many records and it takes the
-        object, else by REST, which tells with its first page how many there are."""
+        """Pages of [start, end), with what was deleted."""
+        yield from self._records(start, end)
+        described = self._described
+        if not self._deletes and described.replicateable and described.deletable:
+            for page in deleted(self._client, described, start, end):
+                yield Page(page, volatile=VOLATILE)
+
+    def _records(self, start: datetime, end: datetime) -> Iterator[Page]:
+        """What queries show of [start, end): by Bulk API 2.0 where there are many records and it
+        takes the object, else by REST, which tells with its first page how many there are."""
         where, order = self._legs(None, start, end)[0]
         soql = self._soql([*self._lead, *self._parts[0]], where, order)
         begun: _Batch | None = None
@@ -129,9 +134,7 @@ class SalesforcePull:
         rows = BulkRows(self._client.name, fields, self.cursor)
         soql = self._soql([field.name for field in fields], where, None)
         what = f"Bulk pull of {self._name}"
-        pages = query_pages(
-            self._client, self._client.options, soql, rows.read, lambda page: page.height, what=what
-        )
+        pages = query_pages(self._client, soql, rows.read, lambda p: p.height, what=what)
         for page in pages:
             if page.height:
                 yield Page(page, volatile=VOLATILE)
@@ -266,6 +269,23 @@ class SalesforcePull:
         ops = [_op(e) for e in envelopes]
         merged = [e.master if op == "merge" else None for e, op in zip(envelopes, ops, strict=True)]
         return Page(page_rows(ids, cursors, ops, merged, raws), volatile=VOLATILE)
+
+
+def pull(client: SalesforceClient, name: str, start: datetime, end: datetime) -> Iterator[Page]:
+    """Pages of an object's window. A field that was removed, or whose right was taken away, since
+    the org was described makes the first query fail: the org is asked anew, once."""
+    for attempt in range(2):
+        known = client.described(name)
+        begun = False
+        try:
+            for page in SalesforcePull(client, name).pages(start, end):
+                begun = True
+                yield page
+            return
+        except Refused as refused:
+            if begun or attempt or not known or "INVALID_FIELD" not in refused.codes:
+                raise
+            client.describe([name])
 
 
 def news(client: SalesforceClient, name: str, after: datetime) -> bool:
