@@ -92,11 +92,13 @@ class HttpSession:
         policy: Policy | None = None,
         rate: RateBudget | None = None,
         options: HttpOptions | None = None,
+        auth_header: str = "Authorization",
     ) -> None:
-        """system: the source's name, as errors will call it."""
+        """system: the source's name, as errors will call it. auth_header: where the token goes."""
         self.system = system
         self._base = base_url.rstrip("/")
         self._auth = auth
+        self._auth_header = auth_header
         self._policy: Policy = policy or PlainPolicy()
         self._rate = rate
         self._options = options or HttpOptions()
@@ -220,7 +222,7 @@ class HttpSession:
         if body is not None:
             sent["Content-Type"] = content_type
         if bearer is not None:
-            sent["Authorization"] = bearer
+            sent[self._auth_header] = bearer
         self._add(calls=1)
         timeouts = (self._options.connect_timeout, self._options.read_timeout)
         try:

@@ -16,6 +16,7 @@ import requests
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.salesforce import Salesforce, SalesforceConfig
+from cdp_assets.connectors.sugarcrm import SugarCRM, SugarCRMConfig
 from cdp_assets.connectors.zendesk import Zendesk, ZendeskConfig
 
 
@@ -47,7 +48,7 @@ class StandIn:
                   "salesforce_daily": 100_000, "salesforce_used": 0}  # fmt: skip
         limits |= {"zendesk_exports": None, "zendesk_per_minute": None, "zendesk_imports": True,
                    "zendesk_polls": 1, "zendesk_generated_lag_seconds": 0,
-                   "zendesk_search_lag_seconds": 0}  # fmt: skip
+                   "zendesk_search_lag_seconds": 0, "sugarcrm_flags_as_text": True}  # fmt: skip
         self.control("POST", "limits", limits)
 
     def salesforce(self, options: HttpOptions | None = None, **more: Any) -> Salesforce:
@@ -94,6 +95,14 @@ class StandIn:
         )
         return Zendesk("zendesk", config, options=options or quick())
 
+    def sugarcrm(self, options: HttpOptions | None = None, **more: Any) -> SugarCRM:
+        given = {k: v for k, v in self.credentials["sugarcrm"].items() if k != "system"}
+        objects = ["Accounts", "Contacts", "Leads"]
+        config = SugarCRMConfig.model_validate(
+            {**given, "objects": objects, "start": "2015-01-01", "api_version": "v11_20", **more}
+        )
+        return SugarCRM("sugarcrm", config, options=options or quick())
+
 
 def quick(**more: Any) -> HttpOptions:
     """Options that wait little, so that faults cost the tests no time."""
@@ -110,7 +119,7 @@ def sandbox(home: Path, people: int = 120, *args: str) -> Iterator[StandIn]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline()) for _ in range(4)]
+        lines = [json.loads(process.stdout.readline()) for _ in range(5)]
         systems = {line["system"]: line for line in lines}
         yield StandIn(systems["salesforce"]["url"], systems)
     finally:

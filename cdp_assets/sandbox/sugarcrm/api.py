@@ -65,7 +65,7 @@ class SugarApi:
 
     def handle(self, request: Request) -> Reply:
         """The answer to one request; changes are on disk when it returns."""
-        path = urllib.parse.unquote(request.path).removesuffix("/")
+        path = request.path.removesuffix("/")
         match = _VERSION.match(path)
         try:
             if match is None:
@@ -113,7 +113,7 @@ class SugarApi:
             inner = replace(
                 request,
                 method=str(one.get("method", "GET")).upper(),
-                path=urllib.parse.unquote(path),
+                path=path,
                 query=dict(urllib.parse.parse_qsl(query)),
                 body=text.encode(),
             )
@@ -214,14 +214,14 @@ class SugarApi:
 
     def _by_sync_key(self, request: Request, match: re.Match[str]) -> Reply:
         module = self.records.module(match["module"])
-        found = self.records.by_sync_key(module, match["value"])
+        found = self.records.by_sync_key(module, _value(match))
         if found is None:
-            raise not_found(module, match["value"])
+            raise not_found(module, _value(match))
         return self._shown(module, found)
 
     def _upsert(self, request: Request, match: re.Match[str]) -> Reply:
         """Update the record with this sync key; create it where there is none."""
-        module, value = self.records.module(match["module"]), match["value"]
+        module, value = self.records.module(match["module"]), _value(match)
         found = self.records.by_sync_key(module, value)
         if found is None:
             key = self.records.create(module, _body(request), sync_key=value)
@@ -231,7 +231,7 @@ class SugarApi:
 
     def _set_sync_key(self, request: Request, match: re.Match[str]) -> Reply:
         module = self.records.module(match["module"])
-        self.records.set_sync_key(module, match["key"], match["value"])
+        self.records.set_sync_key(module, match["key"], _value(match))
         return Reply(body={"success": True}, rows=1)
 
     # ----- links
@@ -263,6 +263,10 @@ class SugarApi:
         module = self.records.module(match["module"])
         self.records.unlink(module, match["key"], match["link"], match["other"])
         return Reply(body={"record": {"id": match["key"]}}, rows=1)
+
+
+def _value(match: re.Match[str]) -> str:
+    return urllib.parse.unquote(match["value"])
 
 
 def _body(request: Request) -> Row:

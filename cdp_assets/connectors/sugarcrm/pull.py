@@ -1,0 +1,169 @@
+"""Reading a module's records from SugarCRM: in the order of date_modified and id, from key to key.
+
+Times are of whole seconds, so that many records share one, and offsets shift when records change
+while they are read: each page therefore begins behind the last record of the one before, and only
+a `next_offset` of -1 is an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from cdp_assets.connectors.base import ConnectorError, Page, Unavailable
+from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.sugarcrm.client import SugarClient
+from cdp_assets.connectors.sugarcrm.forms import flag, from_addresses
+from cdp_assets.connectors.sugarcrm.mapping import PARENT
+
+VOLATILE = ("_acl", "my_favorite", "following")
+_STAMP = "date_modified"
+_KEYS = 1000
+
+
+class _Lead(msgspec.Struct):
+    """What the pull itself reads of a record."""
+
+    id: str
+    date_modified: str | None = None
+    deleted: Any = False
+    email: list[dict[str, Any]] | None = None
+    parent_type: str | None = None
+    parent_id: str | None = None
+
+
+class SugarPull:
+    """One module's records."""
+
+    def __init__(self, client: SugarClient, name: str) -> None:
+        client.require(name)
+        self._client = client
+        self._name = name
+        self._what = f"pull of {name}"
+        self._lead = msgspec.json.Decoder(_Lead).decode
+
+    def pages(self, start: datetime, end: datetime) -> Iterator[Page]:
+        """Pages of [start, end) in the order of time and id; deleted records among them."""
+        if start >= end:
+            return
+        before = [{_STAMP: {"$lt": _text(end + timedelta(seconds=1))}}]
+        first = [{_STAMP: {"$gte": _text(start)}}]
+        for raws in self._keyed(before, first, self._client.config.page_size, None):
+            page = self._page(raws, start, end)
+            if page is not None:
+                yield page
+
+    def news(self, after: datetime) -> bool:
+        """Whether a record was changed at `after` or later, to the second."""
+        asked = {
+            "filter": [{_STAMP: {"$gte": _text(after)}}], "max_num": 1, "deleted": True,
+            "fields": "id,date_modified",
+        }  # fmt: skip
+        return bool(self._client.filter(self._name, asked, what=self._what).records)
+
+    def keys(self) -> Iterator[pl.DataFrame]:
+        """record_id, cursor_at of every live record, in the order of ids."""
+        last: str | None = None
+        while True:
+            where = [] if last is None else [{"id": {"$gt": last}}]
+            asked = {
+                "filter": where, "max_num": _KEYS, "order_by": "id:asc",
+                "fields": "id,date_modified",
+            }  # fmt: skip
+            found = self._client.filter(self._name, asked, what=f"keys of {self._name}")
+            leads = [self._lead(raw) for raw in found.records]
+            ids = [lead.id for lead in leads]
+            if last is not None and last in ids:
+                raise self._circle()
+            if leads:
+                stamps = moments([lead.date_modified for lead in leads])
+                yield pl.DataFrame({"record_id": ids, "cursor_at": stamps})
+                last = ids[-1]
+            if found.next_offset == -1:
+                return
+            if not leads:
+                raise self._circle()
+
+    def _keyed(
+        self,
+        always: Sequence[dict[str, Any]],
+        first: Sequence[dict[str, Any]],
+        size: int,
+        fields: str | None,
+    ) -> Iterator[list[msgspec.Raw]]:
+        where, last = list(first), ("", "")
+        while True:
+            asked: dict[str, Any] = {
+                "filter": [*always, *where], "max_num": size, "deleted": True,
+                "order_by": f"{_STAMP}:asc,id:asc",
+            }  # fmt: skip
+            if fields is not None:
+                asked["fields"] = fields
+            found = self._client.filter(self._name, asked, what=self._what)
+            leads = [self._lead(raw) for raw in found.records]
+            stamps = [lead.date_modified or "" for lead in leads]
+            self._ordered(stamps)
+            keys = list(zip(stamps, [lead.id for lead in leads], strict=True))
+            if last in keys:
+                raise self._circle()
+            yield found.records
+            if found.next_offset == -1:
+                return
+            if not keys:
+                raise self._circle()
+            last = keys[-1]
+            stamp, key = last
+            tied = {"$and": [{_STAMP: {"$equals": stamp}}, {"id": {"$gt": key}}]}
+            where = [{"$or": [{_STAMP: {"$gt": stamp}}, tied]}]
+
+    def _ordered(self, stamps: Sequence[str]) -> None:
+        times = [datetime.fromisoformat(text) for text in stamps if text]
+        if times != sorted(times):
+            raise Unavailable(
+                f"{self._client.name}: {self._what}: the list did not keep the order asked for, "
+                "so pages could hide records. Nothing was taken from it; a later run asks again."
+            )
+
+    def _circle(self) -> ConnectorError:
+        return ConnectorError(
+            f"{self._client.name}: {self._what}: the system gave the same page twice, so its pages "
+            "go in a circle. Nothing more was taken. Not retried. Report it to the system's makers."
+        )
+
+    def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
+        leads = [self._lead(raw) for raw in raws]
+        cursors = moments([lead.date_modified for lead in leads])
+        inside = (cursors.is_between(start, end, closed="left") | cursors.is_null()).to_list()
+        kept = [place for place, yes in enumerate(inside) if yes]
+        if not kept:
+            return None
+        ops = ["delete" if flag({"d": leads[k].deleted}, "d") else "upsert" for k in kept]
+        bodies = [_widened(leads[k], raws[k]) for k in kept]
+        payload = payloads(self._client.name, bodies)
+        ids = [leads[k].id for k in kept]
+        return Page(page_rows(ids, cursors.gather(kept), ops, None, payload), volatile=VOLATILE)
+
+
+def _widened(lead: _Lead, raw: msgspec.Raw) -> bytes:
+    """The payload as it came, with what its list of addresses says, in truths, and the id of its
+    parent under the parent's module."""
+    told: dict[str, Any] = from_addresses(lead.email) if lead.email else {}
+    if lead.parent_type and lead.parent_id:
+        told[f"{PARENT}{lead.parent_type}"] = lead.parent_id
+    if not told:
+        return bytes(raw)
+    record = _members(raw)
+    record |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in told.items()}
+    return msgspec.json.encode(record)
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _text(at: datetime) -> str:
+    """A moment as filters take it, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
