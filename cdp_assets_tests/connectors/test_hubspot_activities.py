@@ -298,6 +298,7 @@ def test_custom_objects_by_full_name_or_type_id(stand_in: StandIn) -> None:
         assert source.write(name, [upsert])[0].record_id == key
         assert set(pl.concat(source.keys(name))["record_id"]) == {key}
     members = source.create_list("Cars in stock", full)
+    assert source.list_id("cars in stock") == members
     assert source.change_members(members, [key], [])[0].ok
     with pytest.raises(WrongObject, match="no object"):
         source.create_list("No such", "p8888888_boats")

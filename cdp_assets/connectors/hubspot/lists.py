@@ -13,7 +13,7 @@ from cdp_assets.connectors.hubspot.paths import LISTS
 from cdp_assets.connectors.paging import pages_ahead
 
 MEMBERS_BATCH = 10_000
-_PAGE = 250
+_PAGE, _FOUND = 250, 500
 LISTED = ("0-1", "0-2", "0-3", "0-5")
 """Contacts, companies, deals, tickets: what lists are looked for of."""
 _BY_HAND = frozenset({"MANUAL", "SNAPSHOT"})
@@ -31,6 +31,10 @@ class List(msgspec.Struct, rename="camel"):
 
 class _One(msgspec.Struct):
     list: List
+
+
+class _Found(msgspec.Struct):
+    lists: list[List] = []
 
 
 class _Member(msgspec.Struct, rename="camel"):
@@ -63,7 +67,7 @@ class HubSpotLists:
     def list_id(self, name: str) -> str | None:
         """The static list of this name (case does not count), whatever it lists; None where there
         is none. Raises Refused for a dynamic or deleted list, or several of the name."""
-        found = []
+        found: list[List] = []
         for type_id in LISTED:
             path = f"{LISTS}/object-type-id/{type_id}/name/{quote(name, safe='')}"
             decode = msgspec.json.Decoder(_One).decode
@@ -72,6 +76,7 @@ class HubSpotLists:
             except Refused as refused:
                 if refused.status != 404:
                     raise
+        found = found or self._searched(name)
         for one in found:
             if one.deleted_at is not None:
                 raise self._error(
@@ -89,6 +94,14 @@ class HubSpotLists:
                 "all but one.", 409,
             )  # fmt: skip
         return found[0].list_id if found else None
+
+    def _searched(self, name: str) -> list[List]:
+        """Lists of this name of any object, custom ones too; the search may be behind."""
+        body = {"query": name, "count": _FOUND}
+        decode = msgspec.json.Decoder(_Found).decode
+        path = f"{LISTS}/search"
+        found = self._client.post(path, body, what="look for a list", decode=decode).body
+        return [one for one in found.lists if one.name.casefold() == name.casefold()]
 
     def create_list(self, name: str, object_name: str) -> str:
         """Make an empty static list; one of that name that came about meanwhile is taken."""
