@@ -104,6 +104,7 @@ class HttpSession:
         self._options = options or HttpOptions()
         self._local = threading.local()
         self._count = threading.Lock()
+        self._closed_until = 0.0
         self.calls = 0
         self.waited = 0.0
 
@@ -143,9 +144,7 @@ class HttpSession:
         trouble = ""
         for attempt in range(options.attempts):
             self._policy.check()
-            for budget in (self._rate, rate):
-                if budget is not None:
-                    self._add(waited=budget.take())
+            self._wait_turn(rate)
             bearer = self._auth.token() if self._auth is not None and signed else None
             try:
                 response = self._send(
@@ -189,9 +188,10 @@ class HttpSession:
                 raise BudgetSpent(f"{self.system}: {where}: {reason}")
             if status in _REPEATED or status == _LOCKED:
                 trouble = f"HTTP {status}"
-                if not again and status not in _UNPROCESSED:
-                    raise self._unknown(where, trouble)
                 told = retry_after(response.headers, options.now())
+                if not again and status not in _UNPROCESSED:
+                    self._hold(told)
+                    raise self._unknown(where, trouble)
                 if told is None:
                     told = self._policy.wait(status, response.headers, content)
                 if told is not None and told > options.longest_wait:
@@ -270,6 +270,21 @@ class HttpSession:
 
     def _renew(self, stale: str) -> bool:
         return self._auth is not None and self._auth.renew(stale)
+
+    def _wait_turn(self, rate: RateBudget | None) -> None:
+        held = self._closed_until - self._options.monotonic()
+        if held > 0:
+            self._options.sleep(held)
+            self._add(waited=held)
+        for budget in (self._rate, rate):
+            if budget is not None:
+                self._add(waited=budget.take())
+
+    def _hold(self, told: float | None) -> None:
+        """Let the next request, of whatever kind, wait as the system asked."""
+        if told is not None:
+            until = self._options.monotonic() + min(told, self._options.longest_wait)
+            self._closed_until = max(self._closed_until, until)
 
     def _pause(self, attempt: int, told: float | None, *, shared: bool = False) -> None:
         """Wait before the next attempt: as told, else a random part of a doubling span."""
