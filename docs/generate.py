@@ -41,6 +41,14 @@ attributes:
   token: "{{ env.ZENDESK_TOKEN }}"
   objects: [users, organizations, tickets, ticket_comments, satisfaction_ratings]
 """,
+    "SugarCRM": """
+attributes:
+  url: https://company.sugarondemand.com
+  username: "{{ env.SUGARCRM_USERNAME }}"
+  password: "{{ env.SUGARCRM_PASSWORD }}"
+  platform: cdp                        # registered by an admin, for this deployment alone
+  objects: [Accounts, Contacts, Leads, Opportunities, Cases, Calls, Meetings, Tasks]
+""",
     "EventFiles": """
 attributes: {path: "{{ env.EVENTS_DIR }}/**/*.jsonl*", purpose: analytics}
 """,

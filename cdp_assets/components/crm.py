@@ -23,6 +23,7 @@ from cdp_assets.components.dagster_assets import (
 from cdp_assets.components.reconciliation import reconciliation, schema_spec, spoken, unbroken
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
+from cdp_assets.connectors.sugarcrm.config import SugarCRMConfig
 from cdp_assets.connectors.zendesk.config import ZendeskConfig
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.raw.tables import raw_table
@@ -264,3 +265,36 @@ class Zendesk(_Crm):
 
     config_model = ZendeskConfig
     system = "zendesk"
+
+
+class _SugarCRMParams(BaseModel):
+    url_variable: str = Field("SUGARCRM_URL", description="Environment variable with the URL")
+    start: str = Field("2015-01-01", description="First day to pull")
+
+
+class _SugarCRMScaffolder(dg.Scaffolder[_SugarCRMParams]):
+    @classmethod
+    def get_scaffold_params(cls) -> type[_SugarCRMParams]:
+        return _SugarCRMParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[_SugarCRMParams]) -> None:
+        scaffold_attributes(
+            request,
+            {
+                "url": _variable(request.params.url_variable),
+                "username": "{{ env.SUGARCRM_USERNAME }}",
+                "password": "{{ env.SUGARCRM_PASSWORD }}",
+                "platform": "cdp",
+                "objects": ["Accounts", "Contacts", "Leads", "Opportunities", "Cases"],
+                "start": request.params.start,
+                "every": "15m",
+            },
+        )
+
+
+@dg.scaffold_with(_SugarCRMScaffolder)
+class SugarCRM(_Crm):
+    """SugarCRM: its modules as raw assets by day, and a destination of syncs."""
+
+    config_model = SugarCRMConfig
+    system = "sugarcrm"

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cdp_assets.connectors import hubspot, salesforce, zendesk
+from cdp_assets.connectors import hubspot, salesforce, sugarcrm, zendesk
 from cdp_assets.connectors.base import ObjectMapping
 from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.connectors.hubspot.mapping import MAPPINGS as HUBSPOT
 from cdp_assets.connectors.salesforce.mapping import MAPPINGS as SALESFORCE
+from cdp_assets.connectors.sugarcrm.mapping import MAPPINGS as SUGARCRM
 from cdp_assets.connectors.zendesk.mapping import MAPPINGS as ZENDESK
 
-Connector = salesforce.Salesforce | hubspot.HubSpot | zendesk.Zendesk
+Connector = salesforce.Salesforce | hubspot.HubSpot | zendesk.Zendesk | sugarcrm.SugarCRM
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ SYSTEMS: Mapping[str, System] = {
     ),
     "HubSpot": System(hubspot.HubSpotConfig, hubspot.HubSpot, HUBSPOT, ("contacts", "jobtitle")),
     "Zendesk": System(zendesk.ZendeskConfig, zendesk.Zendesk, ZENDESK, ("users", "details")),
+    "SugarCRM": System(sugarcrm.SugarCRMConfig, sugarcrm.SugarCRM, SUGARCRM, ("Contacts", "title")),
 }
 """Component class → its system."""
 
