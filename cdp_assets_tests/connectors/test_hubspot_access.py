@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from cdp_assets.connectors.base import NotAuthorised, NotPermitted, RowChange
+from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.hubspot import pull as pull_module
 from cdp_assets.sandbox.hubspot.oauth import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
@@ -21,12 +22,12 @@ from cdp_assets_tests.connectors.test_hubspot_pull import create, listed, same, 
 APP = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "refresh_token": REFRESH_TOKEN}
 
 
-def app(stand_in: StandIn, clock: Clock | None = None, **more: Any) -> HubSpot:
+def app(stand_in: StandIn, options: HttpOptions | None = None, **more: Any) -> HubSpot:
     config = HubSpotConfig.model_validate(
         {"url": stand_in.url, "objects": ["contacts"], "start": "2015-01-01",
          "requests_per_10s": 100_000, "searches_per_second": 10_000, **APP, **more}
     )  # fmt: skip
-    return HubSpot("hubspot", config, options=quick(**({"monotonic": clock} if clock else {})))
+    return HubSpot("hubspot", config, options=options or quick())
 
 
 def sign_ins(stand_in: StandIn) -> int:
@@ -44,7 +45,7 @@ def test_an_app_signs_in_once_and_anew_before_its_token_ends(
     stand_in.control("DELETE", "journal")
     clock, begun = Clock(), datetime(2026, 6, 1, tzinfo=UTC)
     stand_in.control("POST", "clock", {"now": begun.isoformat()})
-    source = app(stand_in, clock)
+    source = app(stand_in, quick(monotonic=clock))
     read = pull_module.associations
 
     def a_while_later(*args: Any) -> dict[str, bytes]:
