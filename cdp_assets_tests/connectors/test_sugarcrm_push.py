@@ -77,6 +77,25 @@ def test_upsert_by_sync_key_creates_once(stand_in: StandIn) -> None:
         source.write("Accounts", [RowChange(1, "upsert", {}, key_field="name", key_value="N")])
 
 
+def test_a_known_record_gets_its_sync_key(stand_in: StandIn) -> None:
+    """The upsert by a key finds no record that has none yet: it would make a second one."""
+    source = stand_in.sugarcrm()
+    key, other = made(source, "k0@spush.example", "k1@spush.example")
+    row = RowChange(1, "update", {"sync_key": "K-9", "title": "T"}, record_id=key)
+    outcome, = source.write("Contacts", [row])  # fmt: skip
+    assert (outcome.ok, outcome.created, outcome.record_id) == (True, False, key)
+    row = RowChange(1, "upsert", {"last_name": "L"}, key_field="sync_key", key_value="K-9")
+    again, = source.write("Contacts", [row])  # fmt: skip
+    assert (again.record_id, again.created) == (key, False)
+    taken = RowChange(1, "update", {"sync_key": "K-9"}, record_id=other)
+    assert errors(source.write("Contacts", [taken])) == {1: "conflict"}
+    fields = {"last_name": "New", "sync_key": "K-10"}
+    first, = source.write("Contacts", [RowChange(1, "create", fields)])  # fmt: skip
+    assert first.created
+    found = source.find("Contacts", "sync_key", ["K-9", "K-10"], ["last_name"])
+    assert {k: v[0]["id"] for k, v in found.items()} == {"K-9": key, "K-10": first.record_id}
+
+
 def test_deleted_is_deleted_and_twice_is_fine(stand_in: StandIn) -> None:
     source = stand_in.sugarcrm()
     ids = made(source, "d0@spush.example", "d1@spush.example")
@@ -216,7 +235,6 @@ def test_fields_are_described(stand_in: StandIn) -> None:
     assert not contacts["last_name"].nullable
     assert contacts["tags_c"].options == ("a", "b", "c")
     assert contacts["sync_key"].external_id
-    assert not contacts["sync_key"].updateable
     assert not contacts["date_modified"].createable
     assert "account_name" not in contacts, "the name of another record is no field of this one"
     accounts = source.describe(["Accounts"]).objects["Accounts"].fields

@@ -54,19 +54,20 @@ def module_info(name: str, definitions: Mapping[str, Definition]) -> ObjectInfo:
         if kind is None or (definition.source == "non-db" and key not in _FROM_ADDRESSES):
             continue
         read_only = _truth(definition.readonly) or key == "invalid_email"
-        own = key == SYNC_KEY or key == "id"
-        calculated = _truth(definition.calculated)
+        own = key in {SYNC_KEY, "id"}
+        # The metadata call the sync key read-only: an endpoint of its own sets it.
+        closed = key == "id" or (read_only and key != SYNC_KEY) or _truth(definition.calculated)
         fields[key] = FieldInfo(
             name=key,
             type=kind,
             label=definition.vname.removeprefix("LBL_").replace("_", " ").capitalize(),
             length=_length(definition.len),
             nullable=not _truth(definition.required),
-            createable=not (read_only or own or calculated),
-            updateable=not (read_only or own or calculated),
+            createable=not closed,
+            updateable=not closed,
             unique=own,
             external_id=key == SYNC_KEY,
-            calculated=calculated,
+            calculated=_truth(definition.calculated),
             references=(to[key],) if to.get(key) else (),
         )
     return ObjectInfo(name=name, label=name, fields=fields)

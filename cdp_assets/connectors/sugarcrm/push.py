@@ -77,30 +77,39 @@ class SugarPush:
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
         addresses = self._finding.addresses(name, group)
-        calls = [self._call(name, change, addresses) for change in group]
+        calls: list[Call] = []
+        owners: list[RowChange] = []
+        for change in group:
+            own = self._calls(name, change, addresses)
+            calls += own
+            owners += [change] * len(own)
         answers = self._client.bulk(
             calls,
             what=f"{group[0].op} of {len(group)} {name}",
             # A create sent twice is two records; the others name the record they write.
             repeatable=group[0].op != "create",
         )
-        outcomes = {
-            change.row: _outcome(change, answer)
-            for change, answer in zip(group, answers, strict=False)
-        }
-        for change in group[len(answers) :]:
-            if change.op != "create":  # a create may be there: whoever called has to look
-                outcomes[change.row] = RowOutcome(
-                    change.row, False, change.record_id, error_class="retry", code="NO_RESULT",
-                    message="the answer leaves this row out; it is read before it is sent again",
-                )  # fmt: skip
+        outcomes: dict[int, RowOutcome] = {}
+        for change, answer in zip(owners, answers, strict=False):
+            before = outcomes.get(change.row)
+            if before is None or before.ok:
+                outcomes[change.row] = _outcome(change, answer)
+        for change in owners[len(answers) :]:
+            if change.op == "create":
+                continue  # it may be there: whoever called has to look
+            outcomes[change.row] = RowOutcome(
+                change.row, False, change.record_id, error_class="retry", code="NO_RESULT",
+                message="the answer leaves this row out; it is read before it is sent again",
+            )  # fmt: skip
         return outcomes
 
-    def _call(
+    def _calls(
         self, name: str, change: RowChange, addresses: Mapping[int, Sequence[Mapping[str, Any]]]
-    ) -> Call:
+    ) -> list[Call]:
+        """The requests of a row: one, and another where a known record gets a sync key."""
+        own = f"/{name}/{quote(str(change.record_id), safe='')}"
         if change.op == "delete":
-            return Call(f"/{name}/{quote(str(change.record_id), safe='')}", "DELETE")
+            return [Call(own, "DELETE")]
         # An empty text is what clears a field.
         item = {k: "" if v is None else v for k, v in change.fields.items()}
         told = {k: change.fields[k] for k in (EMAIL, OPT_OUT) if k in change.fields}
@@ -108,17 +117,23 @@ class SugarPush:
             for field in told:
                 del item[field]
             item["email"] = with_main(addresses.get(change.row, ()), told)
-        if change.op == "update":
-            path, method = f"/{name}/{quote(str(change.record_id), safe='')}", "PUT"
-        elif change.op == "upsert":
-            # Sent as JSON text of a request, the value is a part of an address.
-            path, method = f"/{name}/{SYNC_KEY}/{quote(str(change.key_value), safe='')}", "PATCH"
-        else:
-            path, method = f"/{name}", "POST"
+        key = change.key_value if change.key_field == SYNC_KEY else item.get(SYNC_KEY)
+        item.pop(SYNC_KEY, None)
         if change.op != "update":
             for other, linked in change.links:
                 self._link(name, item, other, linked)
-        return Call(path, method, msgspec.json.encode(item).decode())
+            if change.key_field is not None and key is None and change.key_value is not None:
+                item.setdefault(change.key_field, change.key_value)
+        if change.op == "update":
+            calls = [Call(own, "PUT", _text(item))] if item or key is None else []
+            if key is not None:
+                # The upsert sets no key of a record that is there already: "Integrate" does.
+                calls.append(Call(f"/integrate{own}/{SYNC_KEY}/{quote(str(key), safe='')}", "PUT"))
+            return calls
+        if key is not None:
+            path = f"/{name}/{SYNC_KEY}/{quote(str(key), safe='')}"
+            return [Call(path, "PATCH", _text(item))]
+        return [Call(f"/{name}", "POST", _text(item))]
 
     def _link(self, name: str, item: dict[str, Any], other: str, linked: str) -> None:
         """Associate a new record: an activity with its parent and its contact, others with their
@@ -142,12 +157,24 @@ class SugarPush:
             )
 
 
+def _text(item: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(item).decode()
+
+
 def _outcome(change: RowChange, answer: Answer) -> RowOutcome:
     contents = answer.contents if isinstance(answer.contents, Mapping) else {}
+    if answer.status == 200 and contents.get("success") is False:
+        # So is a sync key refused that another record has ("setSyncKey").
+        return RowOutcome(
+            change.row, False, change.record_id, error_class="conflict", code="SYNC_KEY_NOT_SET",
+            message="the sync key was not set: another record of the module may have it",
+        )  # fmt: skip
     if 200 <= answer.status < 300:
         found = contents.get("record", contents.get("id", change.record_id))
         key = found.get("id") if isinstance(found, Mapping) else found
-        created = change.op == "create" or (change.op == "upsert" and answer.status == 201)
+        # A record that got its key is answered by `success` alone, and a new one by a 201 where
+        # its key names it.
+        created = answer.status == 201 or (change.op == "create" and "record" not in contents)
         return RowOutcome(change.row, True, str(key) if key else None, created)
     if change.op == "delete" and answer.status == 404:
         return RowOutcome(change.row, True, change.record_id)

@@ -51,6 +51,7 @@ class SugarApi:
                 ("PATCH", f"/{module}/sync_key/{sync}", self._upsert),
                 ("PUT", f"/{module}/sync_key/{sync}", self._upsert),
                 ("PUT", f"/integrate/{module}/{key}/sync_key/{sync}", self._set_sync_key),
+                ("PATCH", f"/integrate/{module}/{key}/sync_key/{sync}", self._set_sync_key),
                 ("GET", f"/{module}", self._list),
                 ("POST", f"/{module}", self._create),
                 ("GET", f"/{module}/{key}", self._get),
@@ -216,7 +217,7 @@ class SugarApi:
         module = self.records.module(match["module"])
         found = self.records.by_sync_key(module, _value(match))
         if found is None:
-            raise not_found(module, _value(match))
+            raise bad_parameter(f"Could not find record with sync_key in module: {module}")
         return self._shown(module, found)
 
     def _upsert(self, request: Request, match: re.Match[str]) -> Reply:
@@ -231,8 +232,8 @@ class SugarApi:
 
     def _set_sync_key(self, request: Request, match: re.Match[str]) -> Reply:
         module = self.records.module(match["module"])
-        self.records.set_sync_key(module, match["key"], _value(match))
-        return Reply(body={"success": True}, rows=1)
+        done = self.records.set_sync_key(module, match["key"], _value(match))
+        return Reply(body={"success": done}, rows=1)
 
     # ----- links
 

@@ -91,12 +91,13 @@ class Records:
                 return key
         return None
 
-    def set_sync_key(self, module: str, key: str, value: str) -> None:
-        """Give a record its sync key."""
-        found = self.by_sync_key(module, value)
-        if found not in (None, key):
-            raise bad_parameter("sync_key: another record has it")
+    def set_sync_key(self, module: str, key: str, value: str) -> bool:
+        """Give a record its sync key; False where another record has it. It is no change of the
+        record: the column is written past it."""
+        if self.by_sync_key(module, value) not in (None, key):
+            return False
         self.tables.put(_table(module), key, self.live(module, key) | {"sync_key": value})
+        return True
 
     # ----- links
 
