@@ -29,6 +29,7 @@ from cdp_assets.profiles.sql import table_name, tables_named
 from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.raw.tables import raw_table
 from cdp_assets.records import ObjectSpec
+from cdp_assets.records.bridges import with_other_sides
 from cdp_assets.syncs.config import ENTERED_AT, ENTRY, SyncConfig
 from cdp_assets.syncs.inputs import sync_names
 
@@ -84,7 +85,7 @@ def bare_specs(deployment: Deployment) -> tuple[ObjectSpec, ...]:
         assert files.as_ is not None
         mapping = ObjectMapping(entity=files.as_, columns=dict(files.fields))
         specs.append(ObjectSpec(name, files.as_, mapping))
-    return tuple(specs)
+    return with_other_sides(specs)
 
 
 def identity_of(deployment: Deployment) -> IdentityConfig:
@@ -278,7 +279,9 @@ def sync_inputs(deployment: Deployment, name: str) -> list[str]:
     if deployment.identity is not None:
         found.add("identity/graph")
         kept = raw_keys(deployment)
-        found |= {f"records/{other}" for other in (entity, *config.link) if other in kept}
+        users = ["user"] if any(field.owner for field in config.fields.values()) else []
+        read = (entity, *config.link, *users)
+        found |= {f"records/{other}" for other in read if other in kept}
     return sorted(found)
 
 

@@ -338,6 +338,14 @@ class _Check:
             if linked not in entities:
                 hint = nearest(linked, entities)
                 yield ("link", i), f"no records of `{linked}` are pulled{hint}"
+        users = any(
+            spec.entity == "user" and spec.source == config.source
+            for spec in bare_specs(self.deployment)
+        )
+        for field, told in config.fields.items():
+            if told.owner is not None and not users:
+                what = f"{config.source} pulls no users: add them to `objects` in "
+                yield ("fields", field, "owner"), what + self._where(config.source)
         described = self._description(config.source)
         pulled = self.deployment.crms[config.source].object_configs
         for i, name in enumerate(config.objects):

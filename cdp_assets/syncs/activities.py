@@ -48,7 +48,7 @@ def activity_plan(
     else:
         waiting = rows.clear()
     rows = rows.join(waiting, on="profile_id", how="anti")
-    builder = decide.Builder(config, destination, objects, inputs.letters)
+    builder = decide.Builder(config, destination, objects, inputs)
     extras = {
         p: decide.Extra(
             links=tuple(links.get(p, {}).values()),

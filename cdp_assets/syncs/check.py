@@ -18,6 +18,7 @@ class SyncError(Exception):
 Problem = tuple[tuple[str | int, ...], str]
 """Path below the sync's attributes, and what is wrong there."""
 _NUMBERS = frozenset({"integer", "decimal"})
+_REFERRING = frozenset({"reference", "string", "enum", "integer", "other"})
 _MOMENTS = frozenset({"date", "datetime"})
 
 
@@ -46,7 +47,26 @@ def check_fields(
                 problems.append((("to",), f"{config.source} has no object `{name}`{hint}"))
             continue
         problems += _object(config, target, info, kinds or {})
-    return problems
+    return [*problems, *_lookups(config, description)]
+
+
+def _lookups(config: SyncConfig, description: Description) -> Iterator[Problem]:
+    """Where references are looked up, as far as it is described."""
+    for name, field in config.fields.items():
+        object_name, _, field_name = (field.lookup or "").partition(".")
+        if not object_name:
+            continue
+        path, info = ("fields", name, "lookup"), description.objects.get(object_name)
+        if info is None:
+            known = [*description.objects, *description.names]
+            if description.names and object_name not in known:
+                hint = nearest(object_name, known)
+                yield path, f"{config.source} has no object `{object_name}`{hint}"
+        elif (found := info.fields.get(field_name)) is None:
+            hint = nearest(field_name, info.fields)
+            yield path, f"{config.source}.{object_name} has no field `{field_name}`{hint}"
+        elif not found.filterable:
+            yield path, f"{config.source}.{field.lookup} cannot be searched by"
 
 
 def check_created(
@@ -110,6 +130,10 @@ def _object(
             yield path, f"{target}.{name} cannot be updated{hint}"
         elif creates and not found.createable:
             yield path, f"{target}.{name} cannot be set when a record is created"
+        if field.write == "append" and found.type not in ("multi_enum", "other"):
+            yield path, f"{target}.{name} holds one value, so nothing can be appended"
+        if field.sought and found.type not in _REFERRING:
+            yield path, f"{target}.{name} takes no id of a record"
         if (why := _type(field, found, kinds)) is not None:
             yield path, f"{target}.{name} {why}"
         if field.when_null == "clear" and not found.nullable:
@@ -155,7 +179,7 @@ def _type(field: FieldConfig, found: FieldInfo, kinds: Mapping[str, Kind]) -> st
         return None
     if isinstance(field.value, str) and found.length and len(field.value) > found.length:
         return f"takes {found.length} characters, the literal has {len(field.value)}"
-    kind = kinds.get(field.trait) if field.trait else None
+    kind = kinds.get(field.trait) if field.trait and not field.sought else None
     if kind is None or kind in (Kind.STRING, Kind.UNTYPED):
         return None
     if found.type == "boolean" and kind is not Kind.BOOLEAN:

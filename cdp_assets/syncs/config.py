@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from cdp_assets.connectors.config import Duration
-from cdp_assets.syncs.fields import COLUMN, FieldConfig
+from cdp_assets.syncs.fields import COLUMN, NEWER, FieldConfig
 from cdp_assets.syncs.limits import FEW, NO_LIMITS, Limit, StopIf
 
 __all__ = ["LINKED", "NEVER", "FieldConfig", "Limit", "StopIf", "SyncConfig"]
@@ -356,4 +356,8 @@ class SyncConfig(BaseModel):
         said = self.model_dump(mode="json", include=names)
         # Options that came later count where they are used: an upgrade asks nobody for a yes.
         said |= self.model_dump(mode="json", include=_NEWER, exclude_defaults=True)
+        for field in said["fields"].values():
+            for name, default in NEWER.items():
+                if field[name] == default:
+                    del field[name]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 
 from cdp_assets.connectors.base import Destination, ObjectInfo
-from cdp_assets.syncs import gone, mapping
+from cdp_assets.syncs import gone, mapping, policies
 from cdp_assets.syncs.config import FieldConfig, SyncConfig
+from cdp_assets.syncs.lookups import Lookups
 from cdp_assets.syncs.mapping import KEY, MATCH, FieldError, value, want
 from cdp_assets.syncs.model import Change, Inputs, Obstacle, record_id, ref
 from cdp_assets.syncs.tables import held, is_value, last, settled, state_table
@@ -107,9 +108,10 @@ class Builder(Letters):
         config: SyncConfig,
         destination: Destination,
         objects: Mapping[str, ObjectInfo],
-        letters: pl.DataFrame,
+        inputs: Inputs,
     ) -> None:
-        super().__init__(config, letters)
+        super().__init__(config, inputs.letters)
+        self._lookups = Lookups(config, destination, inputs.users)
         self._destination = destination
         self._objects = objects
         self._checked: list[dict[str, Any]] = []
@@ -126,6 +128,7 @@ class Builder(Letters):
             `last_<field>`.
         A record that does not show is an error, never a reason to create one.
         """
+        self._lookups.prepare(self._compared, rows)
         prepared = [
             (row, wish)
             for row in rows.iter_rows(named=True)
@@ -193,7 +196,7 @@ class Builder(Letters):
             if asked is None:
                 continue
             try:
-                wish.forms[name] = self._told(object_name, name, row[value(name)])
+                wish.forms[name] = self._told(object_name, name, row[value(name)], asked)
             except FieldError as error:
                 self._obstacle(row["profile_id"], object_name, row["record"], str(error), name)
                 continue
@@ -208,16 +211,24 @@ class Builder(Letters):
         told: dict[str, str | None] = {}
         old: dict[str, str | None] = {}
         why: dict[str, str] = {}
-        for name, (form, said) in wish.forms.items():
-            field = self._compared[name]
-            present = mapping.present(self._destination, object_name, name, current.get(name))
-            if said == present or (field.write == "if_empty" and present is not None):
-                continue
-            sent[name], told[name], old[name] = form, said, present
-            why[name] = _why(field, row, wish.before.get(name))
+        notes: dict[str, str | None] = {}
+        for name, form in wish.forms.items():
+            field, shown = self._compared[name], current.get(name)
+            found = policies.judge(
+                self._destination, object_name, name, field, form, row[held(name)], shown
+            )
+            if field.write == "give_way" and found.act in ("write", "equal"):
+                # Kept in the profile's spelling, so that it differs from what was offered only
+                # where people have changed it.
+                notes[last(name)] = wish.asked[name]
+            if found.act == "write":
+                sent[name], told[name], old[name] = found.form, found.said, found.present
+                why[name] = _why(field, row, wish.before.get(name), changed=found.changed)
+            elif found.act == "give_way":
+                self.gives_way(row, name)
         if not sent:
             known = {settled(f, self._compared[f].write): v for f, v in wish.asked.items()}
-            self._note(row, object_name, known)
+            self._note(row, object_name, {**known, **notes})
             return
         self.add(
             Change(
@@ -232,8 +243,15 @@ class Builder(Letters):
                 why=why,
                 digest=mapping.digest(self.config.fingerprint, "update", told),
                 repeated=bool(row["told"]),
+                notes=notes,
             )
         )
+
+    def gives_way(self, row: Mapping[str, Any], name: str) -> None:
+        """Say that a field stays as people wrote it."""
+        object_name = row["record"].partition(":")[0].partition(".")[2]
+        why = policies.GIVES_WAY
+        self._obstacle(row["profile_id"], object_name, row["record"], why, name, op="left")
 
     def creates(
         self,
@@ -247,6 +265,7 @@ class Builder(Letters):
         rows: profile_id, key, match, `value_<field>`, `want_<field>`.
         refused: profiles that must not be, and why. extras: of the profiles that have any.
         """
+        self._lookups.prepare(self.config.fields, rows)
         key, match = self.config.key_rule, self.config.match_rule
         record = ref(self.config.source, object_name, None)
         for row in rows.sort("profile_id").iter_rows(named=True):
@@ -265,7 +284,7 @@ class Builder(Letters):
                 if not said:
                     continue
                 try:
-                    sent[name], told[name] = self._told(object_name, name, wish)
+                    sent[name], told[name] = self._told(object_name, name, wish, said)
                 except FieldError as error:
                     self._obstacle(row["profile_id"], object_name, record, str(error), name)
                     continue
@@ -276,9 +295,14 @@ class Builder(Letters):
                 continue
             op = "upsert" if key else "create"
             told_all = {**told, **({key[0]: row[KEY]} if key else {})}
-            notes: dict[str, str | None] = {}
+            fields = self.config.fields
+            notes: dict[str, str | None] = {
+                last(n): text
+                for n, text in asked.items()
+                if n in fields and fields[n].write == "give_way"
+            }
             if extra.entry is not None:
-                notes = {"entry": extra.entry, "linked": " ".join(map(":".join, extra.links))}
+                notes |= {"entry": extra.entry, "linked": " ".join(map(":".join, extra.links))}
                 told_all["(entry)"] = extra.entry
             found_by = (
                 (match[0], row[MATCH]) if match else (extra.marker, told.get(extra.marker or ""))
@@ -313,9 +337,12 @@ class Builder(Letters):
         rows = [{**row, "checked_at": now} for row in self._checked]
         return pl.DataFrame(rows, schema=schema)
 
-    def _told(self, object_name: str, field: str, wish: Any) -> tuple[Any, str | None]:
-        info = self._objects.get(object_name)
-        return mapping.as_told(self._destination, info, object_name, field, wish)
+    def _told(self, object_name: str, name: str, wish: Any, said: str) -> tuple[Any, str | None]:
+        info, field = self._objects.get(object_name), self.config.fields.get(name)
+        if field is not None and field.sought and said:
+            wish = self._lookups.id_of(name, said)
+        cut = field is not None and field.too_long == "cut"
+        return mapping.as_told(self._destination, info, object_name, name, wish, cut=cut)
 
 
 def _held(letter: Mapping[str, Any], digest: str) -> bool:
@@ -327,10 +354,12 @@ def _held(letter: Mapping[str, Any], digest: str) -> bool:
     return bool(letter["error_class"] != "retry")
 
 
-def _why(field: FieldConfig, row: Mapping[str, Any], before: str | None) -> str:
+def _why(field: FieldConfig, row: Mapping[str, Any], before: str | None, *, changed: bool) -> str:
     what = ", ".join(field.columns) or "literal"
     if row["rule"] is not None:
         return f"{what}: record found by {row['rule']}"
     if field.write == "if_empty":
         return f"{what}: the record has no value"
+    if changed:
+        return f"{what}: {policies.CHANGED}"
     return f"{what}: not told before" if before is None else f"{what}: changed since told"

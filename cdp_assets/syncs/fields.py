@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 COLUMN = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
-Write = Literal["always", "if_empty", "on_create"]
+Write = Literal["always", "if_empty", "on_create", "give_way", "append"]
+_OBJECT_FIELD = re.compile(r"^[A-Za-z][A-Za-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
+NEWER = {"owner": None, "lookup": None, "too_long": "refuse"}
+"""Options that came later, with their defaults."""
 
 
 class FieldConfig(BaseModel):
@@ -27,10 +30,27 @@ class FieldConfig(BaseModel):
     template: str | None = Field(
         None, description="Text with traits in braces; nothing to say where one of them is null."
     )
+    owner: str | None = Field(
+        None,
+        description="A trait that holds an e-mail address: told is the id of the one user of the "
+        "system who has it (records/user).",
+    )
+    lookup: str | None = Field(
+        None,
+        description="Object.Field of the system (Account.External_Id__c): told is the id of the "
+        "one record that has the value there.",
+    )
     write: Write = Field(
         "always",
         description="always; if_empty: only where the record has no value; on_create: only on "
-        "records that this sync creates.",
+        "records that this sync creates; give_way: not where people changed it since it was told "
+        "(one that they empty is told again); append: to a field of several values, of which none "
+        "is taken away.",
+    )
+    too_long: Literal["refuse", "cut"] = Field(
+        "refuse",
+        description="What becomes of a text longer than the field: refuse names it in the plan and "
+        "tells nothing, cut tells its beginning.",
     )
     when_null: Literal["keep", "clear"] = Field(
         "keep",
@@ -47,11 +67,19 @@ class FieldConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_form(self) -> FieldConfig:
-        given = [n for n in ("trait", "value", "template") if n in self.model_fields_set]
+        forms = ("trait", "value", "template", "owner")
+        given = [n for n in forms if n in self.model_fields_set]
         if len(given) != 1:
             raise ValueError("write a trait, `{trait: …}`, `{value: …}` or text with {traits}")
-        if self.trait is not None and not COLUMN.match(self.trait):
-            raise ValueError(f"{self.trait!r} is no trait; a literal is written {{value: …}}")
+        for named in (self.trait, self.owner):
+            if named is not None and not COLUMN.match(named):
+                raise ValueError(f"{named!r} is no trait; a literal is written {{value: …}}")
+        if self.lookup is not None and not _OBJECT_FIELD.match(self.lookup):
+            raise ValueError(f"{self.lookup!r} is not Object.Field, such as Account.External_Id__c")
+        if self.lookup is not None and given == ["owner"]:
+            raise ValueError("`owner` is looked up by itself: take out `lookup`")
+        if self.sought and self.write in ("give_way", "append"):
+            raise ValueError(f"`write: {self.write}` does not go with a record that is looked up")
         if self.template is not None:
             rest = _BRACES.sub("", self.template)
             if "{" in rest or "}" in rest or not self.columns:
@@ -64,8 +92,13 @@ class FieldConfig(BaseModel):
         return self
 
     @property
+    def sought(self) -> bool:
+        """Whether its text stands for a record whose id is told."""
+        return self.owner is not None or self.lookup is not None
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the profile that it reads."""
-        if self.trait is not None:
-            return (self.trait,)
+        if (named := self.trait or self.owner) is not None:
+            return (named,)
         return tuple(_BRACES.findall(self.template)) if self.template is not None else ()

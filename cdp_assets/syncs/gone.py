@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from cdp_assets.connectors.base import Destination, ObjectInfo
-from cdp_assets.syncs import mapping
+from cdp_assets.connectors.text import text
+from cdp_assets.syncs import mapping, policies
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.model import Change, Obstacle, record_id
 from cdp_assets.syncs.tables import held, last, settled
@@ -88,6 +89,7 @@ class Clearing:
         self._info = info
         self._row = row
         self._old: dict[str, str | None] = {}
+        self._sent: dict[str, Any] = {}
         self._empty: list[str] = []
         self._theirs: list[str] = []
         self._stays: list[str] = []
@@ -96,22 +98,31 @@ class Clearing:
                 self._field(name, current.get(name))
 
     def _field(self, name: str, shown: Any) -> None:
-        present = mapping.present(self._destination, self._row["object"], name, shown)
+        object_name, write = self._row["object"], self._config.fields[name].write
+        normal = self._destination.normalise
+        present = mapping.present(self._destination, object_name, name, shown)
         found = self._info.fields.get(name) if self._info else None
-        if present is None:
+        empty = normal(object_name, name, None)
+        if write == "append":
+            have, mine = (
+                normal(object_name, name, shown),
+                normal(object_name, name, self._told(name)),
+            )
+            rest = [p for p in policies.parts(have) if p not in policies.parts(mine)]
+            empty = normal(object_name, name, policies.joined(have, rest)) if rest else empty
+        if present == text(empty):
             self._empty.append(name)
-        elif self._config.fields[name].write == "if_empty" and not self._ours(name, present):
+        elif write in ("if_empty", "give_way") and not policies.ours(
+            self._destination, object_name, name, self._told(name), present
+        ):
             self._theirs.append(name)
-        elif found is not None and not found.nullable:
+        elif empty is None and found is not None and not found.nullable:
             self._stays.append(name)
         else:
-            self._old[name] = present
+            self._old[name], self._sent[name] = present, empty
 
-    def _ours(self, name: str, present: str) -> bool:
-        told = self._row[held(name)]
-        return present in (
-            told, mapping.present(self._destination, self._row["object"], name, told)
-        )  # fmt: skip
+    def _told(self, name: str) -> str:
+        return str(self._row[held(name)])
 
     @property
     def notes(self) -> dict[str, str | None]:
@@ -129,13 +140,13 @@ class Clearing:
         """The row that empties the fields; None where all are empty, or a person's."""
         if not self._old:
             return None
-        told: dict[str, str | None] = dict.fromkeys(self._old)
+        told = {name: text(value) for name, value in self._sent.items()}
         return Change(
             profile_id=self._row["profile_id"],
             object=self._row["object"],
             record_id=record_id(self._row["record"]),
             op="update",
-            sent=told,
+            sent=self._sent,
             told=told,
             asked=self.emptied,
             old=self._old,

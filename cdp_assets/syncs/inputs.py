@@ -80,6 +80,7 @@ def gather(
         identifying=identifying_fields(lake, entity),
         foreign=_foreign(lake, config, entity),
         timeless=_timeless(lake, config, entity),
+        users=_users(lake, config),
         associated=_associated(lake, config, entity),
     )
 
@@ -138,6 +139,16 @@ def _entries(lake: Lake, audience: str, entity: str, name: str) -> pl.LazyFrame:
     whose = pl.coalesce("was", "profile_id").cast(pl.String)
     parts = [pl.lit(name), whose, first]
     return now.select("profile_id", "entered_at", entry=pl.concat_str(parts, separator="-"))
+
+
+def _users(lake: Lake, config: SyncConfig) -> pl.LazyFrame:
+    """email, record_id of the destination's live users, where a field names an owner."""
+    users = lake.open(entity_table("user")).scan()
+    asked = any(field.owner is not None for field in config.fields.values())
+    live = ~pl.col("deleted").fill_null(value=False) & pl.col("email").is_not_null()
+    return users.filter(pl.lit(asked) & (pl.col("source") == config.source) & live).select(
+        "email", "record_id"
+    )
 
 
 def _associated(lake: Lake, config: SyncConfig, entity: str) -> pl.LazyFrame:

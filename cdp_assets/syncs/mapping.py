@@ -66,8 +66,8 @@ def _rule(config: SyncConfig, name: str) -> tuple[pl.Expr]:
 
 
 def _expression(field: FieldConfig, schema: pl.Schema) -> pl.Expr:
-    if field.trait is not None:
-        return pl.col(field.trait)
+    if (named := field.trait or field.owner) is not None:
+        return pl.col(named)
     if field.template is None:
         return pl.lit(field.value)
     parts: list[pl.Expr] = []
@@ -79,9 +79,16 @@ def _expression(field: FieldConfig, schema: pl.Schema) -> pl.Expr:
 
 
 def as_told(
-    destination: Destination, info: ObjectInfo | None, object_name: str, field: str, wish: Any
+    destination: Destination,
+    info: ObjectInfo | None,
+    object_name: str,
+    field: str,
+    wish: Any,
+    *,
+    cut: bool = False,
 ) -> tuple[Any, str | None]:
-    """A wanted value as it is sent, and as text of what the destination will then show.
+    """A wanted value as it is sent, and as text of what the destination will then show. cut: of a
+    text that is too long its beginning is sent.
 
     Raises FieldError where the field cannot hold it: wrong type, too long, no such option.
     """
@@ -91,20 +98,32 @@ def as_told(
         raise FieldError(f"{field}: the value is not of the field's type") from None
     found = info.fields.get(field) if info else None
     if found is not None:
+        if cut and isinstance(sent, str) and found.length and found.type in _TEXTS:
+            sent = _beginning(sent, found.length)
         _fits(found, sent)
     return sent, text(sent)
+
+
+def _units(said: str) -> int:
+    """Length in UTF-16 units, the stricter of the two ways in which systems count."""
+    return len(said.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _beginning(said: str, length: int) -> str:
+    while _units(said) > length:
+        said = said[: len(said) - max(1, (_units(said) - length) // 2)]
+    return said.rstrip()
 
 
 def _fits(info: FieldInfo, sent: Any) -> None:
     said = text(sent)
     if said is None:
         return
-    # Counted in UTF-16 units, the stricter of the two ways in which systems count.
-    units = len(said.encode("utf-16-le", "surrogatepass")) // 2
-    if info.length and info.type in _TEXTS and units > info.length:
+    if info.length and info.type in _TEXTS and _units(said) > info.length:
         raise FieldError(f"{info.name}: the value is longer than {info.length} characters")
     if info.options and info.type in ("enum", "multi_enum"):
-        parts = said.split(";") if info.type == "multi_enum" else [said]
+        many = sent if isinstance(sent, list | tuple | set) else said.split(";")
+        parts = [str(part) for part in many] if info.type == "multi_enum" else [said]
         if not set(parts) <= set(info.options):
             raise FieldError(f"{info.name}: the value is none of the field's options")
 

@@ -62,8 +62,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """A row, or one field of it, that cannot be written. op: `error`, or `held` for one that was
-    refused before and waits in the dead letters."""
+    """A row, or one field of it, that cannot be written. op: `error`; `held` for one that was
+    refused before and waits in the dead letters; `left` for a field that gives way to people."""
 
     profile_id: int
     object: str
@@ -88,6 +88,7 @@ class Inputs:
     identifying: fields of the destination that hold the entity's identifiers.
     associated: profile_id, entity, record: the one record of each entity in `link` that belongs
         to the profile.
+    users: email, record_id of the destination's users, for owners.
     timeless: the same tables give the same profiles at any time.
     """
 
@@ -100,6 +101,9 @@ class Inputs:
     pulled: frozenset[str] = frozenset()
     identifying: frozenset[str] = frozenset()
     timeless: bool = False
+    users: pl.LazyFrame = field(
+        default_factory=lambda: pl.LazyFrame(schema={"email": pl.String, "record_id": pl.String})
+    )
     associated: pl.LazyFrame = field(
         default_factory=lambda: pl.LazyFrame(
             schema={"profile_id": pl.Int64, "entity": pl.String, "record": pl.String}

@@ -15,7 +15,7 @@ from cdp_assets.connectors.base import Description, Destination, ObjectInfo
 from cdp_assets.syncs import decide, gone, targets
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
-from cdp_assets.syncs.mapping import KEY, MATCH, wanted
+from cdp_assets.syncs.mapping import KEY, MATCH, want, wanted
 from cdp_assets.syncs.model import FOREIGN, NEW, Change, Inputs, Obstacle, Plan, ref
 from cdp_assets.syncs.seek import Sought, doubled, seek
 from cdp_assets.syncs.tables import TS, WRITES, held, last, plan_table, settled
@@ -53,7 +53,7 @@ def make_plan(
     ranks = {target: place for place, target in enumerate(config.objects)}
     chosen = nw.to_native(targets.choose(nw.from_native(holdings), ranks, config.several)).collect()
 
-    builder = decide.Builder(config, destination, objects, inputs.letters)
+    builder = decide.Builder(config, destination, objects, inputs)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
     seekers, skipped = _worth_seeking(seekers, config, inputs, state, now)
     found = seek(
@@ -80,6 +80,9 @@ def make_plan(
             builder.updates(object_name, chunk)
         for chunk in _chunks(departed, object_name):
             builder.departures(object_name, chunk)
+
+    for row in _given_way(rows, profiles, config):
+        builder.gives_way(*row)
 
     new = seekers.filter(~pl.col("profile_id").is_in([*found.records, *found.errors]))
     builder.errors(
@@ -112,6 +115,22 @@ def make_plan(
 
 def _chunks(rows: pl.DataFrame, object_name: str) -> Iterator[pl.DataFrame]:
     yield from rows.filter(pl.col("object") == object_name).sort("record").iter_slices(READ_CHUNK)
+
+
+def _given_way(
+    rows: pl.DataFrame, profiles: pl.DataFrame, config: SyncConfig
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Records and fields that were left to people at an earlier plan, and still are: what was
+    offered is wanted still, and was not told."""
+    for name, field in config.fields.items():
+        if field.write != "give_way":
+            continue
+        offered = rows.join(profiles.select("profile_id", want(name)), on="profile_id")
+        left = (pl.col(last(name)) == pl.col(want(name))) & (
+            pl.col(held(name)) != pl.col(want(name))
+        )
+        for row in offered.filter(left).sort("record").iter_rows(named=True):
+            yield row, name
 
 
 def _overtaken(letters: pl.DataFrame, rows: pl.DataFrame, source: str) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ _PLAN_DOCS = {
     "object": "Object of the outside system.",
     "record": "`source.Object:id`; `source.Object:(new)` where it would be created.",
     "op": "update, upsert, create, delete; add, remove: member of a list; error: not written, see "
-    "why; held: refused before, waits in the dead letters.",
+    "why; held: refused before, waits in the dead letters; left: a person's value stays.",
     "field": "Field that changes; empty where the whole row is meant.",
     "old": "Value that the record shows now.",
     "new": "Value that would be written; null empties the field.",
@@ -60,7 +60,7 @@ def state_table(name: str) -> Table:
     A projection of the ledger, and the answers of the planner's own readings: `last_<field>` is
     the profile's value that needs no more telling, since it was told (told_at) or found there
     (checked_at), the empty text where a null emptied the field; `offered_<field>` is the
-    same under `if_empty`, which leaves another value there.
+    same under `if_empty` and `give_way`, which leave another value there.
     """
     return Table(
         key=f"syncs/{name}",
@@ -135,7 +135,7 @@ def held(field: str) -> str:
 def settled(field: str, write: str) -> str:
     """The state's column that says which value of a field needs no more telling. What was held
     back under one policy stands apart, so that after a change to another it is news."""
-    return offered(field) if write == "if_empty" else last(field)
+    return offered(field) if write in ("if_empty", "give_way") else last(field)
 
 
 def is_value(column: str) -> bool:

@@ -45,7 +45,8 @@ def basis(noted: Noting, plan: Plan, entity: str) -> str | None:
 
     noted: the lake that all of the plan was read from.
     """
-    if not plan.standing or plan.changes or plan.obstacles:
+    said = any(obstacle.op != "left" for obstacle in plan.obstacles)
+    if not plan.standing or plan.changes or said:
         return None
     return msgspec.json.encode(Basis(entity=entity, stood=noted.stood)).decode()
 

@@ -123,6 +123,10 @@ def test_the_packages_own_syncs_load() -> None:
         ({"stop_if": {"changed": "a lot"}}, "a limit is a share"),
         ({"stop_if": {"changed": "120%"}}, "a limit is a share"),
         ({"nonsense": 1}, "Extra inputs"),
+        ({"fields": {"A": {"owner": "x", "lookup": "User.Email"}}}, "take out `lookup`"),
+        ({"fields": {"A": {"trait": "x", "lookup": "Email"}}}, "is not Object.Field"),
+        ({"fields": {"A": {"owner": "x", "write": "append"}}}, "a record that is looked up"),
+        ({"fields": {"A": {"owner": "a b"}}}, "is no trait"),
     ],
 )
 def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
@@ -139,6 +143,17 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
         ({"fields": {"Status": {"value": "Opn"}}}, "has no option 'Opn'; did you mean Open?"),
         ({"fields": {"Title": {"value": "x" * 41}}}, "takes 40 characters"),
         ({"fields": {"Revenue__c": "title"}}, None),
+        ({"fields": {"Title": {"trait": "title", "write": "append"}}}, "holds one value"),
+        ({"fields": {"Revenue__c": {"owner": "title"}}}, "takes no id of a record"),
+        ({"fields": {"OwnerId": {"owner": "title"}}}, None),
+        (
+            {"fields": {"AccountId": {"trait": "title", "lookup": "Acount.Email"}}},
+            "has no object `Acount`; did you mean Account?",
+        ),
+        (
+            {"fields": {"AccountId": {"trait": "title", "lookup": "Account.Mail"}}},
+            "has no field `Mail`; did you mean Email?",
+        ),
         ({"fields": {"Revenue__c": "seen"}}, "is a number, the trait a timestamp"),
         ({"key": {"Email": "email"}}, "neither an external id nor unique; there are CDP_Id__c"),
         ({"match": [{"Mail": "email"}]}, "has no field `Mail`; did you mean Email?"),

@@ -34,16 +34,20 @@ from cdp_assets.syncs.tables import plan_table, sought_table, state_table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS = ("CDP_Id__c",)
+OPTIONS = {"Status": ("Open", "Won"), "Interests__c": ("a", "b", "c")}
 
 
 def info(*names: str) -> ObjectInfo:
-    kinds = {"Revenue__c": "decimal", "Orders__c": "integer", "Status": "enum"}
+    kinds = {
+        "Revenue__c": "decimal", "Orders__c": "integer", "Status": "enum",
+        "Interests__c": "multi_enum", "OwnerId": "reference", "AccountId": "reference",
+    }  # fmt: skip
     fields = {
         n: FieldInfo(
             name=n,
             type=kinds.get(n, "string"),  # type: ignore[arg-type]
             length=40 if kinds.get(n) is None else None,
-            options=("Open", "Won") if n == "Status" else (),
+            options=OPTIONS.get(n, ()),
             external_id=n in KEYS,
             unique=n in KEYS,
         )
@@ -54,10 +58,22 @@ def info(*names: str) -> ObjectInfo:
 
 
 TASK = ("Subject", "Status", "CDP_Id__c", "WhoId", "WhatId")
-FIELDS = ("Email", "Title", "Revenue__c", "Orders__c", "LeadSource", "Status", "CDP_Id__c")
+FIELDS = (
+    "Interests__c",
+    "OwnerId",
+    "AccountId",
+    "Email",
+    "Title",
+    "Revenue__c",
+    "Orders__c",
+    "LeadSource",
+    "Status",
+    "CDP_Id__c",
+)
 DESCRIPTION = Description(
     source="crm",
     system="fake",
+    names=("Contact", "Lead", "Account", "Task"),
     taken_at=NOW,
     objects={
         **{name: info(*FIELDS) for name in ("Contact", "Lead", "Account")},
@@ -240,6 +256,8 @@ class Crm:
                 raise ValueError("Revenue__c") from None
         if field_name == "Orders__c":
             return int(value)
+        if field_name == "Interests__c":
+            return ";".join(sorted({p.strip() for p in str(value).split(";")} - {""})) or None
         if field_name == "Email":
             return str(value).strip().lower()
         return value if isinstance(value, bool) else str(value).strip()
@@ -284,6 +302,7 @@ class World:
     crm: Crm = field(default_factory=Crm)
     profiles: list[dict[str, Any]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
+    users: list[tuple[str, str]] = field(default_factory=list)
     associated: list[tuple[int, str, str]] = field(default_factory=list)
     redirects: list[dict[str, Any]] = field(default_factory=list)
     pulled: frozenset[str] = frozenset()
@@ -346,6 +365,9 @@ class World:
         whose = {"profile_id": pl.Int64, "entity": pl.String, "record": pl.String}
         return Inputs(
             profiles=profiles,
+            users=pl.DataFrame(
+                self.users, schema={"email": pl.String, "record_id": pl.String}, orient="row"
+            ).lazy(),
             associated=pl.DataFrame(self.associated, schema=whose, orient="row").lazy(),
             links=pl.DataFrame(self.links, schema=LINKS).lazy(),
             redirects=pl.DataFrame(self.redirects, schema=REDIRECTS).lazy(),

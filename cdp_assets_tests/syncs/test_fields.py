@@ -1,0 +1,196 @@
+"""How single fields are told: beside what people write, into lists, as references, cut to fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets_tests.syncs.world import World, config
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def whys(world: World) -> dict[str, tuple[str, str]]:
+    return {r["field"]: (r["op"], r["why"]) for r in world.rows().to_dicts()}
+
+
+def test_someone_elses_change_of_our_field_is_named(world: World) -> None:
+    sync = config(fields={"Title": "title", "Orders__c": "orders"})
+    world.profile(1, title="CTO", orders=1)
+    world.link("a", 1)
+    world.apply(sync)
+    record = world.crm.records["Contact"]["a"]
+    record["Title"] = "Boss"
+    world.profile(1, title="CTO", orders=2)
+    world.plan(sync)
+    assert whys(world) == {
+        "Title": ("update", "title: changed there since told"),
+        "Orders__c": ("update", "orders: changed since told"),
+    }
+    assert world.rows().filter(world.rows()["field"] == "Title")["old"].to_list() == ["Boss"]
+    world.apply(sync)
+    assert record == {"Title": "CTO", "Orders__c": 2}
+
+
+GIVES_WAY = config(fields={"Title": {"trait": "title", "write": "give_way"}, "Orders__c": "orders"})
+
+
+def test_a_field_gives_way_to_people_until_they_empty_it(world: World) -> None:
+    world.profile(1, title="CTO", orders=1)
+    world.link("a", 1, Title="old")
+    assert world.apply(GIVES_WAY).written == 1
+    record = world.crm.records["Contact"]["a"]
+    assert record["Title"] == "CTO", "the first telling takes it"
+    world.profile(1, title="CEO", orders=1)
+    assert world.apply(GIVES_WAY).written == 1
+    assert record["Title"] == "CEO", "nobody changed it"
+    record["Title"] = "Boss"
+    world.profile(1, title="CFO", orders=1)
+    assert world.apply(GIVES_WAY).written == 0
+    for _ in range(2):
+        calls = world.crm.calls
+        made = world.plan(GIVES_WAY)
+        assert [(o.op, o.field, o.why) for o in made.obstacles] == [
+            ("left", "Title", "changed there since told, and it gives way")
+        ]
+        assert world.crm.calls == calls, "and it is said without reading again"
+    assert made.row_errors == 0
+    # Another field of the record is told, this one is left.
+    world.profile(1, title="CIO", orders=5)
+    assert world.apply(GIVES_WAY).written == 1
+    assert record == {"Title": "Boss", "Orders__c": 5}
+    record["Title"] = None
+    world.profile(1, title="COO", orders=5)
+    assert world.apply(GIVES_WAY).written == 1
+    assert record["Title"] == "COO"
+    assert world.plan(GIVES_WAY).obstacles == ()
+    # What people and we agree on is ours again.
+    record["Title"] = "CTO"
+    world.profile(1, title="CTO", orders=5)
+    assert world.apply(GIVES_WAY).written == 0
+    world.profile(1, title="CEO", orders=5)
+    assert world.apply(GIVES_WAY).written == 1
+    assert record["Title"] == "CEO"
+
+
+def test_a_created_record_gives_way_too(world: World) -> None:
+    sync = config(
+        mode="upsert", create="crm.Contact", key={"CDP_Id__c": "profile_id"}, match=["linked"],
+        fields={"Title": {"trait": "title", "write": "give_way"}},
+    )  # fmt: skip
+    world.profile(1, title="CTO")
+    world.apply(sync)
+    record = world.crm.records["Contact"]["n0001"]
+    world.profile(1, title="CEO")
+    assert world.apply(sync).written == 1
+    record["Title"] = "Boss"
+    world.profile(1, title="CFO")
+    assert world.apply(sync).written == 0
+    assert record["Title"] == "Boss"
+
+
+APPEND = config(fields={"Interests__c": {"trait": "title", "write": "append"}})
+
+
+def test_members_are_added_and_none_is_taken_away(world: World) -> None:
+    world.profile(1, title="b")
+    world.link("a", 1, Interests__c="a")
+    world.profile(2, title="c")
+    world.link("has", 2, Interests__c="a;c")
+    world.profile(3, title="a;c")
+    world.link("none", 3)
+    assert world.apply(APPEND).written == 2
+    records = world.crm.records["Contact"]
+    found = [records[i]["Interests__c"] for i in ("a", "has", "none")]
+    assert found == ["a;b", "a;c", "a;c"]
+    calls = world.crm.calls
+    assert world.apply(APPEND).written == 0
+    assert world.crm.calls == calls
+    world.profile(1, title="c")
+    world.apply(APPEND)
+    assert records["a"]["Interests__c"] == "a;b;c"
+    world.profile(1, title="zebra")
+    assert [o.why for o in world.plan(APPEND).obstacles] == [
+        "Interests__c: the value is none of the field's options"
+    ]
+
+
+def test_of_a_list_our_members_go_when_the_profile_leaves(world: World) -> None:
+    fields = {"Interests__c": {"trait": "title", "write": "append"}}
+    sync = config(mode="mirror", gone="clear", fields=fields, stop_if={"deleted": "100%"})
+    world.profile(1, title="b")
+    world.link("a", 1, Interests__c="a")
+    world.profile(2, title="c")
+    world.link("c", 2)
+    world.apply(sync)
+    world.profiles = []
+    assert world.apply(sync).written == 2
+    assert [r["Interests__c"] for r in world.crm.records["Contact"].values()] == ["a", None]
+    assert world.apply(sync).written == 0
+    world.profile(1, title="b")
+    world.apply(sync)
+    assert world.crm.records["Contact"]["a"]["Interests__c"] == "a;b"
+
+
+def test_a_text_is_cut_where_that_is_said(world: World) -> None:
+    world.profile(1, title="t" * 38 + "é" + "😀")
+    world.link("a", 1)
+    assert world.plan(config(fields={"Title": "title"})).row_errors == 1
+    cut = config(fields={"Title": {"trait": "title", "too_long": "cut"}})
+    assert world.apply(cut).written == 1
+    assert world.crm.records["Contact"]["a"]["Title"] == "t" * 38 + "é"
+    assert world.apply(cut).written == 0
+
+
+def owned(**options: Any) -> SyncConfig:
+    return config(fields={"OwnerId": {"owner": "title"}, "Orders__c": "orders"}, **options)
+
+
+def test_an_owner_is_told_by_address(world: World) -> None:
+    world.users = [("Ada@Example.com", "005A"), ("two@example.com", "005B"),
+                   ("two@example.com", "005C")]  # fmt: skip
+    world.profile(1, title="ada@example.com", orders=1)
+    world.profile(2, title="two@example.com", orders=1)
+    world.profile(3, title="nobody@example.com", orders=1)
+    for p in (1, 2, 3):
+        world.link(f"r{p}", p)
+    world.plan(owned())
+    errors = {r["record"]: r["why"] for r in world.rows().to_dicts() if r["op"] == "error"}
+    assert errors == {
+        "crm.Contact:r2": "OwnerId: 2 records have this e-mail of its users",
+        "crm.Contact:r3": "OwnerId: no record has this e-mail of its users",
+    }
+    assert world.apply(owned()).written == 3
+    assert [r.get("OwnerId") for r in world.crm.records["Contact"].values()] == ["005A", None, None]
+    calls = world.crm.calls
+    assert world.apply(owned()).written == 0
+    assert world.crm.calls == calls
+    world.users.append(("nobody@example.com", "005D"))
+    assert world.apply(owned()).written == 1
+    assert world.crm.records["Contact"]["r3"]["OwnerId"] == "005D"
+
+
+def test_a_reference_is_told_by_a_key(world: World) -> None:
+    sync = config(
+        mode="upsert", create="crm.Contact", key={"CDP_Id__c": "profile_id"},
+        fields={"AccountId": {"trait": "title", "lookup": "Account.CDP_Id__c"}},
+    )  # fmt: skip
+    world.crm.records["Account"] = {"A1": {"CDP_Id__c": "K1"}, "A2": {"CDP_Id__c": "K2"}}
+    world.profile(1, title="K1")
+    world.profile(2, title="K2")
+    world.link("a", 1)
+    world.profile(3, title="K9")
+    world.link("b", 3)
+    assert world.apply(sync).written == 2
+    records = world.crm.records["Contact"]
+    assert [records[i].get("AccountId") for i in ("a", "n0001", "b")] == ["A1", "A2", None]
+    assert world.apply(sync).written == 0
+    world.profile(1, title="K2")
+    assert world.apply(sync).written == 1
+    assert records["a"]["AccountId"] == "A2"
