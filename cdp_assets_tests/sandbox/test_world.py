@@ -315,3 +315,24 @@ def test_the_first_state_has_a_past(world: World) -> None:
 def test_people_keep_their_names_whatever_the_end() -> None:
     one, two = Population(50, 9), Population(50, 9)
     assert [replace(p) for p in one.people] == [replace(p) for p in two.people]
+
+
+def test_whoever_has_a_ticket_is_in_the_support_desk_and_the_partners_crm(world: World) -> None:
+    tickets = world.tables["hubspot.tickets"].rows
+    assert len(world.tables["zendesk.tickets"]) == len(world.tables["sugarcrm.Cases"])
+    assert 0 < len(world.tables["zendesk.tickets"]) <= len(tickets)
+    contacts = world.tables["hubspot.contacts"].rows.values()
+    known = {row.get("email") for row in contacts}
+    assert {row["email"] for row in world.tables["zendesk.users"].rows.values()} <= known
+    channels = {row["via"]["channel"] for row in world.tables["zendesk.tickets"].rows.values()}
+    assert channels <= {"chat", "email", "web", "voice"}
+    assert len(channels) > 1
+    last = world.clock.now()
+    stamps = [row["created_at"] for row in world.tables["zendesk.tickets"].rows.values()]
+    assert max(stamps) < last.isoformat()
+    made = make_world(world.home.parent / "again", people=300)
+    assert made.tables["sugarcrm.Cases"].rows == world.tables["sugarcrm.Cases"].rows
+    before = len(made.tables["zendesk.tickets"])
+    for _ in range(3):
+        made.next_day()
+    assert len(made.tables["zendesk.tickets"]) > before

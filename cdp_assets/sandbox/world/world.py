@@ -13,11 +13,12 @@ from cdp_assets.sandbox.world.files import EventFiles
 from cdp_assets.sandbox.world.journeys import DAY_MS, Seen, day_start
 from cdp_assets.sandbox.world.people import HISTORY_DAYS, Population
 from cdp_assets.sandbox.world.records import Recorder, Spec
+from cdp_assets.sandbox.world.support import Support
 from cdp_assets.sandbox.world.truth import Truth, take
 
 
 class World:
-    """The tables of both CRMs, the event files and the truth.
+    """The tables of all systems, the event files and the truth.
 
     home: folder of everything. people, seed, end: what the world follows from; a world that is
     already there goes on as it is, and must have been made from the same people and seed.
@@ -60,6 +61,7 @@ class World:
         else:
             self.seen = Seen()
             CrmWriter(self.tables, self.population, self.first, "first").fill(specs)
+            Support(self.tables, seed, self.first).follow()
             self.files.write_history(self.seen)
             self._save()
 
@@ -86,6 +88,7 @@ class World:
         newcomers = self._newcomers(day, added)
         crm = CrmDay(self.tables, self.population, self.clock, self.first, day)
         changes = crm.run(newcomers)
+        Support(self.tables, self.population.seed, self.first).follow()
         meta["added"] = [*meta["added"], [day, added]]
         meta["parts"] = {str(d): part for d, part in self.files.parts.items()}
         meta["day"] = day
