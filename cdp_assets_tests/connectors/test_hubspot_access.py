@@ -57,6 +57,7 @@ def test_an_app_signs_in_once_and_anew_before_its_token_ends(
 
     monkeypatch.setattr(pull_module, "associations", a_while_later)
     monkeypatch.setattr(pull_module, "_LIST_PAGE", 40)
+    monkeypatch.setattr(pull_module, "_TOGETHER", 40)
     rows = listed(source)
     assert same(rows.filter(op="upsert"), expected.filter(op="upsert"))
     assert len(clock.slept) >= 3

@@ -142,6 +142,7 @@ def test_a_record_that_leaves_the_search_hides_no_other(
     stand_in.control("POST", "clock", {"now": "2026-02-02T10:00:00+00:00"})
     ids = create(source, 30, "shift")
     stand_in.control("POST", "clock", {})
+    monkeypatch.setattr(pull_module, "_TOGETHER", 5)
     monkeypatch.setattr(pull_module, "_SEARCH_PAGE", 5)
     day = datetime(2026, 2, 2, tzinfo=UTC)
     pages = source.pull("contacts", day, day + timedelta(days=1))
@@ -200,6 +201,17 @@ def test_all_of_a_hundred_and_one_associations(stand_in: StandIn) -> None:
         payload = json.loads(rows.filter(record_id=deal)["payload"][0])
         ids = {r["id"] for r in payload["associations"]["contacts"]["results"]}
         assert ids == set(contacts)
+
+
+def test_associations_cost_a_request_for_a_thousand_records(stand_in: StandIn) -> None:
+    source = stand_in.hubspot()
+    create(source, 300, "cheap")
+    for way in (listed, searched):
+        stand_in.control("DELETE", "journal")
+        rows = way(source).filter(op="upsert")
+        asked = sum("/associations/" in e["path"] for e in stand_in.journal())
+        assert rows.height > 300
+        assert asked == -(-rows.height // 1000)
 
 
 def test_a_primary_company_is_named_so(stand_in: StandIn) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from cdp_assets.connectors.config import CrmConfig
+
+
+class BridgeConfig(BaseModel):
+    """HubSpot's own connector for Salesforce, where the account has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="Name of the Salesforce org in defs/.")
+    fields: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="`contacts` or `companies` → property → the Salesforce field that the "
+        "connector keeps like it.",
+    )
 
 
 class HubSpotConfig(CrmConfig):
@@ -46,6 +59,12 @@ class HubSpotConfig(CrmConfig):
         default_factory=dict,
         description="Object → properties whose former values are pulled as `<object>_history` "
         "(`contacts_history`); all that can be filled in if none is named.",
+    )
+
+    bridge: BridgeConfig | None = Field(
+        default=None,
+        description="HubSpot's own connector for Salesforce, which writes both ways: its cross ids "
+        "join records, and its copies of what we wrote are no news.",
     )
 
     @model_validator(mode="after")

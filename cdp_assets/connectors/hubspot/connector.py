@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Description, FieldInfo, Page, RowOutcome
+from cdp_assets.connectors.base import Description, FieldInfo, ObjectMapping, Page, RowOutcome
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.hubspot.bridge import bridged
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.hubspot.fields import create_field
@@ -57,6 +58,10 @@ class HubSpot(Crm):
     def budget(self) -> tuple[int, int] | None:
         """(used, allowed) of the day's requests, as answers last told."""
         return self._client.policy.budget
+
+    def mapping(self, object_name: str) -> ObjectMapping | None:
+        found = super().mapping(object_name)
+        return found and bridged(found, object_name, self._config.bridge)
 
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         return self._reader(object_name).pages(start, end)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from cdp_assets.connectors.base import Refused, RowOutcome
+from cdp_assets.connectors.hubspot.answers import Paging, mark
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.paths import LISTS
 from cdp_assets.connectors.paging import pages_ahead
@@ -41,17 +42,9 @@ class _Member(msgspec.Struct, rename="camel"):
     record_id: str
 
 
-class _Next(msgspec.Struct):
-    after: str
-
-
-class _Paging(msgspec.Struct):
-    next: _Next | None = None
-
-
 class _Members(msgspec.Struct):
     results: list[_Member] = []
-    paging: _Paging | None = None
+    paging: Paging | None = None
 
 
 class _Changed(msgspec.Struct, rename="camel"):
@@ -129,7 +122,7 @@ class HubSpotLists:
                 page = self._client.get(path, what="read a list", params=params, decode=decode)
             except Refused as refused:
                 raise self._gone(refused) from None
-            return page, page.paging.next.after if page.paging and page.paging.next else None
+            return page, mark(page.paging)
 
         for page in pages_ahead(f"{self._client.name}: read a list", fetch):
             yield [member.record_id for member in page.results]

@@ -13,6 +13,7 @@ import polars as pl
 
 from cdp_assets.connectors.base import Page
 from cdp_assets.connectors.frames import page_rows, payloads
+from cdp_assets.connectors.hubspot.answers import Rows, mark
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.paths import EMAIL_EVENTS, FORMS, SUBMISSIONS
 from cdp_assets.connectors.hubspot.special import Finder, contact_ids, extended, no_keys
@@ -33,19 +34,6 @@ class _Events(msgspec.Struct, rename="camel"):
     events: list[msgspec.Raw] = []
     has_more: bool = False
     offset: str = ""
-
-
-class _Next(msgspec.Struct):
-    after: str
-
-
-class _Paging(msgspec.Struct):
-    next: _Next | None = None
-
-
-class _Rows(msgspec.Struct):
-    results: list[msgspec.Raw] = []
-    paging: _Paging | None = None
 
 
 class _Form(msgspec.Struct):
@@ -168,12 +156,12 @@ class FormSubmissions:
 
     def _rows(self, path: str, limit: int) -> Iterator[list[msgspec.Raw]]:
         what = "pull of form_submissions"
-        decode = msgspec.json.Decoder(_Rows).decode
+        decode = msgspec.json.Decoder(Rows).decode
 
-        def fetch(after: str | None) -> tuple[_Rows, str | None]:
+        def fetch(after: str | None) -> tuple[Rows, str | None]:
             params = {"limit": str(limit)} | ({"after": after} if after is not None else {})
             page = self._client.get(path, what=what, params=params, decode=decode)
-            return page, page.paging.next.after if page.paging and page.paging.next else None
+            return page, mark(page.paging)
 
         for page in pages_ahead(f"{self._client.name}: {what}", fetch):
             yield page.results

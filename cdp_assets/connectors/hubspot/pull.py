@@ -8,7 +8,8 @@ the last two moves a cursor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,16 @@ import polars as pl
 
 from cdp_assets.connectors.base import Page, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.hubspot.answers import (
+    MERGED,
+    Part,
+    Rows,
+    envelope_type,
+    floor,
+    losers,
+    mark,
+    moment_filter,
+)
 from cdp_assets.connectors.hubspot.associations import associations, with_associations
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.mapping import ASSOCIATED
@@ -29,30 +40,15 @@ VOLATILE = ("url", "objectWriteTraceId")
 _LIST_PAGE = 100
 _SEARCH_PAGE = 200
 _READ_BATCH = 100
+_TOGETHER = 1_000
+"""Records whose associations one request asks for."""
 _LONGEST_QUERY = 6_000
-_MERGED = "hs_merged_object_ids"
 _SMALLEST = timedelta(milliseconds=1)
 _ROUNDS = 5
 _LONG = timedelta(days=30)
 _AHEAD = timedelta(days=1)
 """By so much the account's clock may be before ours."""
 _CUSTOM = re.compile(r"(?i)p\d*_|2-\d")
-
-
-class _Next(msgspec.Struct):
-    after: str
-
-
-class _Paging(msgspec.Struct):
-    next: _Next | None = None
-
-
-class _Answer(msgspec.Struct):
-    """A page of list or search: the records twice, as bytes and as envelopes."""
-
-    results: list[msgspec.Raw]
-    paging: _Paging | None = None
-    total: int | None = None
 
 
 class HubSpotPull:
@@ -64,8 +60,8 @@ class HubSpotPull:
         self._what = f"pull of {name}"
         # Contacts have both; only this one moves with every change of a contact.
         self.cursor = "lastmodifieddate" if name == "contacts" else "hs_lastmodifieddate"
-        self._whole = msgspec.json.Decoder(_Answer).decode
-        self._envelope = msgspec.json.Decoder(_envelope_type(self.cursor)).decode
+        self._whole = msgspec.json.Decoder(Rows).decode
+        self._envelope = msgspec.json.Decoder(envelope_type(self.cursor)).decode
 
     @cached_property
     def _targets(self) -> tuple[str, ...]:
@@ -86,12 +82,12 @@ class HubSpotPull:
         last."""
         yield from self._changed(start, end)
         yield from self._archived(start, end)
-        if _MERGED in self._fields:
+        if MERGED in self._fields:
             yield from self._merged(end)
 
     def news(self, after: datetime) -> bool:
         """Whether a record was changed at `after` or later."""
-        filters = [_filter(self.cursor, "GTE", after)]
+        filters = [moment_filter(self.cursor, "GTE", after)]
         return bool(self._search(filters, [self.cursor], limit=1).results)
 
     def keys(self) -> Iterator[pl.DataFrame]:
@@ -112,25 +108,21 @@ class HubSpotPull:
         for answer in answers:
             envelopes = [self._envelope(r) for r in answer.results]
             cursors = moments([e.properties.cursor for e in envelopes])
-            late = (cursors.is_null() | (cursors >= _floor(start))).to_list()
+            late = (cursors.is_null() | (cursors >= floor(start))).to_list()
             if ids := [e.id for e, yes in zip(envelopes, late, strict=True) if yes]:
                 yield ids
 
     # What changed -------------------------------------------------------------------------------
 
-    def _listed(self, start: datetime, end: datetime) -> Iterator[Page]:
+    def _listed(self) -> Iterator[Sequence[msgspec.Raw]]:
         narrow = len(quote(",".join(self._fields))) > _LONGEST_QUERY
         fields = [self.cursor] if narrow else self._fields
         for answer in self._list(fields, archived=False):
             raws = answer.results
-            if narrow:
-                raws = self._read([self._envelope(r).id for r in raws])
-            page = self._page(raws, start, end)
-            if page is not None:
-                yield page
+            yield self._read([self._envelope(r).id for r in raws]) if narrow else raws
 
-    def _list(self, fields: Sequence[str], *, archived: bool) -> Iterator[_Answer]:
-        def fetch(after: str | None) -> tuple[_Answer, str | None]:
+    def _list(self, fields: Sequence[str], *, archived: bool) -> Iterator[Rows]:
+        def fetch(after: str | None) -> tuple[Rows, str | None]:
             params = {
                 "limit": str(_LIST_PAGE),
                 "archived": "true" if archived else "false",
@@ -141,7 +133,7 @@ class HubSpotPull:
             answer = self._client.get(
                 f"{OBJECTS}/{self._name}", what=self._what, params=params, decode=self._whole
             )
-            return answer, _after(answer)
+            return answer, mark(answer.paging)
 
         return pages_ahead(f"{self._client.name}: {self._what}", fetch)
 
@@ -161,16 +153,39 @@ class HubSpotPull:
         return [found[i] for i in ids if i in found]
 
     def _changed(self, start: datetime, end: datetime) -> Iterator[Page]:
-        if _floor(start) >= _floor(end):
+        if floor(start) >= floor(end):
             return
         first = self._search(self._bounds(start, end), self._fields)
         if self._most(first.total or 0, end - start):
-            yield from self._listed(start, end)
-            return
-        for answer in self._window([], start, end, self._fields, first):
-            page = self._page(answer.results, start, end)
-            if page is not None:
-                yield page
+            parts = self._listed()
+        else:
+            answers = self._window([], start, end, self._fields, first)
+            parts = (answer.results for answer in answers)
+        yield from self._assembled(parts, start, end)
+
+    def _assembled(
+        self, parts: Iterable[Sequence[msgspec.Raw]], start: datetime, end: datetime
+    ) -> Iterator[Page]:
+        """The records of [start, end) as pages. Associations are asked for of a thousand records
+        at once, while the next ones are read already; two thousand are held at most."""
+        held: list[Part] = []
+        enough = _TOGETHER if self._targets else 1
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="links") as beside:
+            coming: Future[Page] | None = None
+            for raws in parts:
+                part = self._inside(raws, start, end)
+                held += [part] if part.raws else []
+                if sum(len(one.raws) for one in held) < enough:
+                    continue
+                job = beside.submit(self._page, held)
+                held = []
+                if coming is not None:
+                    yield coming.result()
+                coming = job
+            if coming is not None:
+                yield coming.result()
+        if held:
+            yield self._page(held)
 
     def _most(self, within: int, length: timedelta) -> bool:
         """Whether a window that holds `within` records holds half of the object or more.
@@ -185,8 +200,8 @@ class HubSpotPull:
 
     def _bounds(self, start: datetime, end: datetime) -> list[dict[str, str]]:
         return [
-            _filter(self.cursor, "GTE", _floor(start)),
-            _filter(self.cursor, "LT", _floor(end)),
+            moment_filter(self.cursor, "GTE", floor(start)),
+            moment_filter(self.cursor, "LT", floor(end)),
         ]
 
     def _window(
@@ -195,11 +210,11 @@ class HubSpotPull:
         start: datetime,
         end: datetime,
         fields: Sequence[str],
-        first: _Answer | None = None,
-    ) -> Iterator[_Answer]:
+        first: Rows | None = None,
+    ) -> Iterator[Rows]:
         """Pages of a search by cursor window, halved until it holds what a search can page.
         first: its first page, where it was read already."""
-        start, end = _floor(start), _floor(end)
+        start, end = floor(start), floor(end)
         if start >= end:
             return
         bounds = self._bounds(start, end)
@@ -209,13 +224,13 @@ class HubSpotPull:
         elif end - start > _SMALLEST:
             middle = start + (end - start) / 2
             yield from self._window(filters, start, middle, fields)
-            yield from self._window(filters, _floor(middle), end, fields)
+            yield from self._window(filters, floor(middle), end, fields)
         else:
             yield from self._one_stamp([*filters, *bounds], fields)
 
     def _read_through(
-        self, filters: list[dict[str, str]], first: _Answer, fields: Sequence[str]
-    ) -> Iterator[_Answer]:
+        self, filters: list[dict[str, str]], first: Rows, fields: Sequence[str]
+    ) -> Iterator[Rows]:
         """All records of a search. Its pages are places in a list: a record changed meanwhile
         leaves the list and pulls the rest forward, past us. So what came is counted, and where
         records are missing the search is read again for those not seen yet."""
@@ -227,8 +242,8 @@ class HubSpotPull:
                 came.update(ids)
                 if new := [r for i, r in zip(ids, answer.results, strict=True) if i not in seen]:
                     seen.update(ids)
-                    yield _Answer(new)
-                after = _after(answer)
+                    yield Rows(new)
+                after = mark(answer.paging)
                 if after is None or not answer.results:
                     break
                 answer = self._search(filters, fields, after=after)
@@ -240,7 +255,7 @@ class HubSpotPull:
             f"({_ROUNDS} rounds). Nothing was lost; a later run goes on from here."
         )
 
-    def _ordered(self, answer: _Answer) -> list[Any]:
+    def _ordered(self, answer: Rows) -> list[Any]:
         envelopes: list[Any] = [self._envelope(r) for r in answer.results]
         stamps = [e.properties.cursor or "" for e in envelopes]
         if stamps != sorted(stamps):
@@ -250,7 +265,7 @@ class HubSpotPull:
             )
         return envelopes
 
-    def _one_stamp(self, filters: list[dict[str, str]], fields: Sequence[str]) -> Iterator[_Answer]:
+    def _one_stamp(self, filters: list[dict[str, str]], fields: Sequence[str]) -> Iterator[Rows]:
         """More records of one millisecond than a search can page: in the order of their ids."""
         after_id = "0"
         while True:
@@ -272,7 +287,7 @@ class HubSpotPull:
         after: str | None = None,
         limit: int | None = None,
         sort: str | None = None,
-    ) -> _Answer:
+    ) -> Rows:
         body: dict[str, Any] = {
             "filterGroups": [{"filters": list(filters)}] if filters else [],
             "sorts": [{"propertyName": sort or self.cursor, "direction": "ASCENDING"}],
@@ -284,25 +299,28 @@ class HubSpotPull:
         path = f"{OBJECTS}/{self._name}/search"
         return self._client.post(path, body, what=self._what, decode=self._whole).body
 
-    def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
-        """The records of [start, end) with their associations, as a page."""
+    def _inside(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Part:
+        """The records of [start, end)."""
         envelopes = [self._envelope(r) for r in raws]
         cursors = moments([e.properties.cursor for e in envelopes])
         # A record without a cursor belongs to no window: it is taken whenever it is met.
         inside = (cursors.is_between(start, end, closed="left") | cursors.is_null()).to_list()
         kept = [place for place, yes in enumerate(inside) if yes]
-        if not kept:
-            return None
-        ids = [envelopes[k].id for k in kept]
-        bodies: list[msgspec.Raw | bytes] = [raws[k] for k in kept]
+        return Part([raws[k] for k in kept], [envelopes[k] for k in kept], cursors.gather(kept))
+
+    def _page(self, parts: Sequence[Part]) -> Page:
+        """Records with their associations, as a page."""
+        ids = [e.id for part in parts for e in part.envelopes]
+        bodies: list[msgspec.Raw | bytes] = [raw for part in parts for raw in part.raws]
         if self._targets:
             found = associations(self._client, self._name, self._targets, ids, self._what)
             bodies = [with_associations(r, found[i]) for i, r in zip(ids, bodies, strict=True)]
         payload = payloads(self._client.name, bodies)
-        rows = page_rows(ids, cursors.gather(kept), "upsert", None, payload)
-        merged = [(envelopes[k].id, envelopes[k].properties.merged) for k in kept]
-        losers = _losers([(i, m) for i, m in merged if m])
-        return Page(pl.concat([rows, losers]) if losers.height else rows, volatile=VOLATILE)
+        cursors = pl.concat([part.cursors for part in parts])
+        rows = page_rows(ids, cursors, "upsert", None, payload)
+        merged = [(e.id, e.properties.merged) for part in parts for e in part.envelopes]
+        gone = losers([(i, m) for i, m in merged if m])
+        return Page(pl.concat([rows, gone]) if gone.height else rows, volatile=VOLATILE)
 
     # What is gone -------------------------------------------------------------------------------
 
@@ -322,56 +340,10 @@ class HubSpotPull:
     def _merged(self, end: datetime) -> Iterator[Page]:
         """Merges: every surviving record names those that went into it. Without a time of their
         own, they are told each time; raw keeps what is new."""
-        filters = [{"propertyName": _MERGED, "operator": "HAS_PROPERTY"}]
+        filters = [{"propertyName": MERGED, "operator": "HAS_PROPERTY"}]
         oldest = datetime(2000, 1, 1, tzinfo=UTC)
-        for answer in self._window(filters, oldest, end, [self.cursor, _MERGED]):
+        for answer in self._window(filters, oldest, end, [self.cursor, MERGED]):
             envelopes = [self._envelope(r) for r in answer.results]
-            losers = _losers([(e.id, m) for e in envelopes if (m := e.properties.merged)])
-            if losers.height:
-                yield Page(losers, volatile=VOLATILE)
-
-
-def _envelope_type(cursor: str) -> Any:
-    """A struct of what the pull itself reads of a record; the rest of it is passed over."""
-    lead: Any = msgspec.defstruct(
-        "Lead",
-        [("cursor", str | None, None), ("merged", str | None, None)],
-        rename={"cursor": cursor, "merged": _MERGED},
-        gc=False,
-    )
-    return msgspec.defstruct(
-        "Envelope",
-        [("id", str), ("properties", lead), ("archived_at", str | None, None)],
-        rename={"archived_at": "archivedAt"},
-        gc=False,
-    )
-
-
-def _losers(survivors: Sequence[tuple[str, str]]) -> pl.DataFrame:
-    """Rows of the records that were merged into others (id, `1;2`). The payload is ours: the
-    record itself is gone."""
-    pairs = [
-        (loser.strip(), survivor)
-        for survivor, losers in survivors
-        for loser in losers.split(";")
-        if loser.strip() and loser.strip() != survivor
-    ]
-    encoded = [msgspec.json.encode({"id": a, "mergedInto": b}) for a, b in pairs]
-    none = pl.Series("cursor_at", [None] * len(pairs), dtype=pl.Datetime("us", "UTC"))
-    payload = pl.Series("payload", encoded, dtype=pl.Binary).cast(pl.String)
-    return page_rows([a for a, _ in pairs], none, "merge", [b for _, b in pairs], payload)
-
-
-def _after(answer: _Answer) -> str | None:
-    if answer.paging is None or answer.paging.next is None:
-        return None
-    return answer.paging.next.after
-
-
-def _floor(at: datetime) -> datetime:
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
-
-
-def _filter(name: str, operator: str, at: datetime) -> dict[str, str]:
-    millis = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    return {"propertyName": name, "operator": operator, "value": str(millis)}
+            gone = losers([(e.id, m) for e in envelopes if (m := e.properties.merged)])
+            if gone.height:
+                yield Page(gone, volatile=VOLATILE)

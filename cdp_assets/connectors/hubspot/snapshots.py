@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from cdp_assets.connectors.base import Page, Unavailable
+from cdp_assets.connectors.hubspot.answers import Rows, mark
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.lists import List
 from cdp_assets.connectors.hubspot.paths import LISTS, OWNERS
@@ -21,19 +22,6 @@ from cdp_assets.connectors.paging import pages_ahead
 
 _OWNERS_PAGE, _LISTS_PAGE, _MEMBERS_PAGE = 500, 250, 250
 _HOLDERS = {"contacts": "contactId", "companies": "companyId", "deals": "dealId"}
-
-
-class _Next(msgspec.Struct):
-    after: str
-
-
-class _Paging(msgspec.Struct):
-    next: _Next | None = None
-
-
-class _Rows(msgspec.Struct):
-    results: list[msgspec.Raw] = []
-    paging: _Paging | None = None
 
 
 class _Id(msgspec.Struct):
@@ -74,13 +62,13 @@ class Owners:
             yield undated(ids)
 
     def _read(self, *, archived: bool) -> Iterator[tuple[list[str], list[bytes]]]:
-        decode, envelope = msgspec.json.Decoder(_Rows).decode, msgspec.json.Decoder(_Id).decode
+        decode, envelope = msgspec.json.Decoder(Rows).decode, msgspec.json.Decoder(_Id).decode
 
-        def fetch(after: str | None) -> tuple[_Rows, str | None]:
+        def fetch(after: str | None) -> tuple[Rows, str | None]:
             params = {"limit": str(_OWNERS_PAGE), "archived": "true" if archived else "false"}
             params |= {"after": after} if after is not None else {}
             page = self._client.get(OWNERS, what="pull of owners", params=params, decode=decode)
-            return page, _after(page)
+            return page, mark(page.paging)
 
         for page in pages_ahead(f"{self._client.name}: pull of owners", fetch):
             yield [envelope(raw).id for raw in page.results], [bytes(r) for r in page.results]
@@ -174,16 +162,12 @@ class ListMembers:
     def _members(self, list_id: str) -> Iterator[tuple[list[str], list[msgspec.Raw]]]:
         what = "pull of list members"
         path = f"{LISTS}/{quote(list_id, safe='')}/memberships"
-        decode, member = msgspec.json.Decoder(_Rows).decode, msgspec.json.Decoder(_Member).decode
+        decode, member = msgspec.json.Decoder(Rows).decode, msgspec.json.Decoder(_Member).decode
 
-        def fetch(after: str | None) -> tuple[_Rows, str | None]:
+        def fetch(after: str | None) -> tuple[Rows, str | None]:
             params = {"limit": str(_MEMBERS_PAGE)} | ({"after": after} if after else {})
             page = self._client.get(path, what=what, params=params, decode=decode)
-            return page, _after(page)
+            return page, mark(page.paging)
 
         for page in pages_ahead(f"{self._client.name}: {what}", fetch):
             yield [member(raw).record_id for raw in page.results], page.results
-
-
-def _after(page: _Rows) -> str | None:
-    return page.paging.next.after if page.paging is not None and page.paging.next else None
