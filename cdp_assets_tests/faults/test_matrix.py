@@ -29,7 +29,9 @@ PEOPLE = 4
 RUNS = 8
 """Runs after which all must be well; a person's work lies between two of them where it must."""
 
-PULLED = {"salesforce": "Contact", "hubspot": "contacts", "zendesk": "users"}
+PULLED = {
+    "salesforce": "Contact", "hubspot": "contacts", "zendesk": "users", "sugarcrm": "Contacts"
+}  # fmt: skip
 SYNCS: dict[str, dict[str, Any]] = {
     "salesforce": {
         "to": "salesforce.Contact",
@@ -48,6 +50,12 @@ SYNCS: dict[str, dict[str, Any]] = {
         "create": "zendesk.users",
         "match": ["linked", {"email": "email"}],
         "fields": {"name": "title", "notes": "status"},
+    },
+    "sugarcrm": {
+        "to": "sugarcrm.Contacts",
+        "create": "sugarcrm.Contacts",
+        "match": ["linked", {"email1": "email"}],
+        "fields": {"last_name": "title", "orders_c": "orders"},
     },
 }
 
@@ -98,6 +106,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
             for n in range(6)
         ]
         assert all(outcome.ok for outcome in stand_in.zendesk().write("users", rows))
+        rows = [RowChange(n, "create", {"last_name": f"N{n}"}) for n in range(6)]
+        assert all(outcome.ok for outcome in stand_in.sugarcrm().write("Contacts", rows))
         yield stand_in
 
 
