@@ -243,6 +243,8 @@ def test_keys_are_those_of_live_records(stand_in: StandIn) -> None:
     assert kept in keys["record_id"].to_list()
     assert gone not in keys["record_id"].to_list()
     assert max(slept) >= 60, "what changed while we read is asked for once its minute is over"
+    with pytest.raises(WrongObject, match="never vanish"):
+        next(source.keys("ticket_comments"))
 
 
 def test_exports_keep_to_ten_a_minute_and_wait_as_told(stand_in: StandIn) -> None:

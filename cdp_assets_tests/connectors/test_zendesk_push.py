@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
-from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
+from cdp_assets.connectors.base import (
+    FieldInfo,
+    FieldType,
+    Refused,
+    RowChange,
+    RowOutcome,
+    UnknownOutcome,
+    WrongObject,
+)
 from cdp_assets.connectors.zendesk import Zendesk
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 from cdp_assets_tests.connectors.test_zendesk_pull import call
@@ -342,3 +351,38 @@ def test_wrong_names_are_told(stand_in: StandIn) -> None:
         source.write("ticket_comments", [RowChange(1, "update", {}, record_id="1")])
     with pytest.raises(ValueError, match="custom_orders takes a integer"):
         source.normalise("users", "custom_orders", "many")
+
+
+def test_missing_fields_are_made_once(stand_in: StandIn) -> None:
+    source = stand_in.zendesk()
+    kinds: dict[FieldType, tuple[str, ...]] = {"integer": (), "enum": ("a", "b"), "boolean": ()}
+    for kind, options in kinds.items():
+        info = FieldInfo(name=f"custom_made_{kind}", type=kind, options=options)
+        source.create_field("users", info)
+        made_now = source.describe(["users"]).objects["users"].fields[info.name]
+        assert (made_now.type, made_now.options) == (kind, options)
+        with pytest.raises(Refused, match="DuplicateValue"):
+            source.create_field("users", info)
+    rows = [RowChange(1, "create", {"name": "N", "custom_made_enum": "b"})]
+    assert source.write("users", rows)[0].ok
+    for info in (
+        FieldInfo(name="plain", type="string"),
+        FieldInfo(name="custom_x", type="enum"),
+        FieldInfo(name="custom_x", type="reference"),
+    ):
+        with pytest.raises(WrongObject, match="cannot be made"):
+            source.create_field("users", info)
+    with pytest.raises(WrongObject, match="cannot be made"):
+        source.create_field("tickets", FieldInfo(name="custom_x", type="string"))
+
+
+def test_no_list_is_read_by_page_numbers(stand_in: StandIn) -> None:
+    """Pages by number end at ten thousand records."""
+    source = stand_in.zendesk()
+    source.describe(["users", "organizations", "tickets"])
+    list(source.list_members("hot"))
+    source.find("users", "email", ["nobody@zpush.example"], [])
+    source.find("organizations", "name", ["Nobody"], [])
+    asked = [parse_qs(e["query"]).keys() for e in stand_in.journal()]
+    assert len(asked) >= 6
+    assert not any("page" in names for names in asked)

@@ -98,6 +98,8 @@ class ZendeskClient:
         most, exports = config.requests_per_minute, config.exports_per_minute
         self._rate = RateBudget(most * 0.6 / 60, max(int(most * 0.4), 1), clock, sleep)
         self._exports = RateBudget(exports * 0.6 / 60, max(int(exports * 0.4), 1), clock, sleep)
+        # "Export Search Results": a hundred a minute for the account.
+        self._searches = RateBudget(1.0, 40, clock, sleep)
 
     def __repr__(self) -> str:
         return f"ZendeskClient({self.name!r})"
@@ -149,7 +151,8 @@ class ZendeskClient:
         decode: Callable[[bytes], T] = decode_json,
     ) -> T:  # fmt: skip
         """The answer to a GET."""
-        rate = self._exports if path.startswith("/incremental/") else None
+        rates = {"incremental": self._exports, "search": self._searches}
+        rate = rates.get(path.split("/")[1])
         return self.http.request(
             "GET", API + path, what=what, params=params, decode=decode, rate=rate
         ).body
@@ -222,10 +225,14 @@ class ZendeskClient:
             )
         return found
 
+    def forget(self, name: str) -> None:
+        """Ask for an object's fields anew when they are needed next."""
+        self._fields.pop(name, None)
+
     def describe(self, names: Sequence[str]) -> dict[str, ObjectInfo]:
         """Name → what the account says of it, asked anew."""
         for name in names:
-            self._fields.pop(name, None)
+            self.forget(name)
         return {name: self.object(name) for name in names}
 
 

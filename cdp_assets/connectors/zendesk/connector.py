@@ -7,12 +7,13 @@ from datetime import datetime
 
 import polars as pl
 
-from cdp_assets.connectors.base import Page, RowOutcome
+from cdp_assets.connectors.base import FieldInfo, Page, RowOutcome
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.zendesk.client import ZendeskClient
 from cdp_assets.connectors.zendesk.config import ZendeskConfig
 from cdp_assets.connectors.zendesk.fields import STANDARD
+from cdp_assets.connectors.zendesk.making import create_field
 from cdp_assets.connectors.zendesk.mapping import mapping
 from cdp_assets.connectors.zendesk.pull import ZendeskPull
 from cdp_assets.connectors.zendesk.push import ZendeskPush
@@ -20,8 +21,8 @@ from cdp_assets.connectors.zendesk.tags import ZendeskTags
 
 
 class Zendesk(Crm):
-    """One Zendesk account (see `Source`, `Destination`, `ListDestination` and `KeyLister` for what
-    each method promises). Its lists are tags on users."""
+    """One Zendesk account (see `Source`, `Destination`, `ListDestination`, `FieldMaker` and
+    `KeyLister` for what each method promises). Its lists are tags on users."""
 
     system = "zendesk"
     find_lag = 60.0
@@ -56,6 +57,9 @@ class Zendesk(Crm):
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return ZendeskPull(self._client, object_name).keys()
+
+    def create_field(self, object_name: str, info: FieldInfo) -> None:
+        create_field(self._client, object_name, info)
 
     def list_id(self, name: str) -> str | None:
         return self._tags.list_id(name)

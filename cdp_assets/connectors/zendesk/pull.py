@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Page
+from cdp_assets.connectors.base import Page, WrongObject
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.zendesk.client import ZendeskClient, circle
 from cdp_assets.connectors.zendesk.records import Lead, leads, widened
@@ -70,7 +70,15 @@ class ZendeskPull:
     def keys(self) -> Iterator[pl.DataFrame]:
         """record_id, cursor_at of every live record. Exports show archived tickets too, which
         lists do not. A record changed in the minute before the end is not shown at that moment in
-        either of its places: the export is asked once more when that minute is over."""
+        either of its places: the export is asked once more when that minute is over.
+
+        Raises WrongObject for events and comments: they are written once and never vanish, and an
+        export of them all takes hours."""
+        if "ticket_events" in self._path():
+            raise WrongObject(
+                f"{self._client.name}: {self._name} cannot be named cheaply and never vanish, so "
+                "they are not compared. Not retried. Nothing needs to be done."
+            )
         options, ever = self._client.options, datetime.max.replace(tzinfo=UTC)
         for page in self.pages(EPOCH, ever):
             yield page.rows.filter(op="upsert").select("record_id", "cursor_at")

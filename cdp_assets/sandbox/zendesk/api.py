@@ -16,7 +16,7 @@ from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.http import Reply, Request
 from cdp_assets.sandbox.tables import Row, Tables
 from cdp_assets.sandbox.zendesk.asking import body_of, ids_of, items_of, one_of, paged, url_of
-from cdp_assets.sandbox.zendesk.errors import ZendeskError, not_found
+from cdp_assets.sandbox.zendesk.errors import ZendeskError, invalid, not_found
 from cdp_assets.sandbox.zendesk.exports import Exports
 from cdp_assets.sandbox.zendesk.jobs import LARGEST, Jobs
 from cdp_assets.sandbox.zendesk.limits import Limits
@@ -341,7 +341,10 @@ class ZendeskApi:
         return paged(request, f"{match['one']}_fields", found)
 
     def _add_field(self, request: Request, match: re.Match[str]) -> Reply:
-        name = f"{match['one']}_field"
+        name, one = f"{match['one']}_field", match["one"]
+        key = one_of(request, name).get("key")
+        if one != "ticket" and self.tables[f"zendesk.{one}_fields"].find("key", key):
+            raise invalid("key", "DuplicateValue", f"Key: {key} has already been taken")
         row = put_field(self.tables, match["one"], one_of(request, name), self.records.now())
         return Reply(201, {name: row}, rows=1)
 
