@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 
-from cdp_assets_tests.benchmarks import events, idle, plan, profiles, pull
+from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull
 from cdp_assets_tests.benchmarks.base import machine
 
 BENCHMARKS = {
     "pull": pull.run,
+    "bulk": bulk.run,
     "events": events.run,
     "profiles": profiles.run,
     "plan": plan.run,

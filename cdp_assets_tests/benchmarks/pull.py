@@ -116,7 +116,9 @@ def ours(url: str, folder: Path) -> int:
     from cdp_assets.lake import Lake
     from cdp_assets.raw import ingest
 
-    config = SalesforceConfig(url=url, client_id="id", client_secret="secret", objects=["Contact"])
+    config = SalesforceConfig(
+        url=url, client_id="id", client_secret="secret", objects=["Contact"], bulk_above=0
+    )
     source = Salesforce("salesforce", config)
     end = START + timedelta(days=365)
     return ingest.pull_live(Lake(folder), source, "Contact", START, end, "run").new

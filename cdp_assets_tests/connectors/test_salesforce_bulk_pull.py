@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cdp_assets.connectors.base import RowChange, Unavailable
@@ -254,6 +254,7 @@ def table(records: list[dict[str, Any]], quoting: Any, end: str) -> bytes:
     return out.getvalue().encode()
 
 
+@settings(deadline=None)
 @given(
     st.lists(values, max_size=8),
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
@@ -262,6 +263,9 @@ def table(records: list[dict[str, Any]], quoting: Any, end: str) -> bytes:
 def test_any_table_is_read_as_its_records(
     records: list[dict[str, Any]], quoting: Any, end: str
 ) -> None:
+    # The writer leaves a lone carriage return bare where lines end otherwise; the org quotes all.
+    bare = any("\r" in str(value) for record in records for value in record.values())
+    assume(quoting == csv.QUOTE_ALL or not bare)
     frame = BulkRows("x", FIELDS, "SystemModstamp").read(table(records, quoting, end))
     assert [json.loads(p) for p in frame["payload"]] == records
     assert frame["record_id"].to_list() == [r["Id"] for r in records]

@@ -175,6 +175,7 @@ def test_query_jobs_are_told_as_published(sandbox: Running, specs: Path) -> None
         assert all(line.startswith('"') and line.endswith('"') for line in text.splitlines())
 
 
+@pytest.mark.filterwarnings("ignore:.*self-authorize:UserWarning")
 @pytest.mark.parametrize("host", ["login", "test"])
 def test_simple_salesforce_signs_in_by_a_private_key(sandbox: Running, host: str) -> None:
     key = rsa.generate_private_key(65537, 2048)

@@ -26,7 +26,7 @@ from cdp_assets.connectors.base import (
     Unavailable,
     UnknownOutcome,
 )
-from cdp_assets.connectors.salesforce.bulk_query import JobInfo, NotTaken, wait_for
+from cdp_assets.connectors.salesforce.bulk_query import JOB, JobInfo, NotTaken, wait_for
 from cdp_assets.connectors.salesforce.client import SalesforceClient
 from cdp_assets.connectors.salesforce.collections import own_fields
 from cdp_assets.connectors.salesforce.forms import normalised
@@ -165,10 +165,12 @@ def _uploaded(client: SalesforceClient, name: str, first: RowChange, data: bytes
         asked["externalIdFieldName"] = first.key_field or "Id"
     for attempt in range(_UPLOADS):
         try:
-            _, made = client.send("POST", "/jobs/ingest", asked, what=what, repeatable=True)
+            made = client.send(
+                "POST", "/jobs/ingest", asked, what=what, repeatable=True, decode=JOB
+            )
         except (Refused, NotPermitted) as no:
             raise NotTaken(", ".join(getattr(no, "codes", ())) or "not permitted") from None
-        path = f"/jobs/ingest/{msgspec.convert(made, JobInfo).id}"
+        path = f"/jobs/ingest/{made.id}"
         try:
             client.upload(f"{path}/batches", data, what=what)
         except UnknownOutcome:
@@ -194,7 +196,7 @@ def _finished(client: SalesforceClient, path: str, what: str) -> JobInfo:
         client.send("PATCH", path, state, what=what, repeatable=True)
     except Refused:
         # Told before, by a call whose answer was lost; if not, it stays open.
-        job = client.get(path, what=what, decode=msgspec.json.Decoder(JobInfo).decode)
+        job = client.get(path, what=what, decode=JOB)
         if job.state in {"Open", "Aborted"}:
             _abort(client, path, what)
             raise

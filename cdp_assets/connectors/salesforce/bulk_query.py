@@ -79,7 +79,7 @@ def query_pages(
     pages hold another number of records than the job says.
     """
     try:
-        _, made = client.send(
+        made = client.send(
             "POST",
             "/jobs/query",
             {"operation": "queryAll", "query": soql, "contentType": "CSV",
@@ -87,12 +87,13 @@ def query_pages(
             what=what,
             # A second job of one query costs time, and changes nothing.
             repeatable=True,
+            decode=JOB,
         )  # fmt: skip
     except Refused as refused:
         raise NotTaken(", ".join(refused.codes) or str(refused.status)) from None
     except NotPermitted:
         raise NotTaken("not permitted") from None
-    path = f"/jobs/query/{msgspec.convert(made, JobInfo).id}"
+    path = f"/jobs/query/{made.id}"
     done = False
     try:
         job = wait_for(client, path, what=what)

@@ -254,24 +254,30 @@ class SalesforceClient:
         return self.http.request("DELETE", self._full(path), what=what, params=params).body
 
     def send(
-        self, method: str, path: str, value: Any, *, what: str, repeatable: bool
-    ) -> tuple[int, Any]:
-        """Send a JSON body; the answer's status and body."""
+        self,
+        method: str,
+        path: str,
+        value: Any,
+        *,
+        what: str,
+        repeatable: bool,
+        decode: Callable[[bytes], T] = decode_json,
+    ) -> T:
+        """Send a JSON body; the answer's."""
         headers = (
             {"Sforce-Duplicate-Rule-Header": "allowSave=true"}
             if self._config.save_duplicates
             else None
         )
-        reply = self.http.request(
+        return self.http.request(
             method,
             self._full(path),
             what=what,
             body=msgspec.json.encode(value),
-            decode=decode_json,
+            decode=decode,
             headers=headers,
             repeatable=repeatable,
-        )
-        return reply.status, reply.body
+        ).body
 
     def _full(self, path: str) -> str:
         return path if path.startswith("/services/") else self._data + path

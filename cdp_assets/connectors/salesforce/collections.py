@@ -43,7 +43,7 @@ def send(
         value = {"allOrNone": False, "records": [_record(name, c, key) for c in group]}
         method, path, again = _endpoint(name, first)
         again = again if repeatable is None else repeatable
-        _, results = client.send(method, path, value, what=what, repeatable=again)
+        results = client.send(method, path, value, what=what, repeatable=again)
     if not isinstance(results, list) or len(results) != len(group):
         raise ConnectorError(
             f"{client.name}: {what}: the answer does not hold one result a row. Not retried. "
