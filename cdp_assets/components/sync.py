@@ -18,6 +18,7 @@ from cdp_assets.syncs import PLAN, state_table
 from cdp_assets.syncs.config import SyncConfig
 
 STOP_IF = "stop_if"
+FIELDS = "fields_still_there"
 
 
 class ApplyOptions(dg.Config):
@@ -115,7 +116,13 @@ class Sync(CdpComponent):
                     asset=plan_spec.key,
                     blocking=True,
                     description="Changes, creations, deletions stay below the sync's own limits.",
-                )
+                ),
+                dg.AssetCheckSpec(
+                    FIELDS,
+                    asset=plan_spec.key,
+                    description="The destination has all fields that the sync tells; one that is "
+                    "gone there is paused, the rest goes on.",
+                ),
             ],
             pool=f"{system}",
             retry_policy=RETRY,
@@ -148,7 +155,13 @@ class Sync(CdpComponent):
                             creates=result.creates,
                             deletes=result.deletes or None,
                         ),
-                    )
+                    ),
+                    dg.AssetCheckResult(
+                        check_name=FIELDS,
+                        passed=not result.paused,
+                        severity=dg.AssetCheckSeverity.WARN,
+                        description="; ".join(result.paused.values()) or None,
+                    ),
                 ],
             )
 

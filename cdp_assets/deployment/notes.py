@@ -19,7 +19,9 @@ from cdp_assets.lake import Lake
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
-from cdp_assets.syncs.config import FieldConfig
+from cdp_assets.syncs.check import check_fields, paused_fields
+from cdp_assets.syncs.config import FieldConfig, SyncConfig
+from cdp_assets.syncs.state import told_fields
 
 Said = Iterator[tuple[KeyPath, str]]
 
@@ -66,6 +68,8 @@ def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
             found += _problems(declared, _identity(deployment, config, lake))
         elif isinstance(config, TraitsConfig):
             found += _problems(declared, _traits(deployment, config, lake))
+        elif isinstance(config, SyncConfig):
+            found += _problems(declared, _sync(declared, settings, config))
     found += _overwritten(deployment)
     if deployment.identity is None and (raw_keys(deployment) or deployment.traits):
         found.append(
@@ -78,6 +82,17 @@ def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
             )
         )
     return found
+
+
+def _sync(declared: Declared, settings: Settings, config: SyncConfig) -> Said:
+    """What the destination has no more of what a sync has told before."""
+    described = Description.load(settings.descriptions, config.source)
+    told = told_fields(Lake(settings.lake), declared.name)
+    for field, why in paused_fields(config, described, told).items():
+        yield ("fields", field), why
+    for path, why in check_fields(config, described, paused=config.fields):
+        if told and path[0] in ("key", "match"):
+            yield path, f"the sync stands still: {why}"
 
 
 def _problems(declared: Declared, said: Said) -> list[Problem]:

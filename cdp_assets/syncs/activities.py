@@ -15,7 +15,7 @@ from cdp_assets.store import ledger
 from cdp_assets.syncs import decide, planner
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.mapping import wanted
-from cdp_assets.syncs.model import Inputs, Plan
+from cdp_assets.syncs.model import Inputs, Obstacle, Plan
 
 _SKEW = timedelta(minutes=5)
 """How far the destination's clock may be behind ours."""
@@ -28,6 +28,7 @@ def activity_plan(
     destination: Destination,
     description: Description | None,
     now: datetime,
+    obstacles: Sequence[Obstacle] = (),
 ) -> Plan:
     """What the sync `name` would create: a record for each entry that has none yet.
 
@@ -49,6 +50,7 @@ def activity_plan(
         waiting = rows.clear()
     rows = rows.join(waiting, on="profile_id", how="anti")
     builder = decide.Builder(config, destination, objects, inputs)
+    builder.errors(obstacles)
     extras = {
         p: decide.Extra(
             links=tuple(links.get(p, {}).values()),

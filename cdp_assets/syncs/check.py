@@ -28,13 +28,15 @@ def check_fields(
     kinds: Mapping[str, Kind] | None = None,
     *,
     pulled: Collection[str] = (),
+    paused: Collection[str] = (),
 ) -> list[Problem]:
     """Objects and fields that the described destination does not have, or cannot be written so:
     those of `to`, `create`, `fields`, `key` and `match`.
 
     kinds: of the columns, where they are known. pulled: objects that are declared, which an older
-    description may lack without being wrong. A destination never described raises no problem
-    here; its first plan describes it.
+    description may lack without being wrong. paused: fields that are not looked at (see
+    `paused_fields`). A destination never described raises no problem here; its first plan
+    describes it.
     """
     if description is None or config.list_ is not None:
         return []
@@ -46,7 +48,7 @@ def check_fields(
                 hint = nearest(name, [*description.objects, *pulled])
                 problems.append((("to",), f"{config.source} has no object `{name}`{hint}"))
             continue
-        problems += _object(config, target, info, kinds or {})
+        problems += _object(config.without(paused), target, info, kinds or {})
     return [*problems, *_lookups(config, description)]
 
 
@@ -67,6 +69,39 @@ def _lookups(config: SyncConfig, description: Description) -> Iterator[Problem]:
             yield path, f"{config.source}.{object_name} has no field `{field_name}`{hint}"
         elif not found.filterable:
             yield path, f"{config.source}.{field.lookup} cannot be searched by"
+
+
+def paused_fields(
+    config: SyncConfig, description: Description | None, told: Collection[str]
+) -> dict[str, str]:
+    """Fields that the destination has no more, or lets nobody write any more, and why: nothing is
+    told to them, while the rest goes on.
+
+    told: fields that the sync knows records' values of, so they were there once. Any other is a
+    slip of the pen.
+    """
+    found: dict[str, str] = {}
+    for target, object_name in zip(config.targets, config.objects, strict=True):
+        info = description.objects.get(object_name) if description else None
+        for name in config.fields if info and not config.list_ else ():
+            field = info.fields.get(name) if info else None
+            if name not in told or (field is not None and _writable(config, name, field)):
+                continue
+            if field is None:
+                hint = nearest(name, info.fields if info else ())
+                what = f"{target} has no field {name} any more (renamed, removed, or hidden){hint}"
+            else:
+                what = f"{target}.{name} cannot be written any more"
+            found.setdefault(name, f"paused: {what}; correct `fields`, or bring it back there")
+    return found
+
+
+def _writable(config: SyncConfig, name: str, field: FieldInfo) -> bool:
+    if field.calculated:
+        return False
+    if config.mode == "insert" or config.fields[name].write == "on_create":
+        return field.createable
+    return field.updateable
 
 
 def check_created(
@@ -90,9 +125,15 @@ def check_created(
     return [(path, f"a record created in {target} {why}by a field, or a field that identity reads")]
 
 
-def require(config: SyncConfig, description: Description | None) -> None:
-    """Raise SyncError with all that `check_fields` finds."""
-    _raise(check_fields(config, description))
+def require(
+    config: SyncConfig, description: Description | None, paused: Mapping[str, str]
+) -> SyncConfig:
+    """The sync without the fields that are paused. Raises SyncError with all that `check_fields`
+    finds, or where no field is left."""
+    if paused and len(paused) == len(config.fields):
+        raise SyncError("; ".join(paused.values()))
+    _raise(check_fields(config, description, paused=paused))
+    return config.without(paused) if paused else config
 
 
 def require_created(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
@@ -315,6 +316,11 @@ class SyncConfig(BaseModel):
     def audience(self) -> str | None:
         """The audience in `from`, if it names one."""
         return self.from_.partition(".")[2] or None
+
+    def without(self, names: Collection[str]) -> SyncConfig:
+        """The same without these fields, and with the same fingerprint: a yes to it holds on."""
+        kept = {name: field for name, field in self.fields.items() if name not in names}
+        return self.model_copy(update={"fields": kept, "fingerprint": self.fingerprint})
 
     def write_policy(self, name: str) -> str:
         """`write` of a field; that of `key` or `match` is always written."""

@@ -15,6 +15,8 @@ from cdp_assets.store.ledger import Texts
 Op = WriteOp | Literal["add", "remove"]
 """What a row does: writes a record, or puts it on a list or takes it off."""
 NEW = "(new)"
+ALL = "(all)"
+"""Stands for the id where all records of an object are meant."""
 FOREIGN = 0
 """Owner of records that are another entity's: no profile's id, since the lowest is 1."""
 
@@ -63,7 +65,8 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
     """A row, or one field of it, that cannot be written. op: `error`; `held` for one that was
-    refused before and waits in the dead letters; `left` for a field that gives way to people."""
+    refused before and waits in the dead letters; `left` for a field that gives way to people,
+    `paused` for one that is gone there."""
 
     profile_id: int
     object: str
@@ -181,6 +184,11 @@ class Plan:
     def held(self) -> int:
         """Rows that wait in the dead letters."""
         return sum(o.op == "held" for o in self.obstacles)
+
+    @property
+    def paused(self) -> dict[str, str]:
+        """Fields to which nothing is told, since they are gone there, and why."""
+        return {o.field: o.why for o in self.obstacles if o.op == "paused"}
 
     @property
     def short(self) -> str:

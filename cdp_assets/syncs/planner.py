@@ -31,6 +31,7 @@ def make_plan(
     destination: Destination,
     description: Description | None,
     now: datetime,
+    obstacles: Sequence[Obstacle] = (),
 ) -> Plan:
     """What the sync `name` would write now.
 
@@ -54,6 +55,7 @@ def make_plan(
     chosen = nw.to_native(targets.choose(nw.from_native(holdings), ranks, config.several)).collect()
 
     builder = decide.Builder(config, destination, objects, inputs)
+    builder.errors(obstacles)
     seekers = profiles.join(chosen, on="profile_id", how="anti")
     seekers, skipped = _worth_seeking(seekers, config, inputs, state, now)
     found = seek(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Description, Destination
+from cdp_assets.connectors.base import Description, Destination, WrongObject
 from cdp_assets.lake import Lake
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, letters, pauses, plans
@@ -17,8 +18,8 @@ from cdp_assets.syncs import approval, check, guard, inputs, send, state
 from cdp_assets.syncs.activities import activity_plan
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
-from cdp_assets.syncs.lists import ListWriter, list_plan
-from cdp_assets.syncs.model import Inputs, Plan
+from cdp_assets.syncs.lists import NOBODY, ListWriter, list_plan
+from cdp_assets.syncs.model import ALL, Inputs, Obstacle, Plan
 from cdp_assets.syncs.planner import make_plan, owners
 from cdp_assets.syncs.settle import settle
 from cdp_assets.syncs.tables import plan_table, sought_table
@@ -183,23 +184,27 @@ def _plan(
     *,
     anew: bool,
 ) -> Plan:
-    check.require(config, description)
-    state.fold(lake, store, name)
-    if not anew and (same := unmoved(lake, store, name, config, entity, now)) is not None:
-        return same
-    noting = Noting(lake)
-    found = read(noting)
-    if settle(store, destination, name, _owners(found), now, entity=entity):
+    try:
+        paused = check.paused_fields(config, description, state.told_fields(lake, name))
+        told = check.require(config, description, paused)
         state.fold(lake, store, name)
+        if not anew:
+            same = unmoved(lake, store, name, config, entity, paused, now)
+            if same is not None:
+                return same
         noting = Noting(lake)
         found = read(noting)
-    check.require_created(config, found.pulled, found.identifying)
-    if config.list_ is not None:
-        made = list_plan(name, config, found, destination, now)
-    elif config.rows == "entered":
-        made = activity_plan(name, config, found, destination, description, now)
-    else:
-        made = make_plan(name, config, found, destination, description, now)
+        if settle(store, destination, name, _owners(found), now, entity=entity, without=paused):
+            state.fold(lake, store, name)
+            noting = Noting(lake)
+            found = read(noting)
+        check.require_created(told, found.pulled, found.identifying)
+        made = _made(name, told, found, destination, description, paused, now)
+    except WrongObject:
+        fresh = _described_anew(config, destination, description)
+        if fresh is None:
+            raise
+        return _plan(lake, store, name, config, destination, fresh, now, entity, read, anew=anew)
     table = lake.open(plan_table(name))
     kept = table.scan().drop("_seq").collect()
     crash_point("plan:before-table")
@@ -232,6 +237,47 @@ def _plan(
     if rest_of is None:
         plans.keep(store, head, basis(noting, made, entity))
     return replace(made, waits=approval.waits(store, name, config, made.hash))
+
+
+def _made(
+    name: str,
+    config: SyncConfig,
+    found: Inputs,
+    destination: Destination,
+    description: Description | None,
+    paused: Mapping[str, str],
+    now: datetime,
+) -> Plan:
+    if config.list_ is not None:
+        return list_plan(name, config, found, destination, now)
+    obstacles = [
+        Obstacle(
+            profile_id=NOBODY,
+            object=config.objects[0],
+            record=f"{config.targets[0]}:{ALL}",
+            why=why,
+            field=field,
+            op="paused",
+        )
+        for field, why in paused.items()
+    ]
+    make = activity_plan if config.rows == "entered" else make_plan
+    return make(name, config, found, destination, description, now, obstacles)
+
+
+def _described_anew(
+    config: SyncConfig, destination: Destination, description: Description | None
+) -> Description | None:
+    """The description as the system gives it now; None where it is no other. A field that was
+    removed since the last pull is found missing when it is read."""
+    describe = getattr(destination, "describe", None)
+    if describe is None or description is None:
+        return None
+    now: Description = describe(list(config.objects))
+    objects = {**description.objects, **now.objects}
+    if objects == description.objects:
+        return None
+    return msgspec.structs.replace(description, objects=objects)
 
 
 def _reader(

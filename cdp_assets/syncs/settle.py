@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ def settle(
     now: datetime,
     *,
     entity: str,
+    without: Collection[str] = (),
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Read back every row without outcome and write down what became of it; how many there were.
@@ -39,9 +41,10 @@ def settle(
     owners: which profile of `entity` has each of these records; another profile's record was not
         made by us. Of a row from when the sync wrote another entity, no record that a profile of
         this one has.
+    without: fields that the destination has no more, so they cannot be read back.
     A destination whose search is behind its writes says by how many seconds in `find_lag`.
     """
-    entries = ledger.pending(store, name)
+    entries = [_less(entry, without) for entry in ledger.pending(store, name)]
     groups: dict[tuple[str, str, str], list[ledger.Entry]] = defaultdict(list)
     for entry in entries:
         field = "" if entry.op in ("update", "delete") else entry.key_field or ""
@@ -67,6 +70,12 @@ def settle(
                 answers = _keyed(destination, object_name, key_field, chunk, owners, entity)
             ledger.answer(store, chunk, answers, now)
     return len(entries)
+
+
+def _less(entry: ledger.Entry, without: Collection[str]) -> ledger.Entry:
+    if not without:
+        return entry
+    return replace(entry, fields={f: t for f, t in entry.fields.items() if f not in without})
 
 
 def _updates(

@@ -9,7 +9,7 @@ import polars as pl
 
 from cdp_assets.lake import Lake
 from cdp_assets.store import Store, ledger
-from cdp_assets.syncs.tables import LEDGER, is_value, last, offered, state_table
+from cdp_assets.syncs.tables import LEDGER, field_of, is_value, last, offered, state_table
 
 
 def fold(lake: Lake, store: Store, name: str) -> int:
@@ -86,6 +86,12 @@ def remembered(lake: Lake, name: str, entity: str) -> pl.LazyFrame:
     those rows until their records are told anew: the ids in them mean nobody here."""
     mine = pl.col("entity").is_null() | (pl.col("entity") == entity)
     return lake.open(state_table(name)).scan().filter(mine).drop("_seq", "entity")
+
+
+def told_fields(lake: Lake, name: str) -> frozenset[str]:
+    """Fields of which the sync knows what some record holds: they were there once."""
+    names = lake.open(state_table(name)).scan().collect_schema().names()
+    return frozenset(field for column in names if (field := field_of(column)) is not None)
 
 
 def remember(lake: Lake, name: str, entity: str, checked: pl.DataFrame) -> int:

@@ -30,7 +30,8 @@ _PLAN_DOCS = {
     "object": "Object of the outside system.",
     "record": "`source.Object:id`; `source.Object:(new)` where it would be created.",
     "op": "update, upsert, create, delete; add, remove: member of a list; error: not written, see "
-    "why; held: refused before, waits in the dead letters; left: a person's value stays.",
+    "why; held: refused before, waits in the dead letters; left: a person's value stays; paused: "
+    "the field is gone there.",
     "field": "Field that changes; empty where the whole row is meant.",
     "old": "Value that the record shows now.",
     "new": "Value that would be written; null empties the field.",
@@ -136,6 +137,14 @@ def settled(field: str, write: str) -> str:
     """The state's column that says which value of a field needs no more telling. What was held
     back under one policy stands apart, so that after a change to another it is news."""
     return offered(field) if write in ("if_empty", "give_way") else last(field)
+
+
+def field_of(column: str) -> str | None:
+    """The field whose values a column of the state holds; None for its other columns."""
+    for prefix in (_LAST, _OFFERED):
+        if column.startswith(prefix):
+            return column.removeprefix(prefix)
+    return None
 
 
 def is_value(column: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -15,10 +16,12 @@ from cdp_assets.syncs.tables import plan_table
 
 
 class Basis(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan was made from. entity: whose profiles. stood: table → where it stood."""
+    """What a plan was made from. entity: whose profiles. stood: table → where it stood. paused:
+    fields that were gone in the destination."""
 
     entity: str
     stood: dict[str, str]
+    paused: list[str] = []
 
 
 _read = msgspec.json.Decoder(Basis)
@@ -45,14 +48,21 @@ def basis(noted: Noting, plan: Plan, entity: str) -> str | None:
 
     noted: the lake that all of the plan was read from.
     """
-    said = any(obstacle.op != "left" for obstacle in plan.obstacles)
+    said = any(obstacle.op not in ("left", "paused") for obstacle in plan.obstacles)
     if not plan.standing or plan.changes or said:
         return None
-    return msgspec.json.encode(Basis(entity=entity, stood=noted.stood)).decode()
+    made = Basis(entity=entity, stood=noted.stood, paused=sorted(plan.paused))
+    return msgspec.json.encode(made).decode()
 
 
 def unmoved(
-    lake: Lake, store: Store, name: str, config: SyncConfig, entity: str, now: datetime
+    lake: Lake,
+    store: Store,
+    name: str,
+    config: SyncConfig,
+    entity: str,
+    paused: Collection[str],
+    now: datetime,
 ) -> Plan | None:
     """The sync's current plan, which says nothing, if it would be made again; None where that is
     not known without making it.
@@ -71,7 +81,9 @@ def unmoved(
     except msgspec.ValidationError:
         # Noted by another version of this code.
         return None
-    if found.entity != entity or any(_now(lake, k) != was for k, was in found.stood.items()):
+    if found.entity != entity or found.paused != sorted(paused):
+        return None
+    if any(_now(lake, k) != was for k, was in found.stood.items()):
         return None
     nothing = pl.DataFrame(schema=plan_table(name).schema)
     return Plan(

@@ -264,7 +264,7 @@ def test_a_brake_keeps_the_push_from_starting(
     done = house.launch("syncs/people_to_hubspot/plan", "syncs/people_to_hubspot")
     assert not done.success
     checks = {e.check_name: e.passed for e in done.get_asset_check_evaluations()}
-    assert checks == {"stop_if": False}
+    assert checks == {"stop_if": False, "fields_still_there": True}
     started = {e.step_key for e in done.all_events if e.event_type_value == "STEP_START"}
     assert started == {"plan_people_to_hubspot"}
     asked = house.world.control("GET", "journal")["requests"][before:]

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from cdp_assets.connectors.base import (
@@ -22,6 +23,7 @@ from cdp_assets.connectors.base import (
     RowChange,
     RowOutcome,
     UnknownOutcome,
+    WrongObject,
 )
 from cdp_assets.lake import Lake
 from cdp_assets.store import Store, letters
@@ -97,6 +99,7 @@ class Crm:
     faults: Callable[[str, Sequence[RowChange]], Mapping[int, str] | None] | None = None
     cut: int | None = None
     file: Path | None = None
+    hidden: set[str] = field(default_factory=set)
     clock: Callable[[], datetime] = lambda: NOW
     lists: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     members_batch: int = 3
@@ -106,6 +109,24 @@ class Crm:
         if self.file is not None and self.file.exists():
             kept = json.loads(self.file.read_text())
             self.records, self.created = kept["records"], kept["created"]
+
+    def _known(self, fields: Sequence[str]) -> None:
+        if missing := self.hidden & set(fields):
+            raise WrongObject(f"crm: there is no field {min(missing)}")
+
+    def describe(self, objects: Sequence[str]) -> Description:
+        shown = {
+            name: msgspec.structs.replace(
+                DESCRIPTION.objects[name],
+                fields={
+                    n: f
+                    for n, f in DESCRIPTION.objects[name].fields.items()
+                    if n not in self.hidden
+                },
+            )
+            for name in objects
+        }
+        return msgspec.structs.replace(DESCRIPTION, objects=shown)
 
     def mapping(self, object_name: str) -> ObjectMapping | None:
         if object_name != "Task":
@@ -122,6 +143,7 @@ class Crm:
         self, object_name: str, ids: Sequence[str], fields: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
         self.calls += 1
+        self._known(fields)
         mine = self.records.get(object_name, {})
         return {i: {f: mine[i].get(f) for f in fields} for i in ids if i in mine}
 
