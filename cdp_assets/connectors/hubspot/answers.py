@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,15 +32,6 @@ class Rows(msgspec.Struct):
     results: list[msgspec.Raw] = []
     paging: Paging | None = None
     total: int | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some records: their bytes, what we read of them, their cursors."""
-
-    raws: list[msgspec.Raw]
-    envelopes: list[Any]
-    cursors: pl.Series
 
 
 def mark(paging: Paging | None) -> str | None:

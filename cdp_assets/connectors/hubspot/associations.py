@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -93,21 +94,23 @@ def associations(
 
 
 def _entries(name: str, target: str, to: _To) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(to.to_object_id),
+            "type": _type_name(name, target, kind.label),
+            "label": kind.label,
+            "typeId": kind.type_id,
+        }
+        for kind in to.association_types or [_Type()]
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _type_name(name: str, target: str, label: str | None) -> str:
+    """As the list API names it: the primary one plain, one without a label `…_unlabeled`."""
     pair = f"{_SINGULAR.get(name, name)}_to_{_SINGULAR.get(target, target)}"
-    entries = []
-    for kind in to.association_types or [_Type()]:
-        # As the list API names them: the primary one plain, one without a label `…_unlabeled`.
-        label = re.sub(r"\W+", "_", (kind.label or "unlabeled").lower()).strip("_")
-        text = pair if label.startswith("primary") else f"{pair}_{label}"
-        entries.append(
-            {
-                "id": str(to.to_object_id),
-                "type": text,
-                "label": kind.label,
-                "typeId": kind.type_id,
-            }
-        )
-    return entries
+    text = re.sub(r"\W+", "_", (label or "unlabeled").lower()).strip("_")
+    return pair if text.startswith("primary") else f"{pair}_{text}"
 
 
 def with_associations(record: msgspec.Raw | bytes, found: bytes) -> bytes:

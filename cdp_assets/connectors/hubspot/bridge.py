@@ -13,6 +13,9 @@ _SIDES = {
     "companies": (("Account", "salesforceaccountid"),),
 }
 
+OTHER_SIDE = {name: sides[0][0] for name, sides in _SIDES.items()}
+"""Object → the Salesforce object that its fields are copied to and from."""
+
 
 def bridged(mapping: ObjectMapping, name: str, config: BridgeConfig | None) -> ObjectMapping:
     """The mapping with what is said of the bridge, where the object has an other side."""

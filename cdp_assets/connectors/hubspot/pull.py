@@ -22,7 +22,6 @@ from cdp_assets.connectors.base import Page, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.hubspot.answers import (
     MERGED,
-    Part,
     Rows,
     envelope_type,
     floor,
@@ -41,7 +40,7 @@ _LIST_PAGE = 100
 _SEARCH_PAGE = 200
 _READ_BATCH = 100
 _TOGETHER = 1_000
-"""Records whose associations one request asks for."""
+"""Records of a page: as many as one request for associations takes."""
 _LONGEST_QUERY = 6_000
 _SMALLEST = timedelta(milliseconds=1)
 _ROUNDS = 5
@@ -166,26 +165,24 @@ class HubSpotPull:
     def _assembled(
         self, parts: Iterable[Sequence[msgspec.Raw]], start: datetime, end: datetime
     ) -> Iterator[Page]:
-        """The records of [start, end) as pages. Associations are asked for of a thousand records
-        at once, while the next ones are read already; two thousand are held at most."""
-        held: list[Part] = []
-        enough = _TOGETHER if self._targets else 1
+        """The records of [start, end) as pages of a thousand, which is what one request for
+        associations takes; made while the next ones are read, so that two thousand are held."""
+        held: list[msgspec.Raw] = []
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="links") as beside:
-            coming: Future[Page] | None = None
+            coming: Future[Page | None] | None = None
             for raws in parts:
-                part = self._inside(raws, start, end)
-                held += [part] if part.raws else []
-                if sum(len(one.raws) for one in held) < enough:
+                held += raws
+                if len(held) < _TOGETHER:
                     continue
-                job = beside.submit(self._page, held)
+                job = beside.submit(self._page, held, start, end)
                 held = []
-                if coming is not None:
-                    yield coming.result()
+                if coming is not None and (page := coming.result()) is not None:
+                    yield page
                 coming = job
-            if coming is not None:
-                yield coming.result()
-        if held:
-            yield self._page(held)
+            if coming is not None and (page := coming.result()) is not None:
+                yield page
+        if (page := self._page(held, start, end)) is not None:
+            yield page
 
     def _most(self, within: int, length: timedelta) -> bool:
         """Whether a window that holds `within` records holds half of the object or more.
@@ -299,26 +296,23 @@ class HubSpotPull:
         path = f"{OBJECTS}/{self._name}/search"
         return self._client.post(path, body, what=self._what, decode=self._whole).body
 
-    def _inside(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Part:
-        """The records of [start, end)."""
+    def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
+        """The records of [start, end) with their associations, as a page."""
         envelopes = [self._envelope(r) for r in raws]
         cursors = moments([e.properties.cursor for e in envelopes])
         # A record without a cursor belongs to no window: it is taken whenever it is met.
         inside = (cursors.is_between(start, end, closed="left") | cursors.is_null()).to_list()
         kept = [place for place, yes in enumerate(inside) if yes]
-        return Part([raws[k] for k in kept], [envelopes[k] for k in kept], cursors.gather(kept))
-
-    def _page(self, parts: Sequence[Part]) -> Page:
-        """Records with their associations, as a page."""
-        ids = [e.id for part in parts for e in part.envelopes]
-        bodies: list[msgspec.Raw | bytes] = [raw for part in parts for raw in part.raws]
+        if not kept:
+            return None
+        ids = [envelopes[k].id for k in kept]
+        bodies: list[msgspec.Raw | bytes] = [raws[k] for k in kept]
         if self._targets:
             found = associations(self._client, self._name, self._targets, ids, self._what)
             bodies = [with_associations(r, found[i]) for i, r in zip(ids, bodies, strict=True)]
         payload = payloads(self._client.name, bodies)
-        cursors = pl.concat([part.cursors for part in parts])
-        rows = page_rows(ids, cursors, "upsert", None, payload)
-        merged = [(e.id, e.properties.merged) for part in parts for e in part.envelopes]
+        rows = page_rows(ids, cursors.gather(kept), "upsert", None, payload)
+        merged = [(envelopes[k].id, envelopes[k].properties.merged) for k in kept]
         gone = losers([(i, m) for i, m in merged if m])
         return Page(pl.concat([rows, gone]) if gone.height else rows, volatile=VOLATILE)
 
