@@ -267,6 +267,33 @@ def test_a_new_record_is_linked_by_the_same_call(stand_in: StandIn) -> None:
     assert len(stand_in.journal()) == 1, "association types are asked for once"
 
 
+@pytest.mark.parametrize("action", [None, "reset", "commit_then_reset"])
+def test_an_upserted_record_is_linked_by_one_call_more(
+    stand_in: StandIn, action: str | None
+) -> None:
+    source = stand_in.hubspot()
+    (contact,) = made(source, f"upsert-link{action}@push.example")
+    batch = [
+        RowChange(n, "upsert", {"hs_timestamp": "1772355600000"}, key_field="cdp_marker",
+                  key_value=f"m{action}{n}", links=(("contacts", to),))
+        for n, to in enumerate([contact, "99999999", contact])
+    ]  # fmt: skip
+    if action:
+        stand_in.faults({"match": "associate/default", "action": action})
+    for created in (True, False):
+        outcomes = source.write("tasks", batch)
+        assert [(o.ok, o.error_class, o.code, o.created) for o in outcomes] == [
+            (True, None, None, created), (False, "gone", "NOT_LINKED", created),
+            (True, None, None, created),
+        ]  # fmt: skip
+    path = f"/crm/v4/objects/tasks/{outcomes[2].record_id}/associations/contacts"
+    shown = source._client.get(path, what="look")["results"]
+    assert [one["toObjectId"] for one in shown] == [contact]
+    stand_in.faults({"match": "associate/default", "status": 500, "times": 99})
+    outcomes = source.write("tasks", batch[:1])
+    assert [(o.ok, o.error_class, o.code) for o in outcomes] == [(False, "retry", "NOT_LINKED")]
+
+
 def test_a_link_to_who_is_gone_is_the_mistake_of_one_row(stand_in: StandIn) -> None:
     source = stand_in.hubspot()
     (contact,) = made(source, "one-link@push.example")

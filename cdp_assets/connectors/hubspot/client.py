@@ -23,7 +23,7 @@ from cdp_assets.connectors.base import (
 from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
-from cdp_assets.connectors.hubspot.paths import ASSOCIATIONS, PROPERTIES, SCHEMAS, TOKEN
+from cdp_assets.connectors.hubspot.paths import PROPERTIES, SCHEMAS, TOKEN
 from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
 from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.rate import RateBudget
@@ -139,16 +139,6 @@ class _Properties(msgspec.Struct):
     results: list[Property]
 
 
-class _AssociationType(msgspec.Struct, rename="camel"):
-    category: str
-    type_id: int
-    label: str | None = None
-
-
-class _AssociationTypes(msgspec.Struct):
-    results: list[_AssociationType] = []
-
-
 class HubSpotClient:
     """Requests to one account."""
 
@@ -159,7 +149,6 @@ class HubSpotClient:
         self._properties: dict[str, dict[str, Property]] = {}
         self.policy = HubSpotPolicy()
         self._schemas: list[Schema] | None = None
-        self._links: dict[tuple[str, str], dict[str, Any]] = {}
         self._http: HttpSession | None = None
         self._lock = threading.Lock()
         clock, sleep = self._options.monotonic, self._options.sleep
@@ -298,32 +287,6 @@ class HubSpotClient:
         if found is None:
             raise self._no_object(name)
         return found.object_type_id
-
-    def link_type(self, name: str, other: str) -> dict[str, Any]:
-        """The plain association of two objects' records, as a create names it. Asked for once."""
-        if (name, other) not in self._links:
-            what = f"association types of {name} and {other}"
-            decode = msgspec.json.Decoder(_AssociationTypes).decode
-            try:
-                found = self.get(
-                    f"{ASSOCIATIONS}/{name}/{other}/labels", what=what, decode=decode
-                ).results
-            except Refused as refused:
-                if refused.status not in {400, 404}:
-                    raise
-                found = []
-            plain = next((one for one in found if not one.label), None)
-            if plain is None:
-                raise WrongObject(
-                    f"{self.name}: {what}: the account knows none, so a new record of {name[:80]} "
-                    f"cannot be linked to one of {other[:80]}. Not retried. Correct the sync's "
-                    "`link`."
-                )
-            self._links[name, other] = {
-                "associationCategory": plain.category,
-                "associationTypeId": plain.type_id,
-            }
-        return self._links[name, other]
 
     def _no_object(self, name: str) -> WrongObject:
         return WrongObject(

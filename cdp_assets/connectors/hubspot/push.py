@@ -18,6 +18,7 @@ from cdp_assets.connectors.crm import alike
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
+from cdp_assets.connectors.hubspot.links import Links
 from cdp_assets.connectors.hubspot.outcomes import RowError, failed, named, refused_alone
 from cdp_assets.connectors.hubspot.paths import OBJECTS
 
@@ -57,6 +58,7 @@ class HubSpotPush:
     def __init__(self, client: HubSpotClient, options: HttpOptions) -> None:
         self._client = client
         self._options = options
+        self._links = Links(client)
         self._decode = msgspec.json.Decoder(_Answer).decode
         self._decode_found = msgspec.json.Decoder(_Found).decode
 
@@ -169,6 +171,7 @@ class HubSpotPush:
             if sent:
                 outcomes.update(self._send(name, sent))
                 outcomes.update(self._not_taken(name, sent, outcomes))
+                outcomes.update(self._links.add(name, sent, outcomes))
         return [outcomes[change.row] for change in batch if change.row in outcomes]
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
@@ -224,7 +227,7 @@ class HubSpotPush:
             properties.setdefault(change.key_field, change.key_value)
         if change.op == "create" and change.links:
             sent["associations"] = [
-                {"to": {"id": other_id}, "types": [self._client.link_type(name, other)]}
+                {"to": {"id": other_id}, "types": [self._links.type(name, other)]}
                 for other, other_id in change.links
             ]
         return sent
