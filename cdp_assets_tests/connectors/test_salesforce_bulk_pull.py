@@ -129,10 +129,9 @@ def test_results_come_page_by_page_and_add_up(
 
 def test_a_small_window_costs_one_request_and_no_job(stand_in: StandIn) -> None:
     source = stand_in.salesforce(bulk_above=1_000_000)
-    source.describe(["Contact"])
+    source.describe(["User"])
     stand_in.control("DELETE", "journal")
-    found = rows(source, "Contact")
-    assert found.height
+    assert rows(source, "User").height
     assert [p.partition("?")[0] for p in paths(stand_in)] == ["GET /queryAll"]
 
 
@@ -201,6 +200,14 @@ def test_faults_on_the_way_change_nothing(
 ) -> None:
     whole = rows(stand_in.salesforce(bulk_above=0), "Lead")
     stand_in.faults({"match": "jobs/query", "times": times, "after": 1, **fault})
+    assert same(rows(stand_in.salesforce(bulk_above=1), "Lead"), whole)
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_a_token_that_ends_within_a_job_is_renewed(stand_in: StandIn, after: int) -> None:
+    whole = rows(stand_in.salesforce(bulk_above=0), "Lead")
+    said = [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}]
+    stand_in.faults({"match": "jobs/", "status": 401, "body": said, "after": after})
     assert same(rows(stand_in.salesforce(bulk_above=1), "Lead"), whole)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cdp_assets.connectors.base import RowChange, RowOutcome, Unavailable
+from cdp_assets.connectors.base import BudgetSpent, RowChange, RowOutcome, Unavailable
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
@@ -297,3 +297,52 @@ def test_a_duplicate_rule_is_answered_as_the_user_chose(
         assert email not in str(outcome.message)
         if above == 0 or allowed:
             assert there in str(outcome.message)
+
+
+@pytest.mark.parametrize("way", [by_calls, by_jobs])
+def test_an_external_id_of_several_records_is_no_guess(stand_in: StandIn, way: Any) -> None:
+    made(by_calls(stand_in), 2, App_User_Id__c=f"twins {way.__name__}")
+    keys = [f"twins {way.__name__}", "alone"]
+    batch = [
+        RowChange(i, "upsert", {"LastName": "U"}, key_field="App_User_Id__c", key_value=key)
+        for i, key in enumerate(keys)
+    ]
+    outcomes = way(stand_in).write("Contact", batch)
+    assert [(o.ok, o.error_class, o.code) for o in outcomes] == [
+        (False, "conflict", "DUPLICATE_EXTERNAL_ID"), (True, None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_a_token_that_ends_within_a_job_is_renewed(stand_in: StandIn, after: int) -> None:
+    source = by_jobs(stand_in)
+    source.describe(["Contact"])
+    said = [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}]
+    stand_in.faults({"match": "jobs/", "status": 401, "body": said, "after": after})
+    assert len(set(made(source, 6))) == 6
+
+
+def test_where_the_budget_ends_the_rest_is_said_not_to_be_sent(stand_in: StandIn) -> None:
+    source = stand_in.salesforce(bulk_write_above=10_000, api_budget=1.0)
+    source.describe(["Contact"])
+    stand_in.control("POST", "limits", {"salesforce_daily": 100, "salesforce_used": 93})
+    batch = [RowChange(i, "create", {"LastName": "B"}) for i in range(900)]
+    outcomes = source.write("Contact", batch)
+    good = [o for o in outcomes if o.ok]
+    assert len(good) in {200, 400}
+    assert len(outcomes) == 900
+    assert {(o.error_class, o.code) for o in outcomes if not o.ok} == {("retry", "NOT_SENT")}
+    with pytest.raises(BudgetSpent):
+        source.write("Contact", batch)
+
+
+def test_two_calls_without_an_answer_end_the_batch(stand_in: StandIn) -> None:
+    source = stand_in.salesforce(quick(attempts=1), bulk_write_above=10_000)
+    source.describe(["Contact"])
+    stand_in.faults({"match": "composite/sobjects", "action": "commit_then_reset", "after": 1,
+                     "times": 9})  # fmt: skip
+    batch = [RowChange(i, "create", {"LastName": "B"}) for i in range(900)]
+    outcomes = source.write("Contact", batch)
+    # One call done, two of which nobody knows, the last two not sent.
+    assert [o.row for o in outcomes] == [*range(200), *range(600, 900)]
+    assert {o.code for o in outcomes if not o.ok} == {"NOT_SENT"}

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from pydantic import ValidationError
 
 from cdp_assets.connectors.base import ConnectorError, NotAuthorised
 from cdp_assets.connectors.salesforce import SalesforceConfig
@@ -95,7 +96,9 @@ def test_a_refresh_token_signs_in_at_the_login_host(stand_in: StandIn) -> None:
     ],
 )  # fmt: skip
 def test_the_audience_is_the_login_host(url: str, login: str, wanted: str) -> None:
-    config = SalesforceConfig(url=url, client_id="x", objects=["Contact"], login_url=login)
+    config = SalesforceConfig(
+        url=url, client_id="x", client_secret="y", objects=["Contact"], login_url=login
+    )
     assert audience(config) == wanted
 
 
@@ -116,7 +119,6 @@ def test_the_assertion_is_a_jwt_that_others_can_read(stand_in: StandIn) -> None:
     ("more", "said"),
     [
         ({"private_key": "nonsense", "username": USER}, "no RSA key"),
-        ({"private_key": PRIVATE}, "needs a `username`"),
         ({"client_secret": ""}, "`client_secret` is empty"),
     ],
 )
@@ -124,3 +126,14 @@ def test_what_is_missing_is_named(stand_in: StandIn, more: dict[str, Any], said:
     with pytest.raises(ConnectorError, match=said) as caught:
         stand_in.salesforce(**more).has_news("Contact", datetime(2015, 1, 1, tzinfo=UTC))
     assert "nonsense" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [({}, "one of client_secret, private_key and refresh_token"),
+     ({"private_key": "x"}, "needs a username")],
+)  # fmt: skip
+def test_a_way_in_is_asked_for_when_definitions_load(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as caught:
+        SalesforceConfig(url="https://a.example", client_id="x", objects=["Contact"], **more)
+    assert "a.example" not in str(caught.value)

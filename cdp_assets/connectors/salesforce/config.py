@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from cdp_assets.connectors.config import CrmConfig, Share
 
@@ -12,6 +12,9 @@ API_VERSION = "62.0"
 class SalesforceConfig(CrmConfig):
     """A Salesforce org, signed in to by OAuth: client credentials, a private key (JWT bearer) or a
     refresh token."""
+
+    # A mistake's text would show what was given, secrets too.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     client_id: SecretStr = Field(description="Consumer key of the connected app.")
     client_secret: SecretStr = Field(
@@ -60,3 +63,12 @@ class SalesforceConfig(CrmConfig):
         default=False,
         description="Write although a duplicate rule warns; otherwise such a row is a conflict.",
     )
+
+    @model_validator(mode="after")
+    def _some_way_in(self) -> SalesforceConfig:
+        """One way to sign in is configured; whether it is filled is seen when it is used."""
+        if not {"client_secret", "private_key", "refresh_token"} & self.model_fields_set:
+            raise ValueError("one of client_secret, private_key and refresh_token is needed")
+        if self.private_key is not None and not self.username:
+            raise ValueError("private_key needs a username, the user to sign in as")
+        return self

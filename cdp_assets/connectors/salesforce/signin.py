@@ -74,11 +74,6 @@ def audience(config: SalesforceConfig) -> str:
 def _assertion(source: str, config: SalesforceConfig, client_id: str, now: datetime) -> str:
     """A JWT (RFC 7519) signed by RS256."""
     assert config.private_key is not None
-    if not config.username:
-        raise ConnectorError(
-            f"{source}: `private_key` needs a `username`, the user to sign in as. Not retried. Set "
-            f"it in defs/{source}/defs.yaml."
-        )
     claims = {
         "iss": client_id, "sub": config.username, "aud": audience(config),
         "exp": int(now.timestamp()) + _LIFE,
