@@ -97,6 +97,21 @@ class Relation:
     """Only ids that begin with this (Salesforce's `WhoId` holds 003… or 00Q…); "" for all."""
 
 
+@dataclass(frozen=True)
+class Bridge:
+    """A connector of the vendors' own that keeps this object and one of another system alike, as
+    HubSpot's does with Salesforce.
+
+    source, object: the other side. field: this object's field that holds the other record's id.
+    copies: own field → the other side's field, of those that it keeps alike.
+    """
+
+    source: str
+    object: str
+    field: str
+    copies: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectMapping:
     """How an outside object reads as a common entity; declared once in each connector's mapping.
@@ -117,6 +132,7 @@ class ObjectMapping:
     """The field (as `columns` names fields) that is the record's own id."""
     associations_at: tuple[str, ...] = ()
     """Path of HubSpot-shaped associations ({object: {results: [{id, type}]}}); () for none."""
+    bridges: tuple[Bridge, ...] = ()
     association_kinds: Mapping[str, str] = field(default_factory=dict)
     """HubSpot object of an association → relation kind (`companies` → `account`)."""
 

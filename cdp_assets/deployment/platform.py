@@ -291,6 +291,19 @@ class Platform:
             anew=anew,
         )
 
+    def bridged_fields(self, name: str) -> list[str]:
+        """Fields that a sync writes and HubSpot's own connector for Salesforce writes too."""
+        config = self.deployment.sync(name)
+        specs = {spec.name: spec for spec in self.catalog.specs}
+        kept = {
+            (target.partition(".")[2], ours)
+            for target in config.targets
+            if target in specs
+            for side in specs[target].other_sides
+            for _, ours in side.fields
+        }
+        return sorted(f"{item}.{field}" for item, field in kept if field in config.fields)
+
     def _described(self, source: str) -> Description:
         return self.description(source) or self.describe(source)
 

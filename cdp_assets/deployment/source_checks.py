@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from cdp_assets.connectors.base import Description
 from cdp_assets.connectors.config import url_mistake
+from cdp_assets.connectors.hubspot.bridge import OTHER_SIDE
+from cdp_assets.connectors.hubspot.config import BridgeConfig, HubSpotConfig
+from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.catalog import connector
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.yaml_source import KeyPath
@@ -27,6 +30,8 @@ def check_source(deployment: Deployment, declared: Declared, settings: Settings)
         if not url_of_environment(declared):
             yield from check_url(deployment, declared)
         yield from _objects(deployment, declared.name, settings)
+        if isinstance(declared.config, HubSpotConfig) and declared.config.bridge is not None:
+            yield from _bridge(deployment, declared.name, declared.config.bridge, settings)
 
 
 def url_of_environment(declared: Declared) -> bool:
@@ -39,6 +44,28 @@ def check_url(deployment: Deployment, declared: Declared) -> Said:
     url = deployment.crms[declared.name].url
     if "{{" not in url and (wrong := url_mistake(url)):
         yield ("url",), f"url: {wrong}"
+
+
+def _bridge(deployment: Deployment, name: str, bridge: BridgeConfig, settings: Settings) -> Said:
+    orgs = deployment.of(SalesforceConfig)
+    if bridge.source not in orgs:
+        near = nearest(bridge.source, orgs)
+        yield ("bridge", "source"), f"no Salesforce org `{bridge.source}` in defs/{near}"
+        return
+    sides = {name: Description.load(settings.descriptions, name) for name in (name, bridge.source)}
+    for object_name, fields in bridge.fields.items():
+        other = OTHER_SIDE.get(object_name)
+        path: KeyPath = ("bridge", "fields", object_name)
+        if other is None:
+            yield path, f"a bridge keeps {', '.join(OTHER_SIDE)}{nearest(object_name, OTHER_SIDE)}"
+            continue
+        for own, theirs in fields.items():
+            for side, item, field in ((name, object_name, own), (bridge.source, other, theirs)):
+                known = sides[side]
+                info = known.objects.get(item) if known else None
+                if info is not None and field not in info.fields:
+                    near = nearest(field, info.fields)
+                    yield (*path, own), f"{side}.{item} has no field `{field}`{near}"
 
 
 def _objects(deployment: Deployment, name: str, settings: Settings) -> Said:

@@ -22,7 +22,7 @@ SCHEMA = {
     "count": pl.Int64(),
     "example": pl.String(),
 }
-RECORD_LINKS = ("merged", "converted")
+RECORD_LINKS = ("merged", "converted", "bridged")
 """Kinds of records/relation that say that two records are one."""
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from cdp_assets.lake import Lake
 from cdp_assets.raw.tables import QUARANTINE, raw_table
+from cdp_assets.records.bridges import told_across
 from cdp_assets.records.config import ObjectSpec
 from cdp_assets.records.tables import RELATION, RULES, TOLD, VALUES, entity_table
 from cdp_assets.records.told import Told, fold_told
@@ -140,11 +141,7 @@ class _Object:
     def _told_late(self, after: int, upto: int) -> pl.DataFrame:
         """Records of which we learn only now that we told them something before we last read
         them: their values are judged again."""
-        told = (
-            self.told.changes(after, upto=upto)
-            .filter((pl.col("source") == self.spec.source) & (pl.col("object") == self.spec.object))
-            .select("record_id", "told_at")
-        )
+        told = self._tells(self.told.changes(after, upto=upto)).select("record_id", "told_at")
         seen = (
             self.entity.scan()
             .filter((pl.col("source") == self.spec.source) & (pl.col("object") == self.spec.object))
@@ -158,6 +155,18 @@ class _Object:
             .collect()
         )
 
+    def _tells(self, told: pl.LazyFrame) -> pl.LazyFrame:
+        """record_id, field, told_at, value of what was told to this object's records, or (across)
+        to their other sides, from where a bridge copies it."""
+        mine = (pl.col("source") == self.spec.source) & (pl.col("object") == self.spec.object)
+        own = told.filter(mine).select(
+            "record_id", "field", "told_at", "value", across=pl.lit(value=False)
+        )
+        if not self.spec.other_sides:
+            return own
+        across = told_across(told, self.relation.scan(), self.spec)
+        return pl.concat([own, across.with_columns(across=pl.lit(value=True))]).unique()
+
     def _read_anew(
         self, news: pl.DataFrame, touched: pl.DataFrame, after: int, watermarks: dict[str, int]
     ) -> None:
@@ -166,13 +175,6 @@ class _Object:
         versions, refused = read_versions(rows, spec)
         self._quarantine(refused.join(news, on=["record_id", "payload_hash"], how="semi"))
         state = latest(versions, spec)
-        told = (
-            self.told.scan()
-            .filter((pl.col("source") == spec.source) & (pl.col("object") == spec.object))
-            .join(touched.lazy(), on="record_id", how="semi")
-            .select("record_id", "field", "told_at", "value")
-            .collect()
-        )
         key = [
             pl.lit(spec.source).alias("source"),
             pl.lit(spec.object).alias("object"),
@@ -184,7 +186,8 @@ class _Object:
             scope = touched.select((pl.lit(f"{spec.name}:") + pl.col("record_id")).alias("from"))
             done.append(self.relation.replace(relation_rows(state, spec), scope=scope))
         crash_point("records:before-values")
-        values = value_rows(versions, told, spec)
+        told = self._tells(self.told.scan()).join(touched.lazy(), on="record_id", how="semi")
+        values = value_rows(versions, told.collect(), spec)
         if touched.height:
             done.append(
                 self.values.replace(values, scope=touched.select(key), watermarks=watermarks)

@@ -28,7 +28,8 @@ def observed_runs(seen: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
 
     seen: record_id, field, value String; at, extracted_at Datetime[us, UTC]; each field of each
         record in one piece, in the order of versions.
-    told: record_id, field, value String; told_at Datetime[us, UTC].
+    told: record_id, field, value String; told_at Datetime[us, UTC]; across Boolean: told to the
+        record's other side, from where a bridge copies it.
 
     Returns rows of `seen`, each field of each record in one piece, and `last` Boolean: its last
     run. Of two runs that begin at one moment the later one is kept; a null before the first value
@@ -68,13 +69,15 @@ class _Version(NamedTuple):
 class _Tell(NamedTuple):
     told_at: datetime
     plain: str | None
+    across: bool
 
 
 def _told_runs(seen: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
     tells: dict[tuple[str, str], list[_Tell]] = {}
     rows = told.sort(*_KEY, "told_at", "value", nulls_last=True)
-    for record_id, field, at, value in rows.select(*_KEY, "told_at", "value").iter_rows():
-        tells.setdefault((record_id, field), []).append(_Tell(at, plain(value)))
+    said = rows.select(*_KEY, "told_at", "value", "across").iter_rows()
+    for record_id, field, at, value, across in said:
+        tells.setdefault((record_id, field), []).append(_Tell(at, plain(value), across))
     versions: dict[tuple[str, str], list[_Version]] = {}
     columns = seen.select(*_KEY, "at", "extracted_at", "value").iter_rows()
     for row, (record_id, field, at, extracted_at, value) in enumerate(columns):
@@ -123,6 +126,10 @@ def _follows(version: _Version, tell: _Tell) -> bool:
     shows what we told follows if either stamp says so; one that shows something else, only if
     both do: a version read late is not taken for a change of mind.
     """
+    if version.plain == tell.plain and tell.across:
+        # A copy is made after we told, so its own stamp says so: a version that was there before,
+        # and made us tell the other side, is none.
+        return version.at >= tell.told_at
     if version.plain == tell.plain:
         return version.extracted_at >= tell.told_at or version.at >= tell.told_at
     return version.extracted_at > tell.told_at and version.at > tell.told_at

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import msgspec
 import polars as pl
 
+from cdp_assets.connectors.base import Bridge
+from cdp_assets.records.bridges import BRIDGED
 from cdp_assets.records.config import ObjectSpec
 from cdp_assets.records.decode import ASSOCIATIONS, absent, decode
 from cdp_assets.records.tables import COMMON, RELATION, TS, VALUES
@@ -131,6 +133,12 @@ def _target(spec: ObjectSpec, field: str, to: str, prefix: str) -> pl.Expr:
     return pl.when(pointed).then(pl.lit(f"{spec.source}.{to}:") + value)
 
 
+def _other_side(bridge: Bridge) -> pl.Expr:
+    value = pl.col(bridge.field).str.strip_chars()
+    known = value.is_not_null() & (value != "")
+    return pl.when(known).then(pl.lit(f"{bridge.source}.{bridge.object}:") + value)
+
+
 def relation_rows(state: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
     """Rows of records/relation from `latest`: what live records point at, and what took the place
     of merged ones. Several fields that point alike are one row; a primary one wins."""
@@ -154,6 +162,16 @@ def relation_rows(state: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
             primary=pl.lit(relation.primary),
         )
         for relation in spec.mapping.relations
+    ]
+    parts += [
+        live.select(
+            pl.lit(BRIDGED).alias("kind"),
+            record.alias("from"),
+            _other_side(bridge).alias("to"),
+            label=pl.lit(bridge.field),
+            primary=pl.lit(True),
+        )
+        for bridge in spec.mapping.bridges
     ]
     if spec.mapping.associations_at:
         parts.append(_associations(live, spec))
@@ -231,9 +249,9 @@ def _read_links(text: str) -> Mapping[str, _Links]:
 def value_rows(versions: pl.DataFrame, told: pl.DataFrame, spec: ObjectSpec) -> pl.DataFrame:
     """Rows of records/values: the runs of equal values of each kept field.
 
-    versions: as `read_versions` gives them. told: record_id, field, told_at, value of records/told
-    for these records. A record's field that was never filled has no row; an emptied one has a row
-    with null.
+    versions: as `read_versions` gives them. told: record_id, field, told_at, value, across, of
+    what these records were told. A record's field that was never filled has no row; an emptied
+    one has a row with null.
     """
     parts = [
         versions.filter(~pl.col(absent(field))).select(
