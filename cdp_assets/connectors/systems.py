@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cdp_assets.connectors import hubspot, salesforce, sugarcrm, zendesk
 from cdp_assets.connectors.base import ObjectMapping
@@ -21,13 +20,13 @@ Connector = salesforce.Salesforce | hubspot.HubSpot | zendesk.Zendesk | sugarcrm
 class System:
     """One outside system.
 
-    config: what its component may say. connect: its client, from a name and that configuration.
-    mappings: the objects that read as entities without further words. people: its object of
-    people, and a text field of theirs that a first sync can write.
+    config: what its component may say. connect: its client, from a name, that configuration and
+    `options` of HTTP. mappings: the objects that read as entities without further words. people:
+    its object of people, and a text field of theirs that a first sync can write.
     """
 
     config: type[CrmConfig]
-    connect: Callable[[str, Any], Connector]
+    connect: Callable[..., Connector]
     mappings: Mapping[str, ObjectMapping]
     people: tuple[str, str]
 

@@ -104,7 +104,7 @@ MAPPINGS: Mapping[str, ObjectMapping] = {
             "channel": "source",
             **_STAMPS,
         },
-        relations=(_ACCOUNT, _OWNER),
+        relations=(_ACCOUNT, Relation("person", "primary_contact_id", "Contacts"), _OWNER),
         id_field="id",
     ),
     "Calls": _activity("date_start"),

@@ -150,6 +150,8 @@ class SugarPush:
             item.setdefault("account_id", linked)
         elif other == "Contacts":
             item.setdefault("contacts", {"add": []})["add"].append(linked)
+            if name == "Cases":
+                item.setdefault("primary_contact_id", linked)
         else:
             raise WrongObject(
                 f"{self._client.name}: a new record of {name} cannot be linked with {other[:80]}. "

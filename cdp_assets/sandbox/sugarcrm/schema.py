@@ -111,6 +111,7 @@ MODULES: Mapping[str, tuple[Field, ...]] = {
         *_ALL,
         _NAME,
         *_relate("account_name", "account_id", "Accounts"),
+        *_relate("primary_contact_name", "primary_contact_id", "Contacts"),
         _field("case_number", "int", readonly=True, auto_increment=True),
         _enum("status", "New", "Assigned", "Closed", "Pending Input"),
         _enum("priority", "P1", "P2", "P3"),

@@ -63,6 +63,7 @@ class Support:
             "name": ticket["subject"], "status": "New", "type": "Product",
             "source": "Email" if channel == "email" else "Web",
             "account_id": accounts[1] if accounts else "", "contacts": {"add": [contact]},
+            "primary_contact_id": contact,
         }  # fmt: skip
         own = self.sugar.create("Cases", case | {"id": self._id(f"case:{key}")})
         if rng.random() < 0.6:
