@@ -16,6 +16,7 @@ import polars as pl
 
 from cdp_assets.connectors.base import ConnectorError, Page, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
+from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.sugarcrm.client import SugarClient
 from cdp_assets.connectors.sugarcrm.forms import flag, from_addresses
 from cdp_assets.connectors.sugarcrm.mapping import PARENT
@@ -23,6 +24,7 @@ from cdp_assets.connectors.sugarcrm.mapping import PARENT
 VOLATILE = ("_acl", "my_favorite", "following")
 _STAMP = "date_modified"
 _KEYS = 1000
+_BETWEEN = "\0"
 
 
 class _Lead(msgspec.Struct):
@@ -50,9 +52,19 @@ class SugarPull:
         """Pages of [start, end) in the order of time and id; deleted records among them."""
         if start >= end:
             return
-        before = [{_STAMP: {"$lt": _text(end + timedelta(seconds=1))}}]
-        first = [{_STAMP: {"$gte": _text(start)}}]
-        for raws in self._keyed(before, first, self._client.config.page_size, None):
+        before = {_STAMP: {"$lt": _text(end + timedelta(seconds=1))}}
+        first = {_STAMP: {"$gte": _text(start)}}
+
+        def fetch(token: str | None) -> tuple[list[msgspec.Raw], str | None]:
+            where = first if token is None else _behind(token)
+            return self._fetch(
+                {
+                    "filter": [before, where], "max_num": self._client.config.page_size,
+                    "deleted": True, "order_by": f"{_STAMP}:asc,id:asc",
+                }
+            )  # fmt: skip
+
+        for raws in pages_ahead(f"{self._client.name}: {self._what}", fetch):
             page = self._page(raws, start, end)
             if page is not None:
                 yield page
@@ -67,58 +79,41 @@ class SugarPull:
 
     def keys(self) -> Iterator[pl.DataFrame]:
         """record_id, cursor_at of every live record, in the order of ids."""
-        last: str | None = None
-        while True:
-            where = [] if last is None else [{"id": {"$gt": last}}]
-            asked = {
-                "filter": where, "max_num": _KEYS, "order_by": "id:asc",
-                "fields": "id,date_modified",
-            }  # fmt: skip
-            found = self._client.filter(self._name, asked, what=f"keys of {self._name}")
-            leads = [self._lead(raw) for raw in found.records]
-            ids = [lead.id for lead in leads]
-            if last is not None and last in ids:
-                raise self._circle()
-            if leads:
-                stamps = moments([lead.date_modified for lead in leads])
-                yield pl.DataFrame({"record_id": ids, "cursor_at": stamps})
-                last = ids[-1]
-            if found.next_offset == -1:
-                return
-            if not leads:
-                raise self._circle()
 
-    def _keyed(
-        self,
-        always: Sequence[dict[str, Any]],
-        first: Sequence[dict[str, Any]],
-        size: int,
-        fields: str | None,
-    ) -> Iterator[list[msgspec.Raw]]:
-        where, last = list(first), ("", "")
-        while True:
-            asked: dict[str, Any] = {
-                "filter": [*always, *where], "max_num": size, "deleted": True,
-                "order_by": f"{_STAMP}:asc,id:asc",
-            }  # fmt: skip
-            if fields is not None:
-                asked["fields"] = fields
-            found = self._client.filter(self._name, asked, what=self._what)
-            leads = [self._lead(raw) for raw in found.records]
-            stamps = [lead.date_modified or "" for lead in leads]
-            self._ordered(stamps)
-            keys = list(zip(stamps, [lead.id for lead in leads], strict=True))
-            if last in keys:
-                raise self._circle()
-            yield found.records
-            if found.next_offset == -1:
-                return
-            if not keys:
-                raise self._circle()
-            last = keys[-1]
-            stamp, key = last
-            tied = {"$and": [{_STAMP: {"$equals": stamp}}, {"id": {"$gt": key}}]}
-            where = [{"$or": [{_STAMP: {"$gt": stamp}}, tied]}]
+        def fetch(token: str | None) -> tuple[list[msgspec.Raw], str | None]:
+            last = None if token is None else token.partition(_BETWEEN)[2]
+            return self._fetch(
+                {
+                    "filter": [] if last is None else [{"id": {"$gt": last}}], "max_num": _KEYS,
+                    "order_by": "id:asc", "fields": "id,date_modified",
+                },
+                by_id=True,
+            )  # fmt: skip
+
+        for raws in pages_ahead(f"{self._client.name}: keys of {self._name}", fetch):
+            leads = [self._lead(raw) for raw in raws]
+            stamps = moments([lead.date_modified for lead in leads])
+            yield pl.DataFrame(
+                [pl.Series("record_id", [lead.id for lead in leads], dtype=pl.String), stamps]
+            )
+
+    def _fetch(
+        self, asked: dict[str, Any], *, by_id: bool = False
+    ) -> tuple[list[msgspec.Raw], str | None]:
+        """A page, and the key of its last record where more follow."""
+        found = self._client.filter(self._name, asked, what=self._what)
+        leads = [self._lead(raw) for raw in found.records]
+        if not by_id:
+            self._ordered([lead.date_modified or "" for lead in leads])
+        if found.next_offset == -1:
+            return found.records, None
+        if not leads:
+            raise ConnectorError(
+                f"{self._client.name}: {self._what}: a page without records says that more follow, "
+                "so the pages go in a circle. Nothing more was taken. Not retried. Report it to "
+                "the system's makers."
+            )
+        return found.records, f"{leads[-1].date_modified}{_BETWEEN}{leads[-1].id}"
 
     def _ordered(self, stamps: Sequence[str]) -> None:
         times = [datetime.fromisoformat(text) for text in stamps if text]
@@ -127,12 +122,6 @@ class SugarPull:
                 f"{self._client.name}: {self._what}: the list did not keep the order asked for, "
                 "so pages could hide records. Nothing was taken from it; a later run asks again."
             )
-
-    def _circle(self) -> ConnectorError:
-        return ConnectorError(
-            f"{self._client.name}: {self._what}: the system gave the same page twice, so its pages "
-            "go in a circle. Nothing more was taken. Not retried. Report it to the system's makers."
-        )
 
     def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
         leads = [self._lead(raw) for raw in raws]
@@ -162,6 +151,13 @@ def _widened(lead: _Lead, raw: msgspec.Raw) -> bytes:
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _behind(token: str) -> dict[str, Any]:
+    """The condition of all records behind the one of this key."""
+    stamp, _, key = token.partition(_BETWEEN)
+    tied = {"$and": [{_STAMP: {"$equals": stamp}}, {"id": {"$gt": key}}]}
+    return {"$or": [{_STAMP: {"$gt": stamp}}, tied]}
 
 
 def _text(at: datetime) -> str:
