@@ -38,6 +38,9 @@ class _Lead(msgspec.Struct):
     parent_id: str | None = None
 
 
+_Records = tuple[list[msgspec.Raw], list[_Lead]]
+
+
 class SugarPull:
     """One module's records."""
 
@@ -55,7 +58,7 @@ class SugarPull:
         before = {_STAMP: {"$lt": _text(end + timedelta(seconds=1))}}
         first = {_STAMP: {"$gte": _text(start)}}
 
-        def fetch(token: str | None) -> tuple[list[msgspec.Raw], str | None]:
+        def fetch(token: str | None) -> tuple[_Records, str | None]:
             where = first if token is None else _behind(token)
             return self._fetch(
                 {
@@ -64,8 +67,8 @@ class SugarPull:
                 }
             )  # fmt: skip
 
-        for raws in pages_ahead(f"{self._client.name}: {self._what}", fetch):
-            page = self._page(raws, start, end)
+        for raws, leads in pages_ahead(f"{self._client.name}: {self._what}", fetch):
+            page = self._page(raws, leads, start, end)
             if page is not None:
                 yield page
 
@@ -80,7 +83,7 @@ class SugarPull:
     def keys(self) -> Iterator[pl.DataFrame]:
         """record_id, cursor_at of every live record, in the order of ids."""
 
-        def fetch(token: str | None) -> tuple[list[msgspec.Raw], str | None]:
+        def fetch(token: str | None) -> tuple[_Records, str | None]:
             last = None if token is None else token.partition(_BETWEEN)[2]
             return self._fetch(
                 {
@@ -90,30 +93,27 @@ class SugarPull:
                 by_id=True,
             )  # fmt: skip
 
-        for raws in pages_ahead(f"{self._client.name}: keys of {self._name}", fetch):
-            leads = [self._lead(raw) for raw in raws]
+        for _, leads in pages_ahead(f"{self._client.name}: keys of {self._name}", fetch):
             stamps = moments([lead.date_modified for lead in leads])
             yield pl.DataFrame(
                 [pl.Series("record_id", [lead.id for lead in leads], dtype=pl.String), stamps]
             )
 
-    def _fetch(
-        self, asked: dict[str, Any], *, by_id: bool = False
-    ) -> tuple[list[msgspec.Raw], str | None]:
+    def _fetch(self, asked: dict[str, Any], *, by_id: bool = False) -> tuple[_Records, str | None]:
         """A page, and the key of its last record where more follow."""
         found = self._client.filter(self._name, asked, what=self._what)
         leads = [self._lead(raw) for raw in found.records]
         if not by_id:
             self._ordered([lead.date_modified or "" for lead in leads])
         if found.next_offset == -1:
-            return found.records, None
+            return (found.records, leads), None
         if not leads:
             raise ConnectorError(
                 f"{self._client.name}: {self._what}: a page without records says that more follow, "
                 "so the pages go in a circle. Nothing more was taken. Not retried. Report it to "
                 "the system's makers."
             )
-        return found.records, f"{leads[-1].date_modified}{_BETWEEN}{leads[-1].id}"
+        return (found.records, leads), f"{leads[-1].date_modified}{_BETWEEN}{leads[-1].id}"
 
     def _ordered(self, stamps: Sequence[str]) -> None:
         times = [datetime.fromisoformat(text) for text in stamps if text]
@@ -123,8 +123,9 @@ class SugarPull:
                 "so pages could hide records. Nothing was taken from it; a later run asks again."
             )
 
-    def _page(self, raws: Sequence[msgspec.Raw], start: datetime, end: datetime) -> Page | None:
-        leads = [self._lead(raw) for raw in raws]
+    def _page(
+        self, raws: Sequence[msgspec.Raw], leads: Sequence[_Lead], start: datetime, end: datetime
+    ) -> Page | None:
         cursors = moments([lead.date_modified for lead in leads])
         inside = (cursors.is_between(start, end, closed="left") | cursors.is_null()).to_list()
         kept = [place for place, yes in enumerate(inside) if yes]
