@@ -28,6 +28,14 @@ class ApplyOptions(dg.Config):
         "", description="Hash of the plan to approve and apply in this run, as the plan shows it."
     )
 
+    limit: int = Field(
+        0, ge=0, description="Send no more rows than this, to try; 0: all. The rest stays planned."
+    )
+    resync: bool = Field(
+        False,
+        description="Read all records that were told before and tell again what differs there.",
+    )
+
 
 class _SyncParams(BaseModel):
     to: str = Field("", description="System and object to write to, such as salesforce.Contact")
@@ -170,8 +178,15 @@ class Sync(CdpComponent):
         def apply(
             context: dg.AssetExecutionContext, config: ApplyOptions
         ) -> dg.MaterializeResult[Any]:
-            result = platform(deployment).apply(
-                name, run_id=context.run.run_id, approve=config.approve or None
+            here = platform(deployment)
+            if config.resync:
+                read, differing = here.resync(name)
+                context.log.info(f"{read} records were read, {differing} of them differ")
+            result = here.apply(
+                name,
+                run_id=context.run.run_id,
+                approve=config.approve or None,
+                limit=config.limit or None,
             )
             if result.message:
                 context.log.info(result.message)

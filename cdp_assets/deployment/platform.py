@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
@@ -32,7 +33,7 @@ from cdp_assets.raw.records import FilesResult, records_from_files
 from cdp_assets.settings import Settings
 from cdp_assets.store import Store, pauses, plans
 from cdp_assets.store.pauses import Pause
-from cdp_assets.syncs.send import Sent
+from cdp_assets.syncs.send import Sent, calls_needed
 
 
 class Platform:
@@ -291,6 +292,20 @@ class Platform:
             anew=anew,
         )
 
+    def price(self, name: str, plan: syncs.Plan) -> list[tuple[str, str]]:
+        """What applying a plan takes of the destination, as (name, text) rows: calls, and what
+        its creations may cost there."""
+        config = self.deployment.sync(name)
+        client: Any = self.connector(config.source)
+        rows = [("calls", f"{calls_needed(plan, client, config):,}")]
+        fields = Counter(f for change in plan.changes for f in change.told)
+        new = (c for c in plan.changes if c.op in ("create", "upsert") and c.record_id is None)
+        made = Counter(change.object for change in new)
+        cost = getattr(client, "cost", None)
+        if cost is not None:
+            rows += [("cost", text) for text in cost(made, fields)]
+        return rows
+
     def bridged_fields(self, name: str) -> list[str]:
         """Fields that a sync writes and HubSpot's own connector for Salesforce writes too."""
         config = self.deployment.sync(name)
@@ -334,8 +349,25 @@ class Platform:
         """Approve a plan by its hash or its beginning; returns the sync's name."""
         return syncs.approve(self.store, plan, who, self.now).sync
 
-    def apply(self, name: str, run_id: str, approve: str | None = None) -> syncs.ApplyResult:
-        """Apply a sync's plan if it may be: approved where it has to be, and the world unmoved."""
+    def resync(self, name: str) -> tuple[int, int]:
+        """Read all records that a sync told before, so that its next plan tells again what
+        differs; how many were read, and how many differ."""
+        config = self.deployment.sync(name)
+        return syncs.resync(
+            self.lake,
+            self.store,
+            name,
+            config,
+            self.connector(config.source),
+            self._described(config.source),
+            entity=sync_entity(self.deployment, config),
+        )
+
+    def apply(
+        self, name: str, run_id: str, approve: str | None = None, limit: int | None = None
+    ) -> syncs.ApplyResult:
+        """Apply a sync's plan if it may be: approved where it has to be, and the world unmoved.
+        limit: of its rows no more than this."""
         config = self.deployment.sync(name)
         if approve:
             syncs.approve(self.store, approve, f"run {run_id[:8]}", self.now, sync=name)
@@ -352,6 +384,7 @@ class Platform:
             env=self.settings.env,
             url=self.deployment.crms[config.source].url,
             entity=sync_entity(self.deployment, config),
+            limit=limit,
         )
 
     def pause(self, name: str | None, who: str, why: str) -> None:

@@ -12,6 +12,7 @@ from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.guard import may_write, refusal
 from cdp_assets.syncs.model import Plan
 from cdp_assets.syncs.replay import dead_letters, replay
+from cdp_assets.syncs.resync import resync
 from cdp_assets.syncs.run import ApplyResult, apply, plan
 from cdp_assets.syncs.summary import summary
 from cdp_assets.syncs.tables import PLAN, plan_table, sought_table, state_table
@@ -37,6 +38,7 @@ __all__ = [
     "plan_undo",
     "refusal",
     "replay",
+    "resync",
     "sought_table",
     "state_table",
     "summary",

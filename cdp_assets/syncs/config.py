@@ -239,7 +239,7 @@ class SyncConfig(BaseModel):
                     raise ValueError(f"`{name}` belongs to `list`")
             if self.mode in ("add", "remove"):
                 raise ValueError(f"mode {self.mode} belongs to `list`")
-            if not self.fields:
+            if not [f for f in self.fields.values() if f.stamp is None]:
                 raise ValueError("`fields` says what is told: name one, or a `list`")
             return self
         if not self.list_.strip():
@@ -316,6 +316,11 @@ class SyncConfig(BaseModel):
     def audience(self) -> str | None:
         """The audience in `from`, if it names one."""
         return self.from_.partition(".")[2] or None
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Field → what is set in it whenever a record is written."""
+        return {n: f.stamp for n, f in self.fields.items() if f.stamp is not None}
 
     def without(self, names: Collection[str]) -> SyncConfig:
         """The same without these fields, and with the same fingerprint: a yes to it holds on."""

@@ -190,7 +190,7 @@ class Builder(Letters):
             self._obstacle(row["profile_id"], object_name, row["record"], why)
             return None
         wish = _Wish({n: row[last(n)] for n in self.config.fields})
-        news = False
+        news = bool(row["differs"])
         for name in self._compared:
             asked = row[want(name)]
             if asked is None:

@@ -12,14 +12,14 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 Write = Literal["always", "if_empty", "on_create", "give_way", "append"]
 _OBJECT_FIELD = re.compile(r"^[A-Za-z][A-Za-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
-NEWER = {"owner": None, "lookup": None, "too_long": "refuse"}
+NEWER = {"owner": None, "lookup": None, "too_long": "refuse", "stamp": None, "hash_": None}
 """Options that came later, with their defaults."""
 
 
 class FieldConfig(BaseModel):
     """What one field of the destination is told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     trait: str | None = Field(
         None,
@@ -39,6 +39,14 @@ class FieldConfig(BaseModel):
         None,
         description="Object.Field of the system (Account.External_Id__c): told is the id of the "
         "one record that has the value there.",
+    )
+    stamp: Literal["told_at", "run_id", "sync"] | None = Field(
+        None,
+        description="What is set whenever the record is written, and never by itself: the moment, "
+        "the id of the run, or the name of the sync.",
+    )
+    hash_: Literal["sha256"] | None = Field(
+        None, alias="hash", description="Told is the hash of the text, in hexadecimal digits."
     )
     write: Write = Field(
         "always",
@@ -67,7 +75,7 @@ class FieldConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_form(self) -> FieldConfig:
-        forms = ("trait", "value", "template", "owner")
+        forms = ("trait", "value", "template", "owner", "stamp")
         given = [n for n in forms if n in self.model_fields_set]
         if len(given) != 1:
             raise ValueError("write a trait, `{trait: …}`, `{value: …}` or text with {traits}")
@@ -78,6 +86,10 @@ class FieldConfig(BaseModel):
             raise ValueError(f"{self.lookup!r} is not Object.Field, such as Account.External_Id__c")
         if self.lookup is not None and given == ["owner"]:
             raise ValueError("`owner` is looked up by itself: take out `lookup`")
+        if self.hash_ is not None and (self.sought or (self.trait is None and not self.template)):
+            raise ValueError("`hash` is of a trait, or of text with {traits}")
+        if self.stamp is not None and self.write not in ("always", "on_create"):
+            raise ValueError("a stamp is set whenever the record is written: take out `write`")
         if self.sought and self.write in ("give_way", "append"):
             raise ValueError(f"`write: {self.write}` does not go with a record that is looked up")
         if self.template is not None:

@@ -65,7 +65,22 @@ def _rule(config: SyncConfig, name: str) -> tuple[pl.Expr]:
     return (column.alias(name),)
 
 
+def _sha256(said: str) -> str:
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
 def _expression(field: FieldConfig, schema: pl.Schema) -> pl.Expr:
+    if field.stamp is not None:
+        # It is known when the row is sent; till then it says nothing.
+        return pl.lit(None, dtype=pl.String)
+    if field.hash_ is not None:
+        plain = _plain(field, schema)
+        said = as_text(plain, schema[field.trait]) if field.trait else plain
+        return said.map_elements(_sha256, return_dtype=pl.String)
+    return _plain(field, schema)
+
+
+def _plain(field: FieldConfig, schema: pl.Schema) -> pl.Expr:
     if (named := field.trait or field.owner) is not None:
         return pl.col(named)
     if field.template is None:

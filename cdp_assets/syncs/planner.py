@@ -69,12 +69,13 @@ def make_plan(
         rows = chosen.clear()
     else:
         rows = pl.concat([chosen, adopted.drop("rule")], how="diagonal")
-    differing = nw.to_native(
-        difference(
-            nw.from_native(rows.lazy().join(profiles.drop(KEY, MATCH).lazy(), on="profile_id")),
-            config.fields,
-        )
-    ).collect()
+    both = rows.join(profiles.drop(KEY, MATCH), on="profile_id")
+    news: pl.LazyFrame = nw.to_native(difference(nw.from_native(both.lazy()), config.fields))
+    differing = news.collect()
+    # What a resync found to differ is read though we have nothing new to say.
+    marked = both.filter(pl.col("differs").fill_null(value=False))
+    marked = marked.join(differing, on=["record", "profile_id"], how="anti")
+    differing = pl.concat([differing, marked])
     differing = differing.join(adopted.select("record", "rule"), on="record", how="left")
     departed = gone.left(holdings, profiles, config)
     for object_name in config.objects:
@@ -191,6 +192,13 @@ def plan_rows(
         if "list" in c.why and not c.told:
             old, new = (config.list_, None) if c.op == "remove" else (None, config.list_)
             rows.append((*head, "list", old, new, c.why["list"]))
+        if c.op not in ("delete", "add", "remove") and not c.left:
+            late = c.record_id is not None
+            rows += [
+                (*head, f, None, f"({stamp})", "set with each row")
+                for f, stamp in config.stamps.items()
+                if not (late and config.write_policy(f) == "on_create")
+            ]
         if c.links:
             with_ = " ".join(f"{o}:{i}" for o, i in c.links)
             rows.append((*head, "(link)", None, with_, "linked with"))
@@ -269,7 +277,7 @@ def _aged(state: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
     age = pl.coalesce("told_at", "checked_at").cast(pl.Int64)
     told = pl.col("told_at").is_not_null()
     created, deleted = (pl.col(n).is_not_null() for n in ("created_at", "removed_at"))
-    own = ("record", "object", "profile_id", *columns)
+    own = ("record", "object", "profile_id", "differs", *columns)
     return state.select(*own, age=age, told=told, created=created, deleted=deleted)
 
 

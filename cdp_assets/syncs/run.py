@@ -96,11 +96,13 @@ def apply(
     url: str = "",
     entity: str,
     gather: Gather = inputs.gather,
+    limit: int | None = None,
 ) -> ApplyResult:
     """Plan anew and, where nothing stands against it, write.
 
     env, url: CDP_ENV and the destination's address; outside production only a stand-in on this
-        machine is written to. entity: as for `plan`.
+        machine is written to. entity: as for `plan`. limit: no more rows than this; what is left
+        of the plan stays approved.
 
     The plan is made again: what was approved is applied only if it still says the same. Raises
     the connector's error after all that was acknowledged is kept.
@@ -141,7 +143,7 @@ def apply(
             return result(f"Waits for approval: {made.approve_hint}")
         writer = ListWriter(destination, config, made) if config.list_ is not None else None
         sent = send.send(
-            store, destination, config, made, run_id, now, entity=entity, writer=writer
+            store, destination, config, made, run_id, now, entity=entity, writer=writer, limit=limit
         )
         state.fold(lake, store, name)
         crash_point("apply:after-fold")

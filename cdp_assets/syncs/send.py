@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from cdp_assets.connectors.base import (
     ConnectorError,
@@ -16,6 +16,7 @@ from cdp_assets.connectors.base import (
     UnknownOutcome,
     WriteOp,
 )
+from cdp_assets.connectors.text import text
 from cdp_assets.settings import crash_point
 from cdp_assets.store import Store, ledger
 from cdp_assets.store.ledger import Answer, Intent
@@ -54,15 +55,29 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Records:
-    """Rows that write records."""
+    """Rows that write records. stamps: field → what is set in it with each row."""
 
     destination: Destination
+    stamps: Mapping[str, Any] = field(default_factory=dict)
 
     def size(self, object_name: str) -> int:
         return self.destination.batch_size(object_name)
 
     def ready(self, batch: Sequence[Change]) -> list[Change]:
-        return list(batch)
+        if not self.stamps or batch[0].op == "delete":
+            return list(batch)
+        return [self._stamped(change) for change in batch]
+
+    def _stamped(self, change: Change) -> Change:
+        normal = self.destination.normalise
+        new = change.record_id is None
+        set_ = {
+            name: normal(change.object, name, value)
+            for name, (value, late) in self.stamps.items()
+            if new or not late
+        }
+        told = {name: text(value) for name, value in set_.items()}
+        return replace(change, sent={**change.sent, **set_}, told={**change.told, **told})
 
     def write(self, batch: Sequence[Change]) -> list[RowOutcome]:
         rows = [_row(at, change) for at, change in enumerate(batch)]
@@ -79,9 +94,11 @@ def send(
     *,
     entity: str,
     writer: Writer | None = None,
+    limit: int | None = None,
 ) -> Sent:
     """Write the plan's changes, batch by batch; rows that were refused before go last. entity:
-    whose profiles they are. writer: how, if they are no records of the destination.
+    whose profiles they are. writer: how, if they are no records of the destination. limit: no
+    more rows than this.
 
     A call without answer leaves its rows open, to be read back by the next run. After two such
     calls in a row, after any other failure of a whole call, and when more rows were refused than
@@ -89,8 +106,12 @@ def send(
     """
     done = Sent()
     silent = 0
-    writer = writer or Records(destination)
-    for planned in _batches(plan.changes, writer):
+    writer = writer or records(destination, config, plan.sync, run_id, now)
+    if limit is not None and limit < len(plan.changes):
+        done.message = (
+            f"Only {limit} of {len(plan.changes)} rows were sent, as asked; the next run goes on."
+        )
+    for planned in batches(plan.changes, writer, limit):
         batch = writer.ready(planned)
         intents = [_intent(change, config, entity) for change in batch]
         ids = ledger.announce(store, plan.sync, plan.hash, run_id, intents, now)
@@ -120,13 +141,37 @@ def send(
     return done
 
 
-def _batches(changes: Sequence[Change], writer: Writer) -> Iterator[list[Change]]:
+def calls_needed(plan: Plan, destination: Destination, config: SyncConfig) -> int:
+    """How many calls the plan's changes take, if none has to be repeated."""
+    if config.list_ is None:
+        return sum(1 for _ in batches(plan.changes, Records(destination)))
+    size = max(int(getattr(destination, "members_batch", 1)), 1)
+    made = plan.count("create")
+    return made + sum(-(-plan.count(op) // size) for op in ("add", "remove"))
+
+
+def records(
+    destination: Destination, config: SyncConfig, sync: str, run_id: str, now: datetime
+) -> Records:
+    """How the rows of a sync that writes records are sent."""
+    known = {"told_at": now, "run_id": run_id, "sync": sync}
+    return Records(
+        destination,
+        {n: (known[s], config.write_policy(n) == "on_create") for n, s in config.stamps.items()},
+    )
+
+
+def batches(
+    changes: Sequence[Change], writer: Writer, limit: int | None = None
+) -> Iterator[list[Change]]:
+    """The changes by what one call can carry."""
+
     def kind(change: Change) -> tuple[bool, bool, str, str, str]:
         # What is made goes first: a list before its members.
         later = change.op != "create"
         return (change.tried, later, change.op, change.object, change.key_field or "")
 
-    ordered = sorted(changes, key=lambda c: (*kind(c), c.record_id or "", c.profile_id))
+    ordered = sorted(changes, key=lambda c: (*kind(c), c.record_id or "", c.profile_id))[:limit]
     for (_, _, _, object_name, _), group in groupby(ordered, key=kind):
         rows = list(group)
         size = max(writer.size(object_name), 1)
@@ -136,10 +181,10 @@ def _batches(changes: Sequence[Change], writer: Writer) -> Iterator[list[Change]
 
 def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
     asked: dict[str, str | None] = dict(change.notes)
-    for name, text in change.asked.items():
+    for name, said in change.asked.items():
         column = settled(name, config.write_policy(name))
-        if column != last(name) or name not in change.told or change.told[name] != text:
-            asked[column] = text
+        if column != last(name) or name not in change.told or change.told[name] != said:
+            asked[column] = said
     return Intent(
         entity=entity,
         profile_id=change.profile_id,

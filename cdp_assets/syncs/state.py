@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -67,7 +67,12 @@ def fold_entries(
         row |= {last(f): t for f, t in entry.fields.items()}
         row |= {offered(f): t for f, t in entry.fields.items() if offered(f) in row}
         row |= entry.asked
-        row |= {**_head(entry), "told_at": entry.intent_at, "removed_at": None}
+        row |= {
+            **_head(entry),
+            "told_at": entry.intent_at,
+            "removed_at": None,
+            "differs": None,
+        }
         if entry.created:
             row["created_at"] = entry.intent_at
     return _frame([rows[r] for r in sorted(touched & rows.keys())], stored), gone
@@ -106,9 +111,20 @@ def remember(lake: Lake, name: str, entity: str, checked: pl.DataFrame) -> int:
         before = rows.get(row["record"], {})
         if _of_another(before, entity):
             before = {}
-        rows[row["record"]] = {"told_at": None, **before, **found, "entity": entity}
+        known = {"entity": entity, "differs": None}
+        rows[row["record"]] = {"told_at": None, **before, **found, **known}
     commit = table.merge(_frame(list(rows.values()), stored))
     return commit.inserted + commit.updated
+
+
+def mark(lake: Lake, name: str, records: Sequence[str]) -> int:
+    """Note that these records show something else than they were told; how many are new."""
+    table = lake.open(state_table(name))
+    stored = _stored(table.scan(), list(records))
+    if stored.is_empty():
+        return 0
+    rows = [{**row, "differs": True} for row in stored.iter_rows(named=True)]
+    return table.merge(_frame(rows, stored)).updated
 
 
 def _of_another(row: Mapping[str, Any], entity: str) -> bool:

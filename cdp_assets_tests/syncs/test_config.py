@@ -127,6 +127,12 @@ def test_the_packages_own_syncs_load() -> None:
         ({"fields": {"A": {"trait": "x", "lookup": "Email"}}}, "is not Object.Field"),
         ({"fields": {"A": {"owner": "x", "write": "append"}}}, "a record that is looked up"),
         ({"fields": {"A": {"owner": "a b"}}}, "is no trait"),
+        ({"fields": {"A": {"value": "x", "hash": "sha256"}}}, "`hash` is of a trait"),
+        ({"fields": {"A": {"stamp": "told_at"}}}, "name one, or a `list`"),
+        (
+            {"fields": {"B": "b", "A": {"stamp": "told_at", "write": "if_empty"}}},
+            "take out `write`",
+        ),
     ],
 )
 def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:

@@ -194,3 +194,64 @@ def test_a_reference_is_told_by_a_key(world: World) -> None:
     world.profile(1, title="K2")
     assert world.apply(sync).written == 1
     assert records["a"]["AccountId"] == "A2"
+
+
+def test_a_hash_is_told_in_place_of_the_text(world: World) -> None:
+    sync = config(fields={"Title": {"trait": "email", "hash": "sha256"}, "Orders__c": "orders"})
+    world.profile(1, orders=1)
+    world.link("a", 1)
+    world.profile(2, email="", orders=1)
+    world.link("b", 2)
+    # The field here is shorter than 64 digits: of a hash that is told cut nothing would be left.
+    assert world.plan(sync).row_errors == 1
+    wide = config(
+        fields={"LeadSource": {"trait": "orders", "hash": "sha256", "too_long": "cut"}}
+    )  # fmt: skip
+    assert world.apply(wide).written == 2
+    digits = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    assert world.crm.records["Contact"]["a"]["LeadSource"] == digits[:40]
+
+
+STAMPED = config(
+    fields={
+        "Orders__c": "orders",
+        "Title": {"stamp": "sync"},
+        "LeadSource": {"stamp": "told_at", "write": "on_create"},
+    },
+    mode="upsert", create="crm.Contact", key={"CDP_Id__c": "profile_id"},
+)  # fmt: skip
+
+
+def test_a_stamp_goes_with_what_is_told_and_never_alone(world: World) -> None:
+    world.profile(1, orders=1)
+    world.link("a", 1)
+    world.profile(2, orders=2)
+    world.plan(STAMPED)
+    assert {r["new"] for r in world.rows().to_dicts() if r["why"] == "set with each row"} == {
+        "(sync)", "(told_at)",
+    }  # fmt: skip
+    assert world.apply(STAMPED).written == 2
+    records = world.crm.records["Contact"]
+    assert records["a"] == {"Orders__c": 1, "Title": "s"}
+    stamp = records["n0001"].pop("LeadSource")
+    assert stamp.startswith("2026-03-01")
+    assert records["n0001"] == {"Orders__c": 2, "Title": "s", "CDP_Id__c": "2"}
+    assert world.apply(STAMPED).written == 0
+    world.crm.cut = 1
+    world.profile(1, orders=5)
+    assert world.apply(STAMPED).unknown == 1
+    assert world.apply(STAMPED).written == 0, "read back with its stamp"
+
+
+def test_some_rows_may_be_tried_first(world: World) -> None:
+    for p in range(1, 9):
+        world.profile(p, orders=p)
+        world.link(f"r{p}", p)
+    sync = config(approve="always")
+    first = world.apply(sync, limit=2)
+    assert (first.written, first.message) == (
+        2, "Only 2 of 8 rows were sent, as asked; the next run goes on.",
+    )  # fmt: skip
+    assert world.apply(sync, yes=False, limit=1).written == 1, "the yes was to all of it"
+    assert world.apply(sync, yes=False).written == 5
+    assert world.apply(sync, yes=False).written == 0
