@@ -26,6 +26,8 @@ _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 def plan_lines(here: Platform, name: str, plan: syncs.Plan, limit: int) -> Iterator[str]:
     """A plan: its figures, then its first rows, field by field."""
     rows = syncs.summary(plan)
+    if plan.changes:
+        rows += here.price(name, plan)
     if shared := here.bridged_fields(name):
         rows.append(("kept by HubSpot's own connector too", ", ".join(shared)))
     width = max(len(title) for title, _ in rows)

@@ -285,6 +285,14 @@ class Budgeted(Protocol):
         """(used, allowed) as last told; None before it was."""
 
 
+class Priced(Protocol):
+    """A system in which writing may cost money or room."""
+
+    def cost(self, created: Mapping[str, int], fields: Mapping[str, int]) -> list[str]:
+        """What people should know before these many records of each object are created, and these
+        many values of each field told; a sentence each, nothing where nothing is at stake."""
+
+
 class ConnectorError(Exception):
     """An outside system refused or failed. The text names system, request and what to do;
     never a secret and never a value of a record. `retryable`: whether a later run may succeed

@@ -105,7 +105,11 @@ def test_plan_approve_and_a_world_that_moved(story: Story, copied: House) -> Non
     assert "cdp approve" in out
     rows = json.loads(well(house.cdp("plan", "people_to_salesforce", "--json")))
     assert {"record", "field", "old", "new", "why"} <= rows[0].keys()
-    assert {row["new"] for row in rows if row["field"] == "Title"} == {"Customer"}
+    whole = well(house.cdp("plan", "people_to_salesforce", "--format", "csv"))
+    assert whole.splitlines()[0].startswith("plan,profile_id,object,record,op,field,old,new,why")
+    assert len(whole.splitlines()) == len(rows) + 1
+    (calls,) = [int(line.split()[1]) for line in out.splitlines() if line.startswith("calls ")]
+    assert 0 < calls <= len({row["record"] for row in rows})
     hash_ = rows[0]["plan"]
     refused(house.cdp("approve", "f" * 12))
     refused(house.cdp("approve", "zz"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.bridge import bridged
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
+from cdp_assets.connectors.hubspot.cost import cost
 from cdp_assets.connectors.hubspot.fields import create_field
 from cdp_assets.connectors.hubspot.history import PropertyHistory
 from cdp_assets.connectors.hubspot.lists import MEMBERS_BATCH, HubSpotLists
@@ -95,6 +96,9 @@ class HubSpot(Crm):
         if name.endswith(HISTORY):
             return PropertyHistory(client, name, config.history.get(name.removesuffix(HISTORY), ()))
         return HubSpotPull(client, name)
+
+    def cost(self, created: Mapping[str, int], fields: Mapping[str, int]) -> list[str]:
+        return cost(created, fields)
 
     def list_id(self, name: str) -> str | None:
         return self._lists.list_id(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -17,6 +17,9 @@ from cdp_assets.connectors.salesforce.lists import SalesforceLists
 from cdp_assets.connectors.salesforce.mapping import mapping
 from cdp_assets.connectors.salesforce.pull import news, pull
 from cdp_assets.connectors.salesforce.push import SalesforcePush
+
+_RECORD_KB = 2
+"""Most records take as much, whatever they hold ("Salesforce record size overview")."""
 
 
 class Salesforce(Crm):
@@ -50,6 +53,11 @@ class Salesforce(Crm):
     def budget(self) -> tuple[int, int] | None:
         """The org's requests of the day (used, allowed) as its last answer told."""
         return self._client.budget
+
+    def cost(self, created: Mapping[str, int], fields: Mapping[str, int]) -> list[str]:
+        count = sum(created.values())
+        room = f"{count:,} new records take about {count * _RECORD_KB:,} kB of data storage"
+        return [room] if count else []
 
     def names(self) -> tuple[str, ...]:
         return self._client.names()
