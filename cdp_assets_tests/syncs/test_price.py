@@ -1,4 +1,4 @@
-"""What a plan takes of the destination: as many calls as applying it makes, and what it may cost."""
+"""What a plan takes of the destination: the calls that applying it makes, and what it may cost."""
 
 from __future__ import annotations
 
