@@ -264,10 +264,13 @@ def test_news_is_one_small_request(stand_in: StandIn) -> None:
     assert source.has_news("Contact", latest)
     assert source.has_news("Contact", latest + timedelta(milliseconds=300))
     assert not source.has_news("Contact", latest + timedelta(seconds=1))
-    assert [e["rows"] for e in stand_in.journal()] == [1, 1, 0]
+    # What an earlier test's stall let through late is not ours.
+    mine = [e for e in stand_in.journal() if e["fault"] is None]
+    assert [e["rows"] for e in mine] == [1, 1, 0]
     fresh = stand_in.salesforce()
+    stand_in.control("DELETE", "journal")
     assert not fresh.has_news("User", later())
-    paths = [e["path"].rsplit("/", 1)[1] for e in stand_in.journal()[3:]]
+    paths = [e["path"].rsplit("/", 1)[1] for e in stand_in.journal() if e["fault"] is None]
     assert paths == ["token", "queryAll"]
 
 

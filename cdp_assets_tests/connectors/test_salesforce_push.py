@@ -178,7 +178,7 @@ def test_deletes_go_by_ids_and_what_is_gone_is_done(stand_in: StandIn) -> None:
     stand_in.faults({"match": "composite/sobjects", "action": "commit_then_reset"})
     assert all(o.ok for o in source.write("Contact", batch))
     assert count(stand_in) == before - 200
-    assert [e["method"] for e in stand_in.journal()] == ["DELETE", "DELETE"]
+    assert [e["method"] for e in stand_in.journal()].count("DELETE") == 2
     wrong = RowChange(1, "delete", {}, record_id="003000000000001AAA")
     assert source.write("Contact", [wrong])[0].ok
 

@@ -195,6 +195,29 @@ def test_a_field_taken_away_and_a_new_one_are_followed_without_a_stop(stand_in: 
     assert "Gone__c" not in record
 
 
+def test_a_formula_changes_and_no_stamp_moves(stand_in: StandIn) -> None:
+    """Which is why such fields are told apart: they have to be read again."""
+    for above in (0, 1):
+        source = stand_in.salesforce(bulk_above=above)
+        (account,) = made(source, "Account", {"Name": "A", "Plan__c": "trial"})
+        (contact,) = made(source, "Contact", {"LastName": "F", "AccountId": account})
+        before = pulled(source, "Contact").filter(record_id=contact)
+        source.write("Account", [RowChange(1, "update", {"Plan__c": "team"}, record_id=account)])
+        after = pulled(source, "Contact").filter(record_id=contact)
+        assert before["cursor_at"].equals(after["cursor_at"])
+        plans = [payloads(rows)[contact]["Account_Plan__c"] for rows in (before, after)]
+        assert plans == ["trial", "team"]
+    fields = source.describe(["Contact"]).objects["Contact"].fields
+    assert [name for name, field in fields.items() if field.calculated] == ["Account_Plan__c"]
+
+
+def test_news_of_what_has_no_usual_stamp(stand_in: StandIn) -> None:
+    source = stand_in.salesforce()
+    made(source, "Contact", {"LastName": "N", "Email": "n@news.example"})
+    assert source.has_news("ContactHistory", datetime.now(UTC) - timedelta(days=1))
+    assert not source.has_news("ContactHistory", later())
+
+
 # Campaigns as lists
 
 

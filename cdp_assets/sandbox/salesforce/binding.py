@@ -50,8 +50,17 @@ def follow(tables: Tables, row: Row, link: Field) -> tuple[Row | None, SObject |
     return tables[f"salesforce.{spec.name}"].get(key), spec
 
 
-def _reader(field: Field) -> Getter:
-    """How a field is read from a row; an address or a location is put together."""
+def _reader(tables: Tables, field: Field) -> Getter:
+    """How a field is read from a row; an address is put together, a formula worked out."""
+    if field.formula is not None:
+        key, name = field.formula
+        link = Field(name=key, type="reference", label="")
+
+        def formula(row: Row) -> Any:
+            parent, _ = follow(tables, row, link)
+            return None if parent is None else parent.get(name)
+
+        return formula
     if not field.parts:
         return operator.methodcaller("get", field.name)
 
@@ -89,7 +98,7 @@ class Binder:
                 )
             kind = item.path[7:-1]
             return [
-                Column((f.name,), _reader(f), f.type)
+                Column((f.name,), _reader(self.tables, f), f.type)
                 for f in self.spec.fields
                 if kind == "ALL" or f.custom == (kind == "CUSTOM")
             ]
@@ -131,7 +140,7 @@ class Binder:
                 "the '__c' after the custom field name. Please reference your WSDL or the "
                 "describe call for the appropriate names.",
             )
-        read = _reader(field)
+        read = _reader(self.tables, field)
         if not links:
             return field, read
         tables = self.tables

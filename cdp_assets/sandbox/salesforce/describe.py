@@ -25,6 +25,13 @@ _SCOPES = (
 )  # fmt: skip
 
 
+def _formula(field: Field) -> str | None:
+    if field.formula is None:
+        return None
+    link, name = field.formula
+    return f"TEXT({link.removesuffix('Id')}.{name})"
+
+
 def _field(field: Field) -> dict[str, Any]:
     numeric = field.type in ("double", "currency", "percent", "int")
     long_text = field.type == "textarea" and field.length > 255
@@ -34,8 +41,8 @@ def _field(field: Field) -> dict[str, Any]:
         "aiPredictionField": False,
         "autoNumber": False,
         "byteLength": field.length if field.type in ("id", "reference") else field.length * 3,
-        "calculated": False,
-        "calculatedFormula": None,
+        "calculated": field.formula is not None,
+        "calculatedFormula": _formula(field),
         "cascadeDelete": False,
         "caseSensitive": False,
         "compoundFieldName": field.compound,

@@ -35,6 +35,9 @@ class Field:
     name_field: bool = False
     compound: str | None = None
     default: object = None
+    formula: tuple[str, str] | None = None
+    """Of a formula: the reference, and the field of the record it points at. A change there moves
+    no stamp here."""
     parts: tuple[tuple[str, str], ...] = ()
     """Of an address or a location: its keys, and the fields that hold them."""
 

@@ -77,6 +77,8 @@ CONTACT = SObject(
         of("boolean", "HasOptedOutOfEmail", "Email Opt Out", default=False, nillable=False),
         OWNER, *SYSTEM,
         text("App_User_Id__c", "App User Id", 40, external_id=True, id_lookup=True),
+        text("Account_Plan__c", "Account Plan", 1300, createable=False, updateable=False,
+             formula=("AccountId", "Plan__c")),
         *_PERSON_CUSTOM,
     ),
 )  # fmt: skip
