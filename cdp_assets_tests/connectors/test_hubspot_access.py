@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from cdp_assets.connectors.base import NotAuthorised, NotPermitted, RowChange
+from cdp_assets.connectors.base import BudgetSpent, NotAuthorised, NotPermitted, RowChange
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.hubspot import pull as pull_module
@@ -118,6 +118,22 @@ def test_the_day_s_budget_is_as_last_told(stand_in: StandIn) -> None:
     assert (used, allowed) == (1, 500)
     source.read("contacts", ["1"], ["city"])
     assert source.budget == (2, 500)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"api_budget": 0.02}, "api_budget 2%"), ({}, "left alone")]
+)
+def test_a_run_keeps_to_its_share_of_the_day(
+    stand_in: StandIn, options: dict[str, Any], message: str
+) -> None:
+    other, source = stand_in.hubspot(), stand_in.hubspot(**options)
+    stand_in.control("POST", "limits", {"hubspot_daily": 100})
+    for _ in range(0 if options else 94):
+        other.has_news("contacts", datetime(2020, 1, 1, tzinfo=UTC))
+    stand_in.control("DELETE", "journal")
+    with pytest.raises(BudgetSpent, match=message):
+        [source.read("contacts", ["1"], ["city"]) for _ in range(9)]
+    assert 1 <= len(stand_in.journal()) <= 3
 
 
 def test_keys_are_those_of_live_records(stand_in: StandIn) -> None:

@@ -24,75 +24,13 @@ from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.hubspot.paths import PROPERTIES, SCHEMAS, TOKEN
+from cdp_assets.connectors.hubspot.policy import HubSpotPolicy
 from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
-from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.rate import RateBudget
 from cdp_assets.connectors.tokens import Auth, RenewedToken, StaticToken
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,100}")
-
-
-class _Detail(msgspec.Struct):
-    message: str = ""
-    code: str = ""
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    category: str = ""
-    subCategory: Any = None  # noqa: N815 - the API's own name
-    policyName: str = ""  # noqa: N815
-    errors: list[_Detail] = []
-
-
-class HubSpotPolicy(PlainPolicy):
-    """HubSpot's errors and limits. It promises no Retry-After; the policy's name tells.
-
-    budget: requests of the day that are used, and allowed; None before an answer told them.
-    """
-
-    def __init__(self) -> None:
-        self.budget: tuple[int, int] | None = None
-
-    def wait(self, status: int, headers: Mapping[str, str], body: bytes) -> float | None:
-        if status == 423:
-            return 2.0
-        name = _error(body).policyName.upper()
-        if "TEN_SECONDLY" in name:
-            return 10.0
-        return 1.0 if "SECONDLY" in name else None
-
-    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        if status != 429 or "DAILY" not in _error(body).policyName.upper():
-            return None
-        return (
-            "the account's daily requests are used up. Not retried. They come back at midnight of "
-            "the account's time zone; a later run goes on from here."
-        )
-
-    def seen(self, headers: Mapping[str, str]) -> None:
-        """Keep the day's allowance, as answers tell it; those of searches and of apps that were
-        signed in to by OAuth do not."""
-        allowed = headers.get("X-HubSpot-RateLimit-Daily", "")
-        left = headers.get("X-HubSpot-RateLimit-Daily-Remaining", "")
-        if allowed.isdigit() and left.isdigit():
-            self.budget = (max(int(allowed) - int(left), 0), int(allowed))
-
-    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
-        error = _error(body)
-        if not (error.category or error.message):
-            return super().codes(body)
-        sub = error.subCategory if isinstance(error.subCategory, str) else ""
-        codes = tuple(c for c in (error.category, sub, *(e.code for e in error.errors)) if c)
-        return tuple(dict.fromkeys(codes)), error.message
-
-
-def _error(body: bytes) -> _Error:
-    try:
-        return msgspec.json.decode(body, type=_Error)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return _Error()
 
 
 class _Option(msgspec.Struct):
@@ -147,7 +85,7 @@ class HubSpotClient:
         self.config = config
         self._options = options or HttpOptions()
         self._properties: dict[str, dict[str, Property]] = {}
-        self.policy = HubSpotPolicy()
+        self.policy = HubSpotPolicy(name, config.api_budget)
         self._schemas: list[Schema] | None = None
         self._http: HttpSession | None = None
         self._lock = threading.Lock()

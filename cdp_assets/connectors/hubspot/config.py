@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from cdp_assets.connectors.config import CrmConfig
+from cdp_assets.connectors.config import CrmConfig, Share
 
 
 class BridgeConfig(BaseModel):
@@ -32,6 +32,11 @@ class HubSpotConfig(CrmConfig):
     client_secret: SecretStr | None = Field(default=None, description="Its client secret.")
     refresh_token: SecretStr | None = Field(
         default=None, description="The refresh token that the app was given when it was installed."
+    )
+    api_budget: Share = Field(
+        default=0.5,
+        description="The share of the day's requests that one run may use, where the account "
+        "tells how many there are (to private apps). The last 5 % are left alone whatever it says.",
     )
     requests_per_10s: int = Field(
         default=190, gt=0, description="Requests in ten seconds that the account allows an app."
