@@ -230,6 +230,28 @@ def test_comments_audits_and_ratings(stand_in: StandIn) -> None:
     assert json.loads(again)["satisfaction"] == "good", "a rating moves its ticket's own time"
 
 
+def test_calls_and_posts_are_comments_too(stand_in: StandIn) -> None:
+    def child(number: int, kind: str, channel: str, **more: Any) -> dict[str, Any]:
+        via = {"channel": channel}
+        return {"id": number, "event_type": kind, "via": via, "author_id": 5, **more}
+
+    event = {
+        "id": 1, "ticket_id": 9, "timestamp": 1700000000, "created_at": "2023-11-14T22:13:20Z",
+        "via": "Web form", "event_type": "Audit",
+        "child_events": [
+            child(2, "Comment", "email", body="a"), child(3, "VoiceComment", "voice", data={}),
+            child(4, "FacebookComment", "facebook", body="c"), child(5, "Tweet", "twitter"),
+            child(6, "Change", "web"), {"id": 7, "event_type": "Comment", "comment_present": True},
+        ],
+    }  # fmt: skip
+    body = {"ticket_events": [event], "end_of_stream": True, "end_time": 1700000000}
+    stand_in.faults({"match": "ticket_events", "status": 200, "body": body})
+    rows = pulled(stand_in.zendesk(), "ticket_comments", START)
+    told = [(r["id"], r["channel"], r["ticket_id"]) for r in map(json.loads, rows["payload"])]
+    assert told == [(2, "email", 9), (3, "voice", 9), (4, "facebook", 9), (5, "twitter", 9)]
+    assert rows["record_id"].to_list() == ["2", "3", "4", "5"]
+
+
 def test_keys_are_those_of_live_records(stand_in: StandIn) -> None:
     at = PAST + timedelta(days=60)
     kept, gone = make(stand_in, at, 2, "Key")

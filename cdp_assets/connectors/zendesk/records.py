@@ -15,6 +15,9 @@ import msgspec
 
 from cdp_assets.connectors.zendesk.fields import CUSTOM
 
+_SAID = frozenset({"Comment", "VoiceComment", "FacebookComment", "Tweet"})
+"""Events of a ticket in which somebody says something."""
+
 
 class _Via(msgspec.Struct, gc=False):
     channel: str | None = None
@@ -120,7 +123,9 @@ class _Event(Lead):
         """Each comment of a ticket's event as a record of its own, with the ticket's id."""
         for raw in self.child_events:
             child = _child(raw)
-            if child.event_type != "Comment" or child.body is None:
+            if child.event_type not in _SAID or (
+                child.event_type == "Comment" and child.body is None
+            ):
                 continue
             told = {
                 "ticket_id": self.ticket_id,
