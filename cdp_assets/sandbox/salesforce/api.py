@@ -12,6 +12,7 @@ import msgspec
 
 from cdp_assets.sandbox.clock import Clock
 from cdp_assets.sandbox.http import Reply, Request
+from cdp_assets.sandbox.salesforce.binding import reader
 from cdp_assets.sandbox.salesforce.bulk_ingest import IngestJobs
 from cdp_assets.sandbox.salesforce.bulk_query import QueryJobs
 from cdp_assets.sandbox.salesforce.collections import Collections
@@ -251,7 +252,8 @@ class SalesforceApi:
                 fields.append(field.name)
         url = f"/services/data/v{version}/sobjects/{spec.name}/{row['Id']}"
         body: Row = {"attributes": {"type": spec.name, "url": url}}
-        return Reply(body=body | {name: row.get(name) for name in fields}, rows=1)
+        shown = {name: reader(self.tables, spec.by_name[name.lower()])(row) for name in fields}
+        return Reply(body=body | shown, rows=1)
 
     # ----- writing
 

@@ -50,7 +50,7 @@ def follow(tables: Tables, row: Row, link: Field) -> tuple[Row | None, SObject |
     return tables[f"salesforce.{spec.name}"].get(key), spec
 
 
-def _reader(tables: Tables, field: Field) -> Getter:
+def reader(tables: Tables, field: Field) -> Getter:
     """How a field is read from a row; an address is put together, a formula worked out."""
     if field.formula is not None:
         key, name = field.formula
@@ -98,7 +98,7 @@ class Binder:
                 )
             kind = item.path[7:-1]
             return [
-                Column((f.name,), _reader(self.tables, f), f.type)
+                Column((f.name,), reader(self.tables, f), f.type)
                 for f in self.spec.fields
                 if kind == "ALL" or f.custom == (kind == "CUSTOM")
             ]
@@ -140,7 +140,7 @@ class Binder:
                 "the '__c' after the custom field name. Please reference your WSDL or the "
                 "describe call for the appropriate names.",
             )
-        read = _reader(self.tables, field)
+        read = reader(self.tables, field)
         if not links:
             return field, read
         tables = self.tables
