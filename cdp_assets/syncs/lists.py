@@ -161,7 +161,9 @@ class _ListPlan:
         state = self.inputs.state
         told = pl.col("told_at").is_not_null()
         age = pl.coalesce("told_at", "checked_at").cast(pl.Int64)
-        mine = state.filter(pl.col("object") != self.config.objects[0]).select(
+        # What the sync wrote before it kept a list is no member of it.
+        member = pl.col("list").is_not_null() & (pl.col("object") != self.config.objects[0])
+        mine = state.filter(member).select(
             "record", "object", "profile_id", "list", "put", age=age, told=told
         )
         found: pl.LazyFrame = nw.to_native(

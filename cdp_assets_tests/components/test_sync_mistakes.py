@@ -6,7 +6,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from cdp_assets.components.sync import Sync
 from cdp_assets.connectors.base import FieldInfo
+from cdp_assets.deployment.declarations import load_deployment
 from cdp_assets.lake import Lake
 from cdp_assets.settings import Settings
 from cdp_assets.syncs import state_table
@@ -77,3 +79,19 @@ def test_what_is_taken_from_a_running_sync_is_a_note(company: Project, settings:
     assert any(
         "the sync stands still: salesforce.Contact has no field `CDP_Id__c`" in n for n in notes
     )
+
+
+def test_their_assets_are_made_of_what_they_read(company: Project, settings: Settings) -> None:
+    company.write("a_list", LIST)
+    company.write("tasks", TASKS.replace("OwnerId: {owner: email}", "Phone: phone"))
+    deployment = load_deployment(company.defs)
+    found = {}
+    for name in ("a_list", "tasks"):
+        declared = deployment.declared[name]
+        made = Sync(declared.config).definitions(declared, deployment)
+        for asset in made.assets or ():
+            for spec in asset.specs:  # type: ignore[union-attr]
+                found[spec.key.to_user_string()] = {d.asset_key.to_user_string() for d in spec.deps}
+    base = {"audiences/good_customers", "identity/graph", "profiles/person", "records/person"}
+    assert found["syncs/a_list/plan"] == base
+    assert found["syncs/tasks/plan"] == {*base, "records/account"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ HUBSPOT = {
         "lapsed": {"value": True},
     },
 }
+DELETES = r"/composite/sobjects|/batch/archive"
 WRITES = r"/composite/sobjects|/batch/(create|upsert|update)"
 
 
@@ -167,3 +169,31 @@ def test_one_bad_row_leaves_the_others(
     assert sync.apply().written == 0
     sync.world.profile(victim, title="N", orders=1, email=f"p{victim}@example.com")
     assert sync.apply().written == 1
+
+
+@pytest.mark.parametrize("action", ["commit_then_reset", "reset", None])
+def test_who_left_is_archived_or_emptied(
+    running: StandIn, tmp_path: Path, options: dict[str, Any], action: str | None
+) -> None:
+    fields = {n: f for n, f in options["fields"].items() if "lead" not in n.lower()}
+    mirrored = {**options, "fields": fields, "mode": "mirror", "gone": "archive"}
+    sync = Sync(running, tmp_path, {**mirrored, "stop_if": {"deleted": "100%"}})
+    assert sync.apply().created == len(sync.people)
+    gone = sync.people[:4]
+    sync.world.profiles = [p for p in sync.world.profiles if p["profile_id"] not in gone]
+    if action is not None:
+        running.faults({"match": DELETES, "action": action})
+        with suppress(Unavailable):
+            assert sync.apply().unknown == 4
+        running.quiet()
+        sync.client.find_lag = 0.0
+    assert sync.apply().written == (0 if action == "commit_then_reset" else 4)
+    found = sync.records()
+    assert [len(found[p]) for p in gone] == [0] * 4
+    assert {len(found[p]) for p in sync.people[4:]} == {1}
+    assert sync.apply().written == 0
+    for p in gone:
+        sync.world.profile(p, title=f"N{p}", orders=1, revenue=Decimal(1), status="CTO")
+    assert sync.apply().created == 4, "who returns is created again"
+    assert {len(records) for records in sync.records().values()} == {1}
+    assert dead_letters(sync.world.store).is_empty()
