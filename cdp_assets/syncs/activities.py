@@ -13,7 +13,7 @@ import polars as pl
 from cdp_assets.connectors.base import Description, Destination, ObjectInfo
 from cdp_assets.store import ledger
 from cdp_assets.syncs import decide, planner
-from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.config import ENTRY, SyncConfig
 from cdp_assets.syncs.mapping import wanted
 from cdp_assets.syncs.model import Inputs, Obstacle, Plan
 
@@ -74,11 +74,13 @@ def activity_plan(
 
 
 def marker(config: SyncConfig, info: ObjectInfo | None) -> str | None:
-    """The field by whose text a created record can be found again; None where there is none."""
-    for name, told in config.fields.items():
+    """The field by whose text a created record can be found again; None where there is none. One
+    that names the entry is no other record's, so it goes before the others."""
+    ordered = sorted(config.fields.items(), key=lambda item: ENTRY not in item[1].columns)
+    for name, told in ordered:
         found = info.fields.get(name) if info else None
         searchable = found is None or (found.filterable and found.type in decide.SEARCHABLE)
-        if told.value is None and searchable:
+        if told.columns and not told.sought and searchable:
             return name
     return None
 

@@ -142,6 +142,18 @@ def test_where_nobody_can_tell_a_person_looks(world: World) -> None:
     assert len(tasks(world)) == 3
 
 
+def test_a_text_that_names_the_entry_tells_them_apart(world: World) -> None:
+    named = sync(link=[], fields={"Subject": "Viewed {orders} times", "CDP_Id__c": "entry"})
+    for p in (1, 2, 3):
+        enter(world, p)
+    world.crm.cut = 2
+    world.apply(named)
+    world.crm.mapping = lambda name: None  # type: ignore[method-assign]
+    assert world.apply(named).created == 1
+    assert len(tasks(world)) == 3
+    assert dead_letters(world.store).is_empty()
+
+
 def test_a_task_of_other_people_is_not_taken_for_ours(world: World) -> None:
     enter(world, 1)
     old = {"Subject": "Viewed pricing 5 times", "WhoId": "c1", "WhatId": "a"}

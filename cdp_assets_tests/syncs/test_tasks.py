@@ -30,11 +30,19 @@ HUBSPOT = {
         "hs_timestamp": "entered_at",
     },
 }
+ZENDESK = {
+    "to": "zendesk.tickets",
+    "fields": {
+        "subject": "{title}: viewed pricing {orders} times",
+        "description": {"value": "Have a look"},
+    },
+}
 PERSON = {
     "salesforce": ("Contact", {"LastName": "Doe"}),
     "hubspot": ("contacts", {"lastname": "Doe"}),
+    "zendesk": ("users", {"name": "Doe"}),
 }
-WRITES = r"/composite/sobjects|/tasks/batch/create"
+WRITES = r"/composite/sobjects|/tasks/batch/create|/tickets"
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +91,9 @@ class Tasks:
         return list(found.get(subject, []))
 
 
-@pytest.fixture(params=["salesforce", "hubspot"])
+@pytest.fixture(params=["salesforce", "hubspot", "zendesk"])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"salesforce": SALESFORCE, "hubspot": HUBSPOT}[request.param]
+    return {"salesforce": SALESFORCE, "hubspot": HUBSPOT, "zendesk": ZENDESK}[request.param]
 
 
 def test_the_way_of_tasks(running: StandIn, tmp_path: Path, options: dict[str, Any]) -> None:
