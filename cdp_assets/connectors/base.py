@@ -285,6 +285,13 @@ class Budgeted(Protocol):
         """(used, allowed) as last told; None before it was."""
 
 
+class Batching(Protocol):
+    """A system where one `write` may take several calls."""
+
+    def calls_for(self, rows: int) -> int:
+        """How many calls a `write` of so many rows takes, if none has to be repeated."""
+
+
 class Priced(Protocol):
     """A system in which writing may cost money or room."""
 

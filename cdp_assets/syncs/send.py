@@ -144,7 +144,8 @@ def send(
 def calls_needed(plan: Plan, destination: Destination, config: SyncConfig) -> int:
     """How many calls the plan's changes take, if none has to be repeated."""
     if config.list_ is None:
-        return sum(1 for _ in batches(plan.changes, Records(destination)))
+        calls = getattr(destination, "calls_for", lambda rows: 1)
+        return sum(calls(len(batch)) for batch in batches(plan.changes, Records(destination)))
     size = max(int(getattr(destination, "members_batch", 1)), 1)
     made = plan.count("create")
     return made + sum(-(-plan.count(op) // size) for op in ("add", "remove"))

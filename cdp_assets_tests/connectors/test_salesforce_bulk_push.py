@@ -63,6 +63,19 @@ def test_many_rows_go_by_one_job_and_few_by_calls(stand_in: StandIn) -> None:
     assert len(set(few + many)) == 401
 
 
+@pytest.mark.parametrize(("above", "rows"), [(0, 200), (500, 1), (500, 450), (500, 501)])
+def test_calls_are_told_before(stand_in: StandIn, above: int, rows: int) -> None:
+    source = stand_in.salesforce(bulk_write_above=above)
+    stand_in.control("POST", "limits", {"salesforce_bulk_polls": 0})
+    try:
+        made(source, 1)
+        stand_in.control("DELETE", "journal")
+        made(source, rows)
+    finally:
+        stand_in.control("POST", "limits", {"salesforce_bulk_polls": 1})
+    assert len(steps(stand_in)) == source.calls_for(rows)
+
+
 def test_below_the_mark_a_batch_goes_by_calls_of_two_hundred(stand_in: StandIn) -> None:
     source = stand_in.salesforce(bulk_write_above=1_000)
     stand_in.control("DELETE", "journal")

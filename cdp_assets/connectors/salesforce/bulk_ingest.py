@@ -35,6 +35,8 @@ from cdp_assets.connectors.salesforce.outcomes import of_error, written
 
 BATCH = 10_000
 """Rows a job is given: what the org works on at once."""
+CALLS = 8
+"""Of one job: made, filled, begun, asked for once, three results, taken away."""
 CLEAR = "#N/A"
 _LARGEST = 100_000_000
 """Bytes of a job's CSV; the org takes 150 MB of it in base64."""

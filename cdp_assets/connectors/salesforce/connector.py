@@ -34,16 +34,17 @@ class Salesforce(Crm):
         options = options or HttpOptions()
         self._client = SalesforceClient(name, config, options)
         self._lists = SalesforceLists(self._client)
+        self._push = SalesforcePush(
+            self._client,
+            options,
+            bulk_above=config.bulk_write_above,
+            save_duplicates=config.save_duplicates,
+        )
         super().__init__(
             name,
             config,
             client=self._client,
-            push=SalesforcePush(
-                self._client,
-                options,
-                bulk_above=config.bulk_write_above,
-                save_duplicates=config.save_duplicates,
-            ),
+            push=self._push,
             map_object=mapping,
             api_version=config.api_version,
             options=options,
@@ -67,6 +68,9 @@ class Salesforce(Crm):
 
     def has_news(self, object_name: str, after: datetime) -> bool:
         return news(self._client, object_name, after)
+
+    def calls_for(self, rows: int) -> int:
+        return self._push.calls_for(rows)
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return keys(self._client, object_name)

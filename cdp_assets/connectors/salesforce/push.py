@@ -57,6 +57,12 @@ class SalesforcePush:
         self._save_duplicates = save_duplicates
         self.batch_size = max(bulk_ingest.BATCH, bulk_above) if bulk_above else BATCH
 
+    def calls_for(self, rows: int) -> int:
+        """Calls of a `write`: of a job as many as where it is done when first asked for."""
+        if self._bulk_above and rows > self._bulk_above:
+            return bulk_ingest.CALLS
+        return -(-rows // BATCH)
+
     def read(
         self, name: str, ids: Sequence[str], fields: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
