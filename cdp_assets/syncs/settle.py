@@ -50,7 +50,7 @@ def settle(
         field = "" if entry.op in ("update", "delete") else entry.key_field or ""
         groups[entry.object, entry.op, field].append(entry)
     lag = float(getattr(destination, "find_lag", 0.0))
-    if lag and any(entry.op == "create" for entry in entries):
+    if lag and any(entry.op in ("create", "add", "remove") for entry in entries):
         sleep(lag)
     for (object_name, op, key_field), group in sorted(groups.items()):
         for at in range(0, len(group), _CHUNK):

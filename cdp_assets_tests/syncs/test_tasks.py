@@ -37,12 +37,22 @@ ZENDESK = {
         "description": {"value": "Have a look"},
     },
 }
+SUGARCRM = {
+    "to": "sugarcrm.Tasks",
+    "fields": {"name": "{title}: viewed pricing {orders} times", "date_due": "entered_at"},
+}
+CALLS = {"to": "sugarcrm.Calls", "fields": {"name": "{title}: viewed pricing {orders} times"}}
+WAYS = {
+    "salesforce": SALESFORCE, "hubspot": HUBSPOT, "zendesk": ZENDESK, "sugarcrm": SUGARCRM,
+    "calls": CALLS,
+}  # fmt: skip
 PERSON = {
     "salesforce": ("Contact", {"LastName": "Doe"}),
     "hubspot": ("contacts", {"lastname": "Doe"}),
     "zendesk": ("users", {"name": "Doe"}),
+    "sugarcrm": ("Contacts", {"last_name": "Doe"}),
 }
-WRITES = r"/composite/sobjects|/tasks/batch/create|/tickets"
+WRITES = r"/composite/sobjects|/tasks/batch/create|/tickets|/bulk"
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +101,9 @@ class Tasks:
         return list(found.get(subject, []))
 
 
-@pytest.fixture(params=["salesforce", "hubspot", "zendesk"])
+@pytest.fixture(params=WAYS)
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"salesforce": SALESFORCE, "hubspot": HUBSPOT, "zendesk": ZENDESK}[request.param]
+    return WAYS[request.param]
 
 
 def test_the_way_of_tasks(running: StandIn, tmp_path: Path, options: dict[str, Any]) -> None:
