@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cdp_assets.connectors.base import RowChange, RowOutcome
+from cdp_assets.syncs import dead_letters, replay
 from cdp_assets.syncs.config import SyncConfig
-from cdp_assets_tests.syncs.world import World, config
+from cdp_assets_tests.syncs.test_machine import POINTS, law, run_once
+from cdp_assets_tests.syncs.world import Crm, World, config
 
 
 @pytest.fixture
@@ -255,3 +261,98 @@ def test_some_rows_may_be_tried_first(world: World) -> None:
     assert world.apply(sync, yes=False, limit=1).written == 1, "the yes was to all of it"
     assert world.apply(sync, yes=False).written == 5
     assert world.apply(sync, yes=False).written == 0
+
+
+BOTH = config(
+    fields={
+        "Title": {"trait": "title", "write": "give_way"},
+        "Interests__c": {"trait": "status", "write": "append"},
+        "LeadSource": {"trait": "title", "write": "if_empty"},
+        "Orders__c": "orders",
+    },
+    approve="never",
+)
+TITLES = st.sampled_from(["CTO", "CEO", "Boss"])
+steps = st.one_of(
+    st.tuples(
+        st.just("set"), st.integers(0, 3), TITLES, st.sampled_from(["a", "b", "a;c"]),
+        st.integers(0, 2),
+    ),
+    st.tuples(st.just("edit"), st.integers(0, 3), st.none() | TITLES),
+    st.tuples(st.just("tick"), st.integers(0, 3), st.sampled_from(["b", "c"])),
+    st.tuples(
+        st.just("run"),
+        st.none()
+        | st.tuples(st.just("kill"), st.sampled_from(POINTS[:3]), st.just(1))
+        | st.tuples(
+            st.just("refuse"), st.sampled_from(["data", "retry"]), st.sets(st.integers(0, 2))
+        ),
+    ),
+)  # fmt: skip
+
+
+class Watched(Crm):
+    """Notices when a row writes over what a person wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours: dict[str, Any] = {}
+
+    def _one(self, object_name: str, change: RowChange) -> RowOutcome:
+        record = str(change.record_id)
+        before = self.records[object_name][record]
+        if "Title" in change.fields:
+            was = before.get("Title")
+            assert was is None or record not in self.ours or was == self.ours[record]
+            self.ours[record] = change.fields["Title"]
+        if "Interests__c" in change.fields:
+            had = set(filter(None, (before.get("Interests__c") or "").split(";")))
+            assert had <= set(change.fields["Interests__c"].split(";"))
+        if "LeadSource" in change.fields:
+            assert before.get("LeadSource") is None
+        return super()._one(object_name, change)
+
+
+def play(script: list[Any], patch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), crm=Watched())
+        edited: set[int] = set()
+        for p in range(4):
+            world.profile(p, title="CTO", status="a", orders=0)
+            world.link(f"r{p}", p)
+        records = world.crm.records["Contact"]
+        for step in script:
+            if step[0] == "set":
+                world.profile(step[1], title=step[2], status=step[3], orders=step[4])
+            elif step[0] == "edit":
+                records[f"r{step[1]}"]["Title"] = step[2]
+                edited.add(step[1])
+            elif step[0] == "tick":
+                record = records[f"r{step[1]}"]
+                record["Interests__c"] = ";".join(
+                    sorted({*filter(None, (record.get("Interests__c") or "").split(";")), step[2]})
+                )
+            else:
+                run_once(world, BOTH, step[1], patch)
+        replay(world.store, "s")
+        for _ in range(2):
+            world.apply(BOTH)
+        assert world.apply(BOTH).written == 0
+        assert dead_letters(world.store).is_empty()
+        for profile in world.profiles:
+            record = records[f"r{profile['profile_id']}"]
+            assert record.get("Orders__c") == profile["orders"]
+            assert set(profile["status"].split(";")) <= set(record["Interests__c"].split(";"))
+            if profile["profile_id"] not in edited:
+                assert record["Title"] == profile["title"]
+        world.store.close()
+
+
+@pytest.mark.parametrize("examples", [10, pytest.param(150, marks=pytest.mark.slow)])
+def test_nobodys_value_is_written_over(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    @law(examples)
+    @given(st.lists(steps, min_size=2, max_size=12))
+    def run(script: list[Any]) -> None:
+        play(script, monkeypatch)
+
+    run()
