@@ -82,7 +82,7 @@ attributes:
 type: cdp_assets.Sync
 attributes:
   from: audiences.asks_a_lot
-  to: zendesk.lists
+  to: zendesk.tags
   mode: mirror
   list: Asks a lot
 """,

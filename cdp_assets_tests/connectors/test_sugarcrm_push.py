@@ -148,8 +148,11 @@ def test_new_records_are_linked(stand_in: StandIn) -> None:
     )
     linked = call(stand_in, "GET", f"/Calls/{meeting}/link/contacts")["records"]
     assert [r["id"] for r in linked] == [contact]
-    shown = source.read("Calls", [meeting], ["parent_type", "parent_id"])[meeting]
-    assert shown == {"parent_type": "Accounts", "parent_id": account}
+    linked = ["parent_Accounts", "parent_Contacts", "contact_id", "date_entered"]
+    shown = source.read("Calls", [meeting], linked)[meeting]
+    made = shown.pop("date_entered")
+    assert shown == {"parent_Accounts": account, "parent_Contacts": None, "contact_id": contact}
+    assert datetime.fromisoformat(made).tzinfo is not None
     sale = RowChange(1, "create", {"name": "Sale", "amount": 5}, links=both)
     key = str(source.write("Opportunities", [sale])[0].record_id)
     linked = call(stand_in, "GET", f"/Opportunities/{key}/link/contacts")["records"]

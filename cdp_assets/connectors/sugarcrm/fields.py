@@ -15,6 +15,14 @@ OPT_OUT = "email_opt_out"
 _FROM_ADDRESSES = frozenset({EMAIL, OPT_OUT, "invalid_email"})
 """Fields that lie in the list of addresses: shown beside it, and written through it."""
 
+PARENT = "parent_"
+"""The id of a record's parent stands beside it under this and the parent's module, which says of
+which module it is."""
+PARENTS = ("Accounts", "Contacts", "Leads", "Opportunities", "Cases")
+CONTACT = "contact_id"
+LINKED_CONTACT = frozenset({"Calls", "Meetings"})
+"""Modules whose records have their contacts behind a link alone."""
+
 _TYPES: Mapping[str, FieldType] = {
     "id": "string", "name": "string", "varchar": "string", "fullname": "string", "char": "string",
     "user_name": "string", "username": "string", "text": "text", "longtext": "text", "html": "text",
@@ -70,7 +78,20 @@ def module_info(name: str, definitions: Mapping[str, Definition]) -> ObjectInfo:
             calculated=_truth(definition.calculated),
             references=(to[key],) if to.get(key) else (),
         )
+    if {"parent_type", "parent_id"} <= fields.keys():
+        for module in PARENTS:
+            fields[f"{PARENT}{module}"] = _seen(f"{PARENT}{module}", module)
+    if name in LINKED_CONTACT:
+        fields[CONTACT] = _seen(CONTACT, "Contacts")
     return ObjectInfo(name=name, label=name, fields=fields)
+
+
+def _seen(name: str, module: str) -> FieldInfo:
+    """A field that we read out of others: it can be shown, and neither written nor asked for."""
+    return FieldInfo(
+        name=name, type="reference", label=name.replace("_", " ").capitalize(), createable=False,
+        updateable=False, filterable=False, references=(module,),
+    )  # fmt: skip
 
 
 def with_options(info: ObjectInfo, options: Mapping[str, tuple[str, ...]]) -> ObjectInfo:

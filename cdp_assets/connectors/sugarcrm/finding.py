@@ -9,8 +9,16 @@ from typing import Any
 import msgspec
 
 from cdp_assets.connectors.base import FieldInfo, RowChange
-from cdp_assets.connectors.sugarcrm.client import SugarClient
-from cdp_assets.connectors.sugarcrm.fields import EMAIL, OPT_OUT, SYNC_KEY
+from cdp_assets.connectors.sugarcrm.client import Call, SugarClient
+from cdp_assets.connectors.sugarcrm.fields import (
+    CONTACT,
+    EMAIL,
+    LINKED_CONTACT,
+    OPT_OUT,
+    PARENT,
+    PARENTS,
+    SYNC_KEY,
+)
 from cdp_assets.connectors.sugarcrm.forms import normalised, shown
 
 _MANY = 100
@@ -79,6 +87,12 @@ class Finding:
         wanted = {"id", *fields}
         if wanted & {EMAIL, OPT_OUT, "invalid_email"}:
             wanted.add("email")
+        parents = {f"{PARENT}{module}" for module in PARENTS} & wanted
+        if parents:
+            wanted = wanted - parents | {"parent_type", "parent_id"}
+        contacts = name in LINKED_CONTACT and CONTACT in wanted
+        if contacts:
+            wanted.remove(CONTACT)
         for at in range(0, len(values), _MANY):
             where: list[Mapping[str, Any]] = [{by: {"$in": list(values[at : at + _MANY])}}]
             last: str | None = None
@@ -90,10 +104,24 @@ class Finding:
                 }  # fmt: skip
                 answer = self._client.filter(name, asked, what=f"read of {name}")
                 records = [self._decode(raw) for raw in answer.records]
+                if contacts and records:
+                    self._put_contacts(name, records)
                 yield from records
                 if answer.next_offset == -1 or not records or records[-1]["id"] == last:
                     break
                 last = str(records[-1]["id"])
+
+    def _put_contacts(self, name: str, records: Sequence[_Record]) -> None:
+        """The first contact behind each record's link, in one request for all."""
+        calls = [
+            Call(f"/{name}/{record['id']}/link/contacts?fields=id&max_num=1", "GET")
+            for record in records
+        ]
+        answers = self._client.bulk(calls, what=f"contacts of {name}", repeatable=True)
+        for record, answer in zip(records, answers, strict=False):
+            found = answer.contents if isinstance(answer.contents, Mapping) else {}
+            first: _Record = next(iter(found.get("records") or ()), {})
+            record[CONTACT] = first.get("id")
 
 
 def _texts(key: FieldInfo, record: _Record) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cdp_assets.connectors.base import FieldInfo
 from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
-from cdp_assets.connectors.sugarcrm.fields import EMAIL, OPT_OUT
+from cdp_assets.connectors.sugarcrm.fields import EMAIL, OPT_OUT, PARENT
 
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 Address = Mapping[str, Any]
@@ -38,6 +38,8 @@ def shown(info: FieldInfo, record: Mapping[str, Any]) -> Any:
     addresses = record.get("email")
     if isinstance(addresses, list) and info.name in (EMAIL, OPT_OUT, "invalid_email"):
         value = from_addresses(addresses)[info.name]
+    elif info.name == f"{PARENT}{record.get('parent_type')}":
+        value = record.get("parent_id")
     try:
         return normalised(info, value)
     except ValueError:

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from cdp_assets.connectors.base import ObjectMapping, Relation
 from cdp_assets.connectors.config import ObjectConfig
+from cdp_assets.connectors.sugarcrm.fields import CONTACT, PARENT
 
-PARENT = "parent_"
-"""A pull puts the id of an activity's parent beside it under this and the parent's module."""
 _OWNER = Relation("owner", "assigned_user_id", "Users")
 _ACCOUNT = Relation("account", "account_id", "Accounts")
 _STAMPS = {"created_at": "date_entered", "changed_at": "date_modified", "owner": "assigned_user_id"}
@@ -25,7 +24,7 @@ _PERSON = {
 _REACHED = {"email": ("email1",), "phone": ("phone_mobile", "phone_work")}
 
 
-def _activity(occurred: str, *more: Relation) -> ObjectMapping:
+def _activity(occurred: str) -> ObjectMapping:
     return ObjectMapping(
         entity="activity",
         columns={
@@ -41,7 +40,7 @@ def _activity(occurred: str, *more: Relation) -> ObjectMapping:
             Relation("person", f"{PARENT}Leads", "Leads"),
             Relation("opportunity", f"{PARENT}Opportunities", "Opportunities"),
             Relation("ticket", f"{PARENT}Cases", "Cases"),
-            *more,
+            Relation("person", CONTACT, "Contacts"),
             _OWNER,
         ),
         id_field="id",
@@ -109,8 +108,8 @@ MAPPINGS: Mapping[str, ObjectMapping] = {
     ),
     "Calls": _activity("date_start"),
     "Meetings": _activity("date_start"),
-    "Tasks": _activity("date_due", Relation("person", "contact_id", "Contacts")),
-    "Notes": _activity("date_entered", Relation("person", "contact_id", "Contacts")),
+    "Tasks": _activity("date_due"),
+    "Notes": _activity("date_entered"),
     "Users": ObjectMapping(
         entity="user",
         columns={

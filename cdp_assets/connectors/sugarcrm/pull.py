@@ -18,8 +18,8 @@ from cdp_assets.connectors.base import ConnectorError, Page, Unavailable
 from cdp_assets.connectors.frames import moments, page_rows, payloads
 from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.sugarcrm.client import SugarClient
+from cdp_assets.connectors.sugarcrm.fields import PARENT
 from cdp_assets.connectors.sugarcrm.forms import flag, from_addresses
-from cdp_assets.connectors.sugarcrm.mapping import PARENT
 
 VOLATILE = ("_acl", "my_favorite", "following")
 _STAMP = "date_modified"
