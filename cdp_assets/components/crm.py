@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import BaseModel, Field
@@ -24,15 +24,20 @@ from cdp_assets.components.reconciliation import reconciliation, schema_spec, sp
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.connectors.sugarcrm.config import SugarCRMConfig
+from cdp_assets.connectors.systems import System
 from cdp_assets.connectors.zendesk.config import ZendeskConfig
 from cdp_assets.deployment.declarations import Declared, Deployment
-from cdp_assets.raw.tables import raw_table
+from cdp_assets.raw.tables import raw_table, table_name
 
 
-class _Crm(CdpComponent):
-    """Pull the objects of a CRM, and write profiles back into it through syncs."""
+class OutsideSystem(CdpComponent):
+    """Pull the objects of a CRM, and write profiles back into it through syncs.
+
+    A system of your own is a subclass with `config_model`, `system` and `outside`.
+    """
 
     system: str
+    outside: ClassVar[System]
     config: Any
 
     def get_asset_spec(self, deployment: Deployment, name: str, object_name: str) -> dg.AssetSpec:
@@ -70,7 +75,7 @@ class _Crm(CdpComponent):
         spec = self.get_asset_spec(deployment, name, object_name)
 
         @dg.multi_asset(
-            name=f"pull_{name}_{object_name.lower()}",
+            name=f"pull_{name}_{table_name(object_name)}",
             specs=[spec],
             check_specs=[
                 accounting_spec(spec.key, "Every record read is stored now or was stored before."),
@@ -198,7 +203,7 @@ class _SalesforceScaffolder(dg.Scaffolder[_SalesforceParams]):
 
 
 @dg.scaffold_with(_SalesforceScaffolder)
-class Salesforce(_Crm):
+class Salesforce(OutsideSystem):
     """Salesforce: its objects as raw assets by day, and a destination of syncs."""
 
     config_model = SalesforceConfig
@@ -228,7 +233,7 @@ class _HubSpotScaffolder(dg.Scaffolder[_HubSpotParams]):
 
 
 @dg.scaffold_with(_HubSpotScaffolder)
-class HubSpot(_Crm):
+class HubSpot(OutsideSystem):
     """HubSpot: its objects as raw assets by day, and a destination of syncs."""
 
     config_model = HubSpotConfig
@@ -260,7 +265,7 @@ class _ZendeskScaffolder(dg.Scaffolder[_ZendeskParams]):
 
 
 @dg.scaffold_with(_ZendeskScaffolder)
-class Zendesk(_Crm):
+class Zendesk(OutsideSystem):
     """Zendesk Support: its objects as raw assets by day, and a destination of syncs."""
 
     config_model = ZendeskConfig
@@ -293,7 +298,7 @@ class _SugarCRMScaffolder(dg.Scaffolder[_SugarCRMParams]):
 
 
 @dg.scaffold_with(_SugarCRMScaffolder)
-class SugarCRM(_Crm):
+class SugarCRM(OutsideSystem):
     """SugarCRM: its modules as raw assets by day, and a destination of syncs."""
 
     config_model = SugarCRMConfig

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from cdp_assets.connectors import hubspot, salesforce, sugarcrm, zendesk
-from cdp_assets.connectors.base import ObjectMapping
+from cdp_assets.connectors.base import Destination, ObjectMapping, Source
 from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.connectors.hubspot.mapping import MAPPINGS as HUBSPOT
 from cdp_assets.connectors.salesforce.mapping import MAPPINGS as SALESFORCE
 from cdp_assets.connectors.sugarcrm.mapping import MAPPINGS as SUGARCRM
 from cdp_assets.connectors.zendesk.mapping import MAPPINGS as ZENDESK
 
-Connector = salesforce.Salesforce | hubspot.HubSpot | zendesk.Zendesk | sugarcrm.SugarCRM
+
+class Connector(Source, Destination, Protocol):
+    """The client of a system that is read from and written to; most are a `crm.Crm`."""
+
+    system: ClassVar[str]
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all objects there are; empty where the system has no list of them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,15 @@ SYSTEMS: Mapping[str, System] = {
 """Component class → its system."""
 
 
+_OWN: dict[type[CrmConfig], System] = {}
+
+
+def add_system(system: System) -> None:
+    """Make a system of somebody's own known, by its configuration's class."""
+    _OWN[system.config] = system
+
+
 def system_of(config: CrmConfig) -> System:
     """The system whose configuration this is."""
-    return next(system for system in SYSTEMS.values() if isinstance(config, system.config))
+    known = [*SYSTEMS.values(), *_OWN.values()]
+    return next(system for system in known if isinstance(config, system.config))

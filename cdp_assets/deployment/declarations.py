@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.connectors.systems import SYSTEMS
+from cdp_assets.deployment.own_systems import own_system
 from cdp_assets.deployment.wording import in_plain_words
 from cdp_assets.deployment.yaml_source import (
     ConfigurationError,
@@ -132,10 +133,7 @@ class Deployment:
     @property
     def crms(self) -> dict[str, CrmConfig]:
         """Outside systems that are read from and written to."""
-        found: dict[str, CrmConfig] = {}
-        for system in SYSTEMS.values():
-            found |= self.of(system.config)
-        return found
+        return self.of(CrmConfig)
 
     @property
     def event_files(self) -> dict[str, EventFilesConfig | FilesConfig]:
@@ -282,9 +280,13 @@ def declare(file: Path) -> Declared | Foreign | list[Problem]:
     if "type" not in source.value:
         return [Problem(file, 1, "it says no `type:`, such as `type: cdp_assets.Traits`")]
     library, _, kind = str(source.value["type"]).rpartition(".")
+    own = None
     if library.split(".")[0] != OURS or not _importable(library, file):
-        return _foreign(source, library, kind)
-    if kind not in KINDS:
+        own = own_system(library, kind, file)
+        if own is None:
+            return _foreign(source, library, kind)
+    model = own.config if own is not None else KINDS.get(kind)
+    if model is None:
         message = (
             f"no component `{kind}`{nearest(kind, KINDS) or '; there are ' + ', '.join(KINDS)}"
         )
@@ -307,9 +309,9 @@ def declare(file: Path) -> Declared | Foreign | list[Problem]:
     if kind not in UNNAMED and not _NAME.fullmatch(name):
         return [Problem(file, 1, _misnamed(name))]
     try:
-        config = KINDS[kind].model_validate(fill_env(attributes, set()))
+        config = model.model_validate(fill_env(attributes, set()))
     except ValidationError as error:
-        return in_plain_words(source, kind, KINDS[kind], error)
+        return in_plain_words(source, kind, model, error)
     unset = {variable: path for path, variable in reversed([*unset_variables(attributes)])}
     return Declared(name, kind, config, source, dict(reversed(unset.items())))
 
