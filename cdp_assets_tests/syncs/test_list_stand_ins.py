@@ -15,10 +15,12 @@ from cdp_assets.syncs.run import ApplyResult, apply, plan
 from cdp_assets_tests.connectors.stand_in import StandIn, quick, sandbox
 from cdp_assets_tests.syncs.world import World
 
-MEMBERS = r"/memberships/add-and-remove|/composite/sobjects"
-NAMES = {"hubspot": "lastname", "salesforce": "LastName", "zendesk": "name"}
+MEMBERS = r"/memberships/add-and-remove|/composite/sobjects|/bulk"
+NAMES = {
+    "hubspot": "lastname", "salesforce": "LastName", "zendesk": "name", "sugarcrm": "last_name"
+}  # fmt: skip
 TO = {"hubspot": ("lists", "contacts"), "salesforce": ("Campaign", "Contact"),
-      "zendesk": ("tags", "users")}  # fmt: skip
+      "zendesk": ("tags", "users"), "sugarcrm": ("ProspectLists", "Contacts")}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
         yield stand_in
 
 
-@pytest.fixture(params=["hubspot", "salesforce"])
+@pytest.fixture(params=["hubspot", "salesforce", "sugarcrm"])
 def system(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -86,7 +88,7 @@ class OneList:
         world.profiles = [p for p in world.profiles if p["profile_id"] not in people]
 
 
-@pytest.mark.parametrize("system", ["hubspot", "salesforce", "zendesk"])
+@pytest.mark.parametrize("system", TO)
 def test_the_way_of_a_list(running: StandIn, tmp_path: Path, system: str) -> None:
     one = OneList(running, tmp_path, system, "CDP: way")
     # A tag is there as soon as somebody has it; a list has to be made.
@@ -132,7 +134,7 @@ def test_a_deleted_list_stops_the_sync_and_is_not_made_again(
     if system == "hubspot":
         one.client._client.http.request("DELETE", f"/crm/v3/lists/{list_id}", what="delete")
     else:
-        one.client.write("Campaign", [RowChange(0, "delete", {}, record_id=list_id)])
+        one.client.write(one.object, [RowChange(0, "delete", {}, record_id=list_id)])
     made = one.plan()
     assert not made.changes
     assert "deleted" in made.stopped[0] or "gone" in made.stopped[0]
