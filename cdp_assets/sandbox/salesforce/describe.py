@@ -17,7 +17,7 @@ _SOAP = {
 _DEFAULTED = ("OwnerId", "Probability")
 _PREFILTERABLE = (
     "AccountId", "ParentId", "ReportsToId", "ConvertedAccountId", "ConvertedContactId",
-    "ConvertedOpportunityId",
+    "ConvertedOpportunityId", "ContactId", "WhoId", "WhatId",
 )  # fmt: skip
 _SCOPES = (
     ("everything", "All {}"), ("mine", "My {}"), ("scopingRule", "Filter by scope"),
@@ -66,7 +66,7 @@ def _field(field: Field) -> dict[str, Any]:
         "formulaTreatNullNumberAsZero": False,
         "groupable": not long_text
         and (not numeric or field.type == "int")
-        and field.type != "datetime"
+        and field.type not in ("datetime", "combobox")
         and not compound,
         "highScaleNumber": False,
         "htmlFormatted": False,
@@ -101,7 +101,7 @@ def _field(field: Field) -> dict[str, Any]:
         "restrictedDelete": False,
         "restrictedPicklist": field.restricted,
         "scale": field.scale,
-        "searchPrefilterable": field.type == "reference" and field.name in _PREFILTERABLE,
+        "searchPrefilterable": field.relationship is not None and field.name in _PREFILTERABLE,
         "soapType": _SOAP.get(field.type, "xsd:string"),
         "sortable": not (long_text or compound),
         "type": field.type,
@@ -165,10 +165,15 @@ def describe(name: str, version: str) -> dict[str, Any]:
         "uiEditTemplate": f"{site}/{{ID}}/e",
         "uiNewRecord": f"{site}/{spec.prefix}/e",
     }
-    if spec.name == "Account":
-        urls["defaultValues"] = (
-            f"/services/data/v{version}/sobjects/Account/defaultValues?recordTypeId&fields"
-        )
+    base = f"/services/data/v{version}/sobjects/{spec.name}"
+    if spec.name in ("Account", "Case"):
+        urls["defaultValues"] = f"{base}/defaultValues?recordTypeId&fields"
+    if spec.name == "Case":
+        urls["caseArticleSuggestions"] = f"{base}/suggestedArticles"
+        urls["caseRowArticleSuggestions"] = f"{base}/{{ID}}/suggestedArticles"
+    if spec.name == "Event":
+        del urls["approvalLayouts"], urls["listviews"]
+        urls["eventSeriesUpdates"] = f"{base}/{{ID}}/fromThisEventOnwards"
     return summary | {
         "actionOverrides": [],
         "childRelationships": [
