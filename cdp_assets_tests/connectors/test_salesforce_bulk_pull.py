@@ -127,6 +127,16 @@ def test_results_come_page_by_page_and_add_up(
     )
 
 
+def test_a_page_holds_fewer_records_of_more_fields(stand_in: StandIn) -> None:
+    source = stand_in.salesforce(bulk_above=1)
+    list(source.keys("User"))
+    rows(source, "Contact")
+    asked = [e["query"] for e in stand_in.journal() if e["path"].endswith("/results")]
+    sizes = [int(query.partition("maxRecords=")[2].partition("&")[0]) for query in asked]
+    assert sizes[0] == 100_000
+    assert 2_000 < sizes[-1] < 40_000
+
+
 def test_a_small_window_costs_one_request_and_no_job(stand_in: StandIn) -> None:
     source = stand_in.salesforce(bulk_above=1_000_000)
     source.describe(["User"])

@@ -17,8 +17,11 @@ from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.salesforce.client import SalesforceClient
 
 T = TypeVar("T")
-PAGE = 25_000
-"""Records a page of results holds: some 25 MB, two of which are in memory at once."""
+PAGE = 100_000
+"""Records that a page of results holds at most."""
+_CELLS = 1_000_000
+"""Cells of a page: some 25 MB, two of which are in memory at once."""
+_LEAST = 2_000
 LONGEST_WAIT = 2 * 3600.0
 _POLLS = (1.0, 30.0)
 """Seconds before a job is asked for again: first, and at most."""
@@ -71,9 +74,11 @@ def query_pages(
     read: Callable[[bytes], T],
     count: Callable[[T], int],
     *,
+    columns: int,
     what: str,
 ) -> Iterator[T]:
     """What `read` makes of each page of the query's results, deleted and archived records too.
+    columns: how many fields it selects.
 
     Raises NotTaken before the first page where the org wants no such job; Unavailable where the
     pages hold another number of records than the job says.
@@ -101,7 +106,8 @@ def query_pages(
             done = True
             raise NotTaken(f"job {job.state}")
         total = 0
-        for page in _results(client, path, read, count, what):
+        size = min(PAGE, max(_LEAST, _CELLS // columns))
+        for page in _results(client, path, read, count, size, what):
             total += count(page)
             yield page
         if total != job.number_records_processed:
@@ -120,10 +126,11 @@ def _results(
     path: str,
     read: Callable[[bytes], T],
     count: Callable[[T], int],
+    size: int,
     what: str,
 ) -> Iterator[T]:
     def fetch(locator: str | None) -> tuple[T, str | None]:
-        params = {"maxRecords": str(PAGE)} | ({"locator": locator} if locator else {})
+        params = {"maxRecords": str(size)} | ({"locator": locator} if locator else {})
         reply = client.reply(f"{path}/results", what=what, decode=read, params=params)
         said = reply.headers.get("Sforce-NumberOfRecords", "")
         if said.isdigit() and int(said) != count(reply.body):

@@ -40,7 +40,10 @@ def keys(client: SalesforceClient, name: str) -> Iterator[pl.DataFrame]:
     if client.bulk_above and first.totalSize > client.bulk_above:
         rows = BulkRows(client.name, columns, described.cursor)
         try:
-            for page in query_pages(client, soql, rows.read, lambda p: p.height, what=what):
+            pages = query_pages(
+                client, soql, rows.read, lambda p: p.height, columns=len(columns), what=what
+            )
+            for page in pages:
                 yield page.select("record_id", "cursor_at")
             return
         except NotTaken:

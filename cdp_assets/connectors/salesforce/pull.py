@@ -134,7 +134,9 @@ class SalesforcePull:
         rows = BulkRows(self._client.name, fields, self.cursor)
         soql = self._soql([field.name for field in fields], where, None)
         what = f"Bulk pull of {self._name}"
-        pages = query_pages(self._client, soql, rows.read, lambda p: p.height, what=what)
+        pages = query_pages(
+            self._client, soql, rows.read, lambda p: p.height, columns=len(fields), what=what
+        )
         for page in pages:
             if page.height:
                 yield Page(page, volatile=VOLATILE)
