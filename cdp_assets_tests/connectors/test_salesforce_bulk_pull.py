@@ -134,7 +134,7 @@ def test_a_page_holds_fewer_records_of_more_fields(stand_in: StandIn) -> None:
     asked = [e["query"] for e in stand_in.journal() if e["path"].endswith("/results")]
     sizes = [int(query.partition("maxRecords=")[2].partition("&")[0]) for query in asked]
     assert sizes[0] == 100_000
-    assert 2_000 < sizes[-1] < 40_000
+    assert 2_000 < sizes[-1] < 20_000
 
 
 def test_a_small_window_costs_one_request_and_no_job(stand_in: StandIn) -> None:

@@ -19,8 +19,8 @@ from cdp_assets.connectors.salesforce.client import SalesforceClient
 T = TypeVar("T")
 PAGE = 100_000
 """Records that a page of results holds at most."""
-_CELLS = 1_000_000
-"""Cells of a page: some 25 MB, two of which are in memory at once."""
+_CELLS = 500_000
+"""Cells of a page: some 12 MB, two of which are in memory at once."""
 _LEAST = 2_000
 LONGEST_WAIT = 2 * 3600.0
 _POLLS = (1.0, 30.0)
