@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -21,8 +21,8 @@ from cdp_assets.connectors.zendesk.tags import ZendeskTags
 
 
 class Zendesk(Crm):
-    """One Zendesk account (see `Source`, `Destination`, `ListDestination`, `FieldMaker` and
-    `KeyLister` for what each method promises). Its lists are tags on users."""
+    """One Zendesk account (see `Source`, `Destination`, `ListDestination`, `FieldMaker`,
+    `KeyLister`, `Batching` and `Priced` for what each method promises). Its lists are tags."""
 
     system = "zendesk"
     find_lag = 60.0
@@ -54,6 +54,24 @@ class Zendesk(Crm):
 
     def has_news(self, object_name: str, after: datetime) -> bool:
         return ZendeskPull(self._client, object_name).news(after)
+
+    def calls_for(self, rows: int) -> int:
+        """A job is asked for and asked after."""
+        return 2 * -(-rows // self.batch_size("users"))
+
+    def cost(self, created: Mapping[str, int], fields: Mapping[str, int]) -> list[str]:
+        """Seats of agents are billed, and triggers run on new tickets as on anybody's."""
+        said = []
+        if count := fields.get("role", 0):
+            said.append(
+                f"role of {count:,} users: each agent and admin takes a seat that is billed"
+            )
+        if count := created.get("tickets", 0):
+            said.append(
+                f"{count:,} new tickets, their first comments internal; the account's triggers run "
+                "on them, and may write to people"
+            )
+        return said
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return ZendeskPull(self._client, object_name).keys()
