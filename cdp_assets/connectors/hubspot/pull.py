@@ -319,8 +319,10 @@ class HubSpotPull:
     # What is gone -------------------------------------------------------------------------------
 
     def _archived(self, start: datetime, end: datetime) -> Iterator[Page]:
-        """Deletions: the list of archived records (kept 90 days there), those of the window."""
-        for answer in self._list([self.cursor], archived=True):
+        """Deletions: the list of archived records (kept 90 days there), those of the window. What
+        was merged into one of them is told whatever the window, as no search shows it."""
+        fields = [self.cursor, *([MERGED] if MERGED in self._fields else [])]
+        for answer in self._list(fields, archived=True):
             envelopes = [self._envelope(r) for r in answer.results]
             stamps = moments([e.archived_at for e in envelopes])
             inside = stamps.is_between(start, end, closed="left").fill_null(value=False).to_list()
@@ -330,6 +332,7 @@ class HubSpotPull:
                 ids = [envelopes[k].id for k in kept]
                 rows = page_rows(ids, stamps.gather(kept), "delete", None, payload)
                 yield Page(rows, volatile=VOLATILE)
+            yield from _merges(envelopes)
 
     def _merged(self, end: datetime) -> Iterator[Page]:
         """Merges: every surviving record names those that went into it. Without a time of their
@@ -337,7 +340,10 @@ class HubSpotPull:
         filters = [{"propertyName": MERGED, "operator": "HAS_PROPERTY"}]
         oldest = datetime(2000, 1, 1, tzinfo=UTC)
         for answer in self._window(filters, oldest, end, [self.cursor, MERGED]):
-            envelopes = [self._envelope(r) for r in answer.results]
-            gone = losers([(e.id, m) for e in envelopes if (m := e.properties.merged)])
-            if gone.height:
-                yield Page(gone, volatile=VOLATILE)
+            yield from _merges([self._envelope(r) for r in answer.results])
+
+
+def _merges(survivors: Sequence[Any]) -> Iterator[Page]:
+    gone = losers([(e.id, m) for e in survivors if (m := e.properties.merged)])
+    if gone.height:
+        yield Page(gone, volatile=VOLATILE)

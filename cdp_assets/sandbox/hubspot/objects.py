@@ -111,6 +111,7 @@ class Records:
         if winner == loser:
             raise HubSpotError(400, "VALIDATION_ERROR", "Cannot merge a record with itself")
         kept, gone = dict(self.table(kind).rows[winner]), self.table(kind).rows[loser]
+        before = kept.get("hs_merged_object_ids")
         self._put(kind, loser, gone | {
             "_archived": True, "_archived_at": self.now(), "_merged_into": winner,
         })  # fmt: skip
@@ -118,10 +119,11 @@ class Records:
             if not name.startswith("_") and kept.get(name) is None:
                 kept[name] = value
         if gone.get("email") and gone["email"] != kept.get("email"):
-            before = [e for e in str(kept.get("hs_additional_emails") or "").split(";") if e]
-            kept["hs_additional_emails"] = ";".join([*before, gone["email"]])
-        merged = [i for i in str(kept.get("hs_merged_object_ids") or "").split(";") if i]
-        kept["hs_merged_object_ids"] = ";".join([*merged, loser])
+            emails = [e for e in str(kept.get("hs_additional_emails") or "").split(";") if e]
+            kept["hs_additional_emails"] = ";".join([*emails, gone["email"]])
+        texts = (before, gone.get("hs_merged_object_ids"), loser)
+        merged = [i for text in texts for i in str(text or "").split(";") if i]
+        kept["hs_merged_object_ids"] = ";".join(dict.fromkeys(merged))
         self._put(kind, winner, kept | {"_updated": self.now()})
         self.associations.move(kind, loser, winner)
         return winner
