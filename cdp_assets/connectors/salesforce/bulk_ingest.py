@@ -232,7 +232,8 @@ def _results(
     left = []
     for kind, lead in _RESULTS.items():
         decode = functools.partial(_read, columns=(*lead, *header))
-        for record in client.get(f"{path}/{kind}", what=what, decode=decode):
+        records = client.get(f"{path}/{kind}", what=what, decode=decode, accept="text/csv")
+        for record in records:
             echo = tuple(record.get(column, "") for column in header)
             found = waiting.get(echo[:1] if keyed else echo)
             if not found:

@@ -131,7 +131,9 @@ def _results(
 ) -> Iterator[T]:
     def fetch(locator: str | None) -> tuple[T, str | None]:
         params = {"maxRecords": str(size)} | ({"locator": locator} if locator else {})
-        reply = client.reply(f"{path}/results", what=what, decode=read, params=params)
+        reply = client.reply(
+            f"{path}/results", what=what, decode=read, params=params, accept="text/csv"
+        )
         said = reply.headers.get("Sforce-NumberOfRecords", "")
         if said.isdigit() and int(said) != count(reply.body):
             raise Unavailable(

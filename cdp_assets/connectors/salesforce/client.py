@@ -207,9 +207,10 @@ class SalesforceClient:
         what: str,
         decode: Callable[[bytes], T] = decode_json,
         params: Mapping[str, str] | None = None,
+        accept: str = "application/json",
     ) -> T:
         """The answer to GET `path` below the version's root."""
-        return self.reply(path, what=what, decode=decode, params=params).body
+        return self.reply(path, what=what, decode=decode, params=params, accept=accept).body
 
     def reply(
         self,
@@ -218,15 +219,19 @@ class SalesforceClient:
         what: str,
         decode: Callable[[bytes], T],
         params: Mapping[str, str] | None = None,
+        accept: str = "application/json",
     ) -> Reply[T]:
-        """The answer to GET `path` with its headers."""
+        """The answer to GET `path` with its headers. accept: the type of answer asked for."""
         return self.http.request(
             "GET",
             self._full(path),
             what=what,
             decode=decode,
             params=params,
-            headers={"Sforce-Query-Options": f"batchSize={self._config.page_size}"},
+            headers={
+                "Accept": accept,
+                "Sforce-Query-Options": f"batchSize={self._config.page_size}",
+            },
         )
 
     def not_in_bulk(self, name: str) -> bool:
