@@ -15,6 +15,7 @@ from cdp_assets.connectors.base import (
     ConnectorError,
     NotAuthorised,
     Page,
+    Refused,
     RowChange,
     Unavailable,
     WrongObject,
@@ -143,6 +144,19 @@ def test_nothing_is_asked_of_a_window_that_is_not_shown_yet(stand_in: StandIn) -
     now = datetime.now(UTC)
     assert all_of(stand_in.zendesk().pull("users", now - timedelta(seconds=30), now)).is_empty()
     assert stand_in.journal() == []
+
+
+def test_a_clock_that_is_behind_ours_shows_nothing_yet(stand_in: StandIn) -> None:
+    now = datetime.now(UTC)
+    set_clock(stand_in, now - timedelta(minutes=5))
+    source = stand_in.zendesk()
+    for name in ("users", "organizations"):
+        assert all_of(source.pull(name, now - timedelta(minutes=3), now)).is_empty()
+        assert not source.has_news(name, now)
+    assert {e["status"] for e in stand_in.journal()} >= {400}
+    stand_in.faults({"match": "incremental", "status": 400, "body": {"error": "InvalidValue"}})
+    with pytest.raises(Refused):
+        source.has_news("users", now)
 
 
 def test_a_window_in_the_past_ends_there(stand_in: StandIn) -> None:
