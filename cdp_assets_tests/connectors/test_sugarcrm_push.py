@@ -240,6 +240,7 @@ def test_fields_are_described(stand_in: StandIn) -> None:
     assert contacts["sync_key"].external_id
     assert not contacts["date_modified"].createable
     assert "account_name" not in contacts, "the name of another record is no field of this one"
+    assert {"Accounts", "Contacts", "ProspectLists"} <= set(source.names())
     accounts = source.describe(["Accounts"]).objects["Accounts"].fields
     assert accounts["account_type"].options[0] == "Analyst"
 

@@ -44,6 +44,7 @@ class _Module(msgspec.Struct):
 
 class _Metadata(msgspec.Struct):
     modules: dict[str, _Module] = {}
+    full_module_list: dict[str, str] = {}
 
 
 class Answer(msgspec.Struct):
@@ -189,6 +190,13 @@ class SugarClient:
                 f"{self.name}: `{module[:80]}` cannot be the name of a module. Not retried. "
                 "Correct `objects`."
             )
+
+    def names(self) -> tuple[str, ...]:
+        """The modules that this user may see."""
+        params = {"type_filter": "full_module_list"}
+        decode = msgspec.json.Decoder(_Metadata).decode
+        found = self.get("/metadata", what="list of modules", params=params, decode=decode)
+        return tuple(sorted(name for name in found.full_module_list if name[:1] != "_"))
 
     def module(self, name: str) -> ObjectInfo:
         """A module and its fields; asked for once."""

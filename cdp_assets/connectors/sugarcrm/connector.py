@@ -42,6 +42,9 @@ class SugarCRM(Crm):
             options=options,
         )
 
+    def names(self) -> tuple[str, ...]:
+        return self._client.names()
+
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         return SugarPull(self._client, object_name).pages(start, end)
 

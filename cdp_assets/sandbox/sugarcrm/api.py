@@ -133,6 +133,8 @@ class SugarApi:
     # ----- what there is
 
     def _metadata(self, request: Request, match: re.Match[str]) -> Reply:
+        if request.query.get("type_filter") == "full_module_list":
+            return Reply(body={"full_module_list": {n: n for n in MODULES} | {"_hash": "1"}})
         asked = request.query.get("module_filter", "")
         names = [n for n in asked.split(",") if n in MODULES] if asked else list(MODULES)
         return Reply(body={"modules": {name: metadata(name) for name in names}, "_hash": "1"})
