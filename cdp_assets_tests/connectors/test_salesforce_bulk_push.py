@@ -152,6 +152,14 @@ def test_each_op_has_the_same_effect_either_way(stand_in: StandIn, op: Any) -> N
     assert found[0] == found[1]
 
 
+def test_two_rows_of_one_record_keep_their_own_outcomes(stand_in: StandIn) -> None:
+    (key,) = made(by_calls(stand_in), 1)
+    values = ["a", "x" * 200, "b", "y" * 300]
+    batch = [RowChange(i, "update", {"Title": v}, record_id=key) for i, v in enumerate(values)]
+    outcomes = by_jobs(stand_in).write("Contact", batch)
+    assert [(o.row, o.ok) for o in outcomes] == [(0, True), (1, False), (2, True), (3, False)]
+
+
 def test_references_by_external_id_go_either_way(stand_in: StandIn) -> None:
     account = {"Name": "A", "Workspace_Id__c": "ws-bulk"}
     by_calls(stand_in).write("Account", [RowChange(1, "create", account)])

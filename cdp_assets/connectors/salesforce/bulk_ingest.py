@@ -223,8 +223,8 @@ def _results(
     what: str,
 ) -> tuple[dict[int, RowOutcome], list[RowChange]]:
     """Outcomes, and the rows that the org did not come to. Results come in any order and name no
-    row: they are told by what they repeat of it, the key where there is one."""
-    keyed = group[0].op != "create"
+    row: they are told by what they repeat of it, the key alone where no two rows share one."""
+    keyed = group[0].op != "create" and len({line[0] for line in lines}) == len(lines)
     waiting: dict[tuple[str, ...], list[RowChange]] = {}
     for line, change in zip(reversed(lines), reversed(group), strict=True):
         waiting.setdefault(line[:1] if keyed else line, []).append(change)
