@@ -162,6 +162,9 @@ def test_lists_and_who_is_on_them(stand_in: StandIn, monkeypatch: pytest.MonkeyP
     source.change_members(one, [], ids[:1])
     keys = set(pl.concat(source.keys("list_members"))["record_id"])
     assert keys == entities.keys() - {f"{one}:{ids[0]}"}
+    source._client.http.request("DELETE", f"/crm/v3/lists/{two}", what="delete")
+    with pytest.raises(WrongObject, match="no list `pulled two`"):
+        listed(source, "list_members")
 
 
 def test_lists_that_did_not_all_come_are_no_whole(stand_in: StandIn) -> None:

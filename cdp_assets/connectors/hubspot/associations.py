@@ -22,6 +22,12 @@ _SINGULAR = {
     "companies": "company",
     "deals": "deal",
     "tickets": "ticket",
+    "calls": "call",
+    "emails": "email",
+    "meetings": "meeting",
+    "notes": "note",
+    "tasks": "task",
+    "feedback_submissions": "feedback_submission",
 }
 
 

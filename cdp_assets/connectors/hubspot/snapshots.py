@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Page, Unavailable
+from cdp_assets.connectors.base import Page, Unavailable, WrongObject
 from cdp_assets.connectors.hubspot.answers import Rows, mark
 from cdp_assets.connectors.hubspot.client import HubSpotClient
 from cdp_assets.connectors.hubspot.lists import List
@@ -155,6 +155,11 @@ class ListMembers:
             for one in page
             if not self._names or one.name.casefold() in self._names
         ]
+        if missing := self._names - {one.name.casefold() for one in lists}:
+            raise WrongObject(
+                f"{self._client.name}: the account has no list `{min(missing)[:80]}`, or deleted "
+                "it. Not retried. Correct `lists`, or restore it in HubSpot."
+            )
         for one in lists:
             for page in self._members(one.list_id):
                 yield one, *page
