@@ -221,6 +221,9 @@ def test_an_unknown_platform_and_wrong_words_are_told(stand_in: StandIn) -> None
         if "platform" in more:
             assert "platform `mine`" in str(told.value)
             assert "registered" in str(told.value)
+    stand_in.faults({"match": "oauth2/token", "status": 403, "body": {"error": "not_allowed"}})
+    with pytest.raises(NotAuthorised, match="platform `cdp`"):
+        stand_in.sugarcrm().has_news("Accounts", PAST)
 
 
 def test_keys_are_those_of_live_records(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from cdp_assets.connectors.base import NotAuthorised, Refused
+from cdp_assets.connectors.base import NotAuthorised, NotPermitted, Refused
 
 _MARGIN = 60.0
 
@@ -72,14 +72,15 @@ class SugarAuth:
         asked = {"grant_type": "refresh_token", "refresh_token": self._session.refresh_token}
         try:
             return self._sign_in(asked)
-        except (Refused, NotAuthorised):
+        except (Refused, NotAuthorised, NotPermitted):
             return None
 
     def _by_password(self) -> Session:
         try:
             return self._sign_in(self._password)
-        except Refused as refused:
-            codes = ", ".join(refused.codes) or f"HTTP {refused.status}"
+        except (Refused, NotPermitted) as refused:
+            status, named = getattr(refused, "status", 403), getattr(refused, "codes", ())
+            codes = ", ".join(named) or f"HTTP {status}"
             raise NotAuthorised(
                 f"{self._source}: sign-in on the platform `{self._platform}` is refused ({codes}). "
                 "Not retried. Check `username`, `password`, `client_id` and `client_secret`, and "
