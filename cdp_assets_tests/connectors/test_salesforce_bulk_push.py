@@ -152,12 +152,17 @@ def test_each_op_has_the_same_effect_either_way(stand_in: StandIn, op: Any) -> N
     assert found[0] == found[1]
 
 
-def test_two_rows_of_one_record_keep_their_own_outcomes(stand_in: StandIn) -> None:
-    (key,) = made(by_calls(stand_in), 1)
-    values = ["a", "x" * 200, "b", "y" * 300]
-    batch = [RowChange(i, "update", {"Title": v}, record_id=key) for i, v in enumerate(values)]
-    outcomes = by_jobs(stand_in).write("Contact", batch)
-    assert [(o.row, o.ok) for o in outcomes] == [(0, True), (1, False), (2, True), (3, False)]
+@pytest.mark.parametrize("way", [by_calls, by_jobs])
+def test_one_record_twice_in_a_batch_is_an_error_of_the_second_row(
+    stand_in: StandIn, way: Any
+) -> None:
+    key, other = made(by_calls(stand_in), 2)
+    ids = [key, key[:15], other]
+    batch = [RowChange(i, "update", {"Title": f"t{i}"}, record_id=r) for i, r in enumerate(ids)]
+    outcomes = way(stand_in).write("Contact", batch)
+    assert [(o.ok, o.code) for o in outcomes] == [
+        (True, None), (False, "DUPLICATE_ID_IN_BATCH"), (True, None),
+    ]  # fmt: skip
 
 
 def test_references_by_external_id_go_either_way(stand_in: StandIn) -> None:

@@ -156,6 +156,12 @@ class SalesforcePush:
                     outcomes[change.row] = refused(change, "DUPLICATE_KEY_IN_BATCH", message)
                     continue
                 keys.add(folded)
+            elif change.record_id is not None:
+                if ("Id", long_id(change.record_id)) in keys:
+                    message = "another row of this batch is of the same record"
+                    outcomes[change.row] = refused(change, "DUPLICATE_ID_IN_BATCH", message)
+                    continue
+                keys.add(("Id", long_id(change.record_id)))
             if change.op == "create" and change.links:
                 fields, missing = linked(self._client.object(name), change)
                 if missing:
