@@ -44,7 +44,8 @@ def activity_plan(
     rows = rows.join(told.select("entry").collect(), on="entry", how="anti")
     links = decide.linked(inputs, config.link)
     if config.link:
-        has = {p for p, found in links.items() if config.link[0] in found}
+        needed = config.link if config.unlinked == "wait" else config.link[:1]
+        has = {p for p, found in links.items() if found.keys() >= set(needed)}
         waiting = rows.filter(~pl.col("profile_id").is_in(has))
     else:
         waiting = rows.clear()

@@ -8,10 +8,9 @@ import re
 from collections.abc import Collection
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from cdp_assets.connectors.config import Duration
-from cdp_assets.syncs.fields import COLUMN, NEWER, FieldConfig
+from cdp_assets.syncs.fields import COLUMN, NEWER, FieldConfig, Write, short
+from cdp_assets.syncs.interval import Every
 from cdp_assets.syncs.limits import FEW, NO_LIMITS, Limit, StopIf
 
 __all__ = ["LINKED", "NEVER", "FieldConfig", "Limit", "StopIf", "SyncConfig"]
@@ -30,26 +29,7 @@ ENTRY, ENTERED_AT = "entry", "entered_at"
 """What `fields` and `key` may name beside traits where each entry has a row."""
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _OBJECT = re.compile(r"^[a-z][a-z0-9_]*\.[A-Za-z][A-Za-z0-9_]*$")
-_NEWER = {"gone", "rows", "link", "list_", "members", "others"}
-
-_MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
-_HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
-_EVEN = {timedelta(days=1)}
-_EVEN |= {timedelta(minutes=n) for n in _MINUTES} | {timedelta(hours=n) for n in _HOURS}
-
-
-def _evenly(every: timedelta) -> timedelta:
-    """A cron line starts anew each hour and each day, so only their even parts come evenly."""
-    if every not in _EVEN:
-        raise ValueError(
-            f"a sync runs every {', '.join(f'{n}m' for n in _MINUTES)}, "
-            f"{', '.join(f'{n}h' for n in _HOURS)} or 1d: other durations do not part an hour or "
-            "a day evenly"
-        )
-    return every
-
-
-Every = Annotated[Duration, AfterValidator(_evenly)]
+_NEWER = {"gone", "rows", "link", "unlinked", "list_", "members", "others"}
 
 
 class SyncConfig(BaseModel):
@@ -81,6 +61,11 @@ class SyncConfig(BaseModel):
         description="Entities (person, account) whose record in the system a created record is "
         "linked with: the profile's own, and the one that it belongs to. With `rows: entered` an "
         "entry waits for a record of the first.",
+    )
+    unlinked: Literal["create", "wait"] = Field(
+        "create",
+        description="What becomes of a record to be created while not every entity of `link` has a "
+        "record: create it without, or wait for it, as a contact waits for its company.",
     )
     list_: str | None = Field(
         None,
@@ -130,6 +115,9 @@ class SyncConfig(BaseModel):
         description="Field of the destination → trait, {trait: …, write: …}, {value: …}, or text "
         "with {traits} in braces.",
     )
+    write: Write = Field(
+        "always", description="The `write` of fields that say none themselves, such as if_empty."
+    )
     purpose: str | None = Field(
         None,
         description="What the data is used for, in one word (marketing); shown as the tag "
@@ -147,6 +135,23 @@ class SyncConfig(BaseModel):
     )
     stop_if: StopIf = Field(default=NO_LIMITS, description="When it stops by itself.")
     owner: str | None = Field(None, description="Who answers for it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        """Fields that say no `write` take the sync's own."""
+        if not isinstance(value, dict) or not isinstance(value.get("fields"), dict):
+            return value
+        if (policy := value.get("write", "always")) == "always":
+            return value
+        told = {}
+        for name, field in value["fields"].items():
+            given = short(field)
+            stamped = isinstance(given, dict) and "stamp" in given
+            if isinstance(given, dict) and "write" not in given and not stamped:
+                given = {**given, "write": policy}
+            told[name] = given
+        return {**value, "fields": told}
 
     @field_validator("from_")
     @classmethod
@@ -212,6 +217,8 @@ class SyncConfig(BaseModel):
 
     @model_validator(mode="after")
     def _of_entries(self) -> SyncConfig:
+        if self.unlinked != "create" and not self.link:
+            raise ValueError("`unlinked` belongs to `link`")
         if self.link and self.creates is None:
             raise ValueError("`link` is for records that the sync creates")
         if len(set(self.link)) < len(self.link) or not all(map(_NAME.match, self.link)):

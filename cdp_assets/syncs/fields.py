@@ -16,6 +16,13 @@ NEWER = {"owner": None, "lookup": None, "too_long": "refuse", "stamp": None, "ha
 """Options that came later, with their defaults."""
 
 
+def short(value: Any) -> Any:
+    """A field's short form written out: a bare word is a trait, text with braces a template."""
+    if not isinstance(value, str):
+        return value
+    return {"template": value} if "{" in value or "}" in value else {"trait": value}
+
+
 class FieldConfig(BaseModel):
     """What one field of the destination is told."""
 
@@ -69,9 +76,7 @@ class FieldConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return {"template": value} if "{" in value or "}" in value else {"trait": value}
+        return short(value)
 
     @model_validator(mode="after")
     def _one_form(self) -> FieldConfig:

@@ -23,6 +23,7 @@ from cdp_assets.syncs import gone, mapping, planner, targets
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import NEVER, SyncConfig
 from cdp_assets.syncs.model import Change, Inputs, Obstacle, Op, Plan, record_id, ref
+from cdp_assets.syncs.rows import plan_hash, plan_rows
 from cdp_assets.syncs.tables import TS, state_table
 
 LIST = "(list)"
@@ -49,8 +50,8 @@ def list_plan(
     """
     made = _ListPlan(config, inputs, list_destination(destination, config))
     made.make()
-    rows = planner.plan_rows(config, made.changes, made.obstacles)
-    digest = planner.plan_hash(name, config, rows)
+    rows = plan_rows(config, made.changes, made.obstacles)
+    digest = plan_hash(name, config, rows)
     return Plan(
         sync=name,
         hash=digest,

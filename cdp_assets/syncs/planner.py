@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,8 +16,9 @@ from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.difference import difference
 from cdp_assets.syncs.mapping import KEY, MATCH, want, wanted
 from cdp_assets.syncs.model import FOREIGN, NEW, Change, Inputs, Obstacle, Plan, ref
+from cdp_assets.syncs.rows import plan_hash, plan_rows
 from cdp_assets.syncs.seek import Sought, doubled, seek
-from cdp_assets.syncs.tables import TS, WRITES, held, last, plan_table, settled
+from cdp_assets.syncs.tables import TS, held, last, settled
 
 READ_CHUNK = 2_000
 SEEK_AGAIN = timedelta(days=7)
@@ -92,9 +92,13 @@ def make_plan(
         Obstacle(profile_id=p, object=o, record=ref(config.source, o, None), why=why)
         for p, (o, why) in sorted(found.errors.items())
     )
+    links = decide.linked(inputs, config.link) if config.link else {}
+    if config.unlinked == "wait":
+        whole = [p for p, found in links.items() if len(found) == len(config.link)]
+        may = pl.col("may_create") & pl.col("profile_id").is_in(whole)
+        new = new.with_columns(may_create=may)
     creatable = new.filter(pl.col("may_create"))
     if config.creates is not None:
-        links = decide.linked(inputs, config.link) if config.link else {}
         extras = {p: decide.Extra(links=tuple(found.values())) for p, found in links.items()}
         builder.creates(config.creates, creatable, unkeyed(creatable, config, objects), extras)
     by_time = skipped > 0 and not _pulls_all(config, inputs)
@@ -176,49 +180,6 @@ def finished(
         standing=standing,
         overtaken=overtaken,
     )
-
-
-def plan_rows(
-    config: SyncConfig, changes: Iterable[Change], obstacles: Iterable[Obstacle]
-) -> pl.DataFrame:
-    """The rows of `syncs/<name>/plan` in a fixed order, without the column of the hash."""
-    rows: list[tuple[Any, ...]] = []
-    for c in changes:
-        head = (c.profile_id, c.object, ref(config.source, c.object, c.record_id), c.op)
-        if c.op == "upsert" and c.key_field:
-            rows.append((*head, c.key_field, None, c.key_value, "key"))
-        if c.op == "delete":
-            rows.append((*head, "", None, None, c.why[""]))
-        if "list" in c.why and not c.told:
-            old, new = (config.list_, None) if c.op == "remove" else (None, config.list_)
-            rows.append((*head, "list", old, new, c.why["list"]))
-        if c.op not in ("delete", "add", "remove") and not c.left:
-            late = c.record_id is not None
-            rows += [
-                (*head, f, None, f"({stamp})", "set with each row")
-                for f, stamp in config.stamps.items()
-                if not (late and config.write_policy(f) == "on_create")
-            ]
-        if c.links:
-            with_ = " ".join(f"{o}:{i}" for o, i in c.links)
-            rows.append((*head, "(link)", None, with_, "linked with"))
-        rows += [(*head, f, c.old.get(f), new, c.why[f]) for f, new in c.told.items()]
-    rows += [
-        (o.profile_id, o.object, o.record, o.op, o.field, None, None, o.why) for o in obstacles
-    ]
-    schema = {n: t for n, t in plan_table("x").schema.items() if n != "plan"}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.sort("object", "profile_id", "record", "field")
-
-
-def plan_hash(name: str, config: SyncConfig, rows: pl.DataFrame) -> str:
-    """SHA-256 of everything that would be written, by the rows of `plan_rows`."""
-    writes = rows.filter(pl.col("op").is_in(WRITES)).select(
-        "object", "record", "profile_id", "op", "field", "old", "new"
-    )
-    said = hashlib.sha256(f"{name}\n{config.fingerprint}\n".encode())
-    said.update(writes.write_ndjson().encode())
-    return said.hexdigest()
 
 
 def _stopped(

@@ -214,6 +214,31 @@ def test_a_new_record_is_linked_with_its_account(world: World) -> None:
     assert [r.get("WhatId") for r in world.crm.records["Contact"].values()] == ["a", None]
 
 
+def test_a_new_record_may_wait_for_its_account(world: World) -> None:
+    contact = SyncConfig.model_validate(
+        {
+            "from": "person", "to": "crm.Contact", "mode": "upsert", "create": "crm.Contact",
+            "link": ["account"], "unlinked": "wait", "match": ["linked", {"Email": "email"}],
+            "fields": {"Orders__c": "orders"}, "approve": "never",
+        }
+    )  # fmt: skip
+    world.profile(1, orders=1)
+    world.profile(2, orders=2)
+    world.associated = [(1, "account", "crm.Account:a")]
+    assert world.plan(contact).without_record == 1
+    assert world.apply(contact).created == 1
+    world.associated.append((2, "account", "crm.Account:b"))
+    assert world.apply(contact).created == 1
+    assert [r.get("WhatId") for r in world.crm.records["Contact"].values()] == ["a", "b"]
+
+
+def test_a_task_may_wait_for_all_it_is_linked_with(world: World) -> None:
+    enter(world, 1)
+    world.associated = [(1, "person", "crm.Contact:c1")]
+    assert world.plan(sync(unlinked="wait")).rows_planned == 0
+    assert world.plan(sync()).rows_planned == 1
+
+
 @pytest.mark.parametrize("config", [sync(), KEYED], ids=["text", "key"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_each_point(

@@ -123,6 +123,7 @@ def test_the_packages_own_syncs_load() -> None:
         ({"stop_if": {"changed": "a lot"}}, "a limit is a share"),
         ({"stop_if": {"changed": "120%"}}, "a limit is a share"),
         ({"nonsense": 1}, "Extra inputs"),
+        ({"unlinked": "wait"}, "`unlinked` belongs to `link`"),
         ({"fields": {"A": {"owner": "x", "lookup": "User.Email"}}}, "take out `lookup`"),
         ({"fields": {"A": {"trait": "x", "lookup": "Email"}}}, "is not Object.Field"),
         ({"fields": {"A": {"owner": "x", "write": "append"}}}, "a record that is looked up"),
@@ -207,6 +208,18 @@ def test_a_yes_outlives_an_upgrade() -> None:
     known = "da32d508efa03c2b0fa75a672a5340933717eac8aec4a56d349c730a71231276"
     assert config().fingerprint == known
     assert config(mode="mirror").fingerprint != config(mode="mirror", gone="clear").fingerprint
+
+
+def test_a_sync_may_say_how_its_fields_are_written() -> None:
+    fields = {"A": "a", "B": "b {c}", "C": {"trait": "c", "write": "always"}}
+    read = config(fields=fields, write="if_empty").fields
+    assert [field.write for field in read.values()] == ["if_empty", "if_empty", "always"]
+    same = {
+        "A": {"trait": "a", "write": "if_empty"},
+        "B": {"template": "b {c}", "write": "if_empty"},
+        "C": "c",
+    }
+    assert config(fields=same).fingerprint == config(fields=fields, write="if_empty").fingerprint
 
 
 def test_a_changed_schedule_is_no_new_configuration() -> None:
