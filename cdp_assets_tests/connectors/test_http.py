@@ -23,7 +23,7 @@ from cdp_assets.connectors.base import (
 )
 from cdp_assets.connectors.http import HttpOptions, HttpSession
 from cdp_assets.connectors.rate import RateBudget, retry_after
-from cdp_assets.connectors.salesforce.client import SalesforcePolicy
+from cdp_assets.connectors.salesforce.policy import SalesforcePolicy
 from cdp_assets.connectors.tokens import RenewedToken, StaticToken
 from cdp_assets_tests.connectors.faulty import (
     Answer,

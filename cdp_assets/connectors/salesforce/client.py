@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from cdp_assets.connectors.base import (
-    BudgetSpent,
     NotAuthorised,
     ObjectInfo,
     Refused,
@@ -28,15 +27,13 @@ from cdp_assets.connectors.salesforce.describe import (
     SalesforceObjects,
     object_info,
 )
+from cdp_assets.connectors.salesforce.policy import SalesforcePolicy
 from cdp_assets.connectors.tokens import RenewedToken
 
 T = TypeVar("T")
 LONGEST_URL = 12_000
 """Characters of a request line that Salesforce (16,384) and what stands before it let through."""
-RESERVE = 0.05
-_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
 _NAME = re.compile(r"[A-Za-z]\w*")
-_EXPIRED = (b"INVALID_SESSION_ID", b"INVALID_AUTH_HEADER", b"INVALID_JWT_FORMAT")
 
 
 class QueryPage(msgspec.Struct, Generic[T]):
@@ -46,69 +43,6 @@ class QueryPage(msgspec.Struct, Generic[T]):
     done: bool = True
     nextRecordsUrl: str | None = None  # noqa: N815 - the API's own name
     totalSize: int = 0  # noqa: N815
-
-
-class _Error(msgspec.Struct):
-    errorCode: str = ""  # noqa: N815
-    message: str = ""
-    error: str = ""
-    error_description: str = ""
-
-
-class SalesforcePolicy(PlainPolicy):
-    """Salesforce's errors, its daily allowance, and our share of it."""
-
-    def __init__(self, source: str, share: float) -> None:
-        self._source = source
-        self._share = share
-        self._own = 0
-        self._lock = threading.Lock()
-        self.used: int | None = None
-        self.allowed: int | None = None
-
-    def seen(self, headers: Mapping[str, str]) -> None:
-        match = _USAGE.search(headers.get("Sforce-Limit-Info", ""))
-        with self._lock:
-            self._own += 1
-            if match:
-                self.used, self.allowed = int(match[1]), int(match[2])
-
-    def check(self) -> None:
-        if self.used is None or not self.allowed:
-            return
-        if self._own >= self._share * self.allowed:
-            raise BudgetSpent(
-                f"{self._source}: this run has used its share of the org's daily API requests "
-                f"({self._own} of {self.allowed}, api_budget {self._share:.0%}). The next run goes "
-                "on from here; raise `api_budget` to allow more."
-            )
-        if self.used >= (1 - RESERVE) * self.allowed:
-            raise BudgetSpent(
-                f"{self._source}: the org has used {self.used} of its {self.allowed} daily API "
-                f"requests; the last {RESERVE:.0%} are left alone. A later run goes on from here."
-            )
-
-    def expired(self, status: int, body: bytes) -> bool:
-        if status == 401:
-            return True
-        return status in {400, 403} and any(code in body[:500] for code in _EXPIRED)
-
-    def stop(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        if b"REQUEST_LIMIT_EXCEEDED" not in body[:1000]:
-            return None
-        return (
-            "the org's daily API requests are used up (REQUEST_LIMIT_EXCEEDED). Not retried. "
-            "They come back over 24 hours; a later run goes on from here."
-        )
-
-    def codes(self, body: bytes) -> tuple[tuple[str, ...], str]:
-        try:
-            found = msgspec.json.decode(body, type=list[_Error] | _Error)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            return super().codes(body)
-        errors = found if isinstance(found, list) else [found]
-        codes = tuple(e.errorCode or e.error for e in errors if e.errorCode or e.error)
-        return codes, "; ".join(t for e in errors if (t := e.message or e.error_description))
 
 
 class SalesforceClient:
