@@ -313,7 +313,8 @@ def test_news_is_one_small_request(stand_in: StandIn) -> None:
     stand_in.control("DELETE", "journal")
     assert source.has_news("contacts", latest)
     assert not source.has_news("contacts", latest + timedelta(seconds=1))
-    assert [e["rows"] for e in stand_in.journal()] == [1, 0]
+    # A request that an earlier test let stall is noted when its stall ends.
+    assert [e["rows"] for e in stand_in.journal() if e["fault"] is None] == [1, 0]
 
 
 def test_what_the_index_shows_late_comes_with_the_next_pull(
