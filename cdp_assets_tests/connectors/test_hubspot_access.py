@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,10 @@ from cdp_assets.connectors.base import BudgetSpent, NotAuthorised, NotPermitted,
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot import HubSpot, HubSpotConfig
 from cdp_assets.connectors.hubspot import pull as pull_module
+from cdp_assets.lake import Lake
+from cdp_assets.raw import ingest
+from cdp_assets.raw.reconcile import reconcile
+from cdp_assets.raw.tables import raw_table
 from cdp_assets.sandbox.hubspot.oauth import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
 from cdp_assets_tests.connectors.faulty import Clock
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
@@ -159,3 +164,23 @@ def test_an_object_that_is_closed_to_the_app_names_itself(stand_in: StandIn) -> 
     with pytest.raises(NotPermitted, match=r"pull of deals.*MISSING_SCOPES"):
         listed(source, "deals")
     assert listed(source, "contacts").height > 0
+
+
+def test_comparing_keys_finds_who_left_without_a_trace(stand_in: StandIn, tmp_path: Path) -> None:
+    source, lake = stand_in.hubspot(lists=["Compared"]), Lake(tmp_path)
+    now = datetime.now(UTC)
+    ids = create(source, 3, "compared")
+    made = source.create_list("Compared", "contacts")
+    source.change_members(made, ids, [])
+    for name in ("list_members", "owners", "email_events"):
+        ingest.pull_live(lake, source, name, now - timedelta(days=3650), now, "run")
+    source.change_members(made, [], ids[:1])
+    later = now + timedelta(hours=1)
+    found = {
+        name: reconcile(lake, source, name, now - timedelta(days=3650), later, "run")
+        for name in ("list_members", "owners", "email_events")
+    }
+    assert (found["list_members"].gone, found["owners"].gone) == (1, 0)
+    assert "never taken back" in found["email_events"].refused
+    rows = lake.open(raw_table("hubspot", "list_members")).scan().filter(op="delete").collect()
+    assert rows["record_id"].to_list() == [f"{made}:{ids[0]}"]
