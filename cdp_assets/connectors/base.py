@@ -288,7 +288,7 @@ class Budgeted(Protocol):
 class Batching(Protocol):
     """A system where one `write` may take several calls."""
 
-    def calls_for(self, rows: int) -> int:
+    def calls_for(self, op: WriteOp, rows: int) -> int:
         """How many calls a `write` of so many rows takes, if none has to be repeated."""
 
 

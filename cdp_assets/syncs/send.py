@@ -127,7 +127,7 @@ def send(
             continue
         silent = 0
         crash_point("apply:after-call")
-        entries = ledger.by_id(store, ids)
+        entries = ledger.announced(plan.sync, plan.hash, ids, intents, now)
         ledger.answer(store, entries, _answers(ids, outcomes, done), now)
         crash_point("apply:after-outcome")
         done.unknown += len(batch) - len(outcomes)
@@ -144,8 +144,9 @@ def send(
 def calls_needed(plan: Plan, destination: Destination, config: SyncConfig) -> int:
     """How many calls the plan's changes take, if none has to be repeated."""
     if config.list_ is None:
-        calls = getattr(destination, "calls_for", lambda rows: 1)
-        return sum(calls(len(batch)) for batch in batches(plan.changes, Records(destination)))
+        calls = getattr(destination, "calls_for", lambda op, rows: 1)
+        rows = batches(plan.changes, Records(destination))
+        return sum(calls(batch[0].op, len(batch)) for batch in rows)
     size = max(int(getattr(destination, "members_batch", 1)), 1)
     made = plan.count("create")
     return made + sum(-(-plan.count(op) // size) for op in ("add", "remove"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets_tests.connectors.stand_in import StandIn, quick
 
 FIELDS = ["Title", "Department", "Description", "Email", "Revenue_90d__c", "Orders__c",
-          "Last_Seen__c", "Active__c", "AccountId", "LeadSource", "CDP_Id__c"]  # fmt: skip
+          "Last_Seen__c", "Active__c", "AccountId", "LeadSource"]  # fmt: skip
 
 
 def by_jobs(stand_in: StandIn, **more: Any) -> Salesforce:
@@ -25,8 +26,17 @@ def by_calls(stand_in: StandIn) -> Salesforce:
     return stand_in.salesforce(bulk_write_above=0)
 
 
+_numbers = itertools.count()
+
+
+def keyed(row: int, **fields: Any) -> RowChange:
+    """A new record with a key of its own."""
+    key = f"made-{next(_numbers)}"
+    return RowChange(row, "upsert", fields, key_field="CDP_Id__c", key_value=key)
+
+
 def made(source: Salesforce, count: int, **more: Any) -> list[str]:
-    batch = [RowChange(i, "create", {"LastName": f"B{i}", **more}) for i in range(count)]
+    batch = [keyed(i, LastName=f"B{i}", **more) for i in range(count)]
     return [str(o.record_id) for o in source.write("Contact", batch)]
 
 
@@ -52,7 +62,7 @@ def test_many_rows_go_by_one_job_and_few_by_calls(stand_in: StandIn) -> None:
     assert by_calls(stand_in).batch_size("Contact") == 200
     stand_in.control("DELETE", "journal")
     few = made(source, 200)
-    assert steps(stand_in) == ["POST collections"]
+    assert steps(stand_in) == ["PATCH collections"]
     stand_in.control("DELETE", "journal")
     many = made(source, 201)
     assert steps(stand_in) == [
@@ -73,14 +83,14 @@ def test_calls_are_told_before(stand_in: StandIn, above: int, rows: int) -> None
         made(source, rows)
     finally:
         stand_in.control("POST", "limits", {"salesforce_bulk_polls": 1})
-    assert len(steps(stand_in)) == source.calls_for(rows)
+    assert len(steps(stand_in)) == source.calls_for("upsert", rows)
 
 
 def test_below_the_mark_a_batch_goes_by_calls_of_two_hundred(stand_in: StandIn) -> None:
     source = stand_in.salesforce(bulk_write_above=1_000)
     stand_in.control("DELETE", "journal")
     assert len(set(made(source, 450))) == 450
-    assert steps(stand_in) == ["POST collections"] * 3
+    assert steps(stand_in) == ["PATCH collections"] * 3
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
@@ -127,6 +137,18 @@ def test_the_same_plan_has_the_same_effect_either_way(
     assert shown[0] == shown[1]
 
 
+def test_new_records_without_a_key_never_go_by_a_job(stand_in: StandIn) -> None:
+    """It would go on when we are gone, and who then looks too early makes them once more."""
+    source = by_jobs(stand_in)
+    stand_in.control("DELETE", "journal")
+    outcomes = source.write(
+        "Contact", [RowChange(i, "create", {"LastName": "A"}) for i in range(9)]
+    )
+    assert all(o.ok and o.created for o in outcomes)
+    assert steps(stand_in) == ["POST collections"]
+    assert source.calls_for("create", 450) == 3
+
+
 @pytest.mark.parametrize("op", ["create", "upsert", "delete"])
 def test_each_op_has_the_same_effect_either_way(stand_in: StandIn, op: Any) -> None:
     found = []
@@ -169,9 +191,9 @@ def test_references_by_external_id_go_either_way(stand_in: StandIn) -> None:
     account = {"Name": "A", "Workspace_Id__c": "ws-bulk"}
     by_calls(stand_in).write("Account", [RowChange(1, "create", account)])
     for source in (by_calls(stand_in), by_jobs(stand_in)):
-        fields = {"LastName": "R", "Account": {"Workspace_Id__c": "ws-bulk"}}
+        fields: dict[str, Any] = {"LastName": "R", "Account": {"Workspace_Id__c": "ws-bulk"}}
         ids = [str(o.record_id) for o in source.write(
-            "Contact", [RowChange(i, "create", fields) for i in range(3)])]  # fmt: skip
+            "Contact", [keyed(i, **fields) for i in range(3)])]  # fmt: skip
         assert all(r["AccountId"] for r in source.read("Contact", ids, ["AccountId"]).values())
 
 
@@ -225,7 +247,7 @@ def test_an_object_that_bulk_does_not_take_goes_by_calls(stand_in: StandIn) -> N
     assert len(set(made(source, 5))) == 5
     stand_in.control("DELETE", "journal")
     assert len(set(made(source, 5))) == 5
-    assert steps(stand_in) == ["POST collections"]
+    assert steps(stand_in) == ["PATCH collections"]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +269,7 @@ def test_faults_on_the_way_write_each_row_once(
     source.describe(["Contact"])
     before = stand_in.control("GET", "state")["records"]["salesforce.Contact"]
     stand_in.faults({"match": match, "method": method, **fault})
-    batch = [RowChange(i, "create", {"LastName": "Once", "Title": f"{i % 3}"}) for i in range(9)]
+    batch = [keyed(i, LastName="Once", Title=f"{i % 3}") for i in range(9)]
     outcomes = source.write("Contact", batch)
     assert [o.row for o in outcomes] == list(range(9))
     assert len({o.record_id for o in outcomes if o.ok}) == 9
@@ -274,7 +296,7 @@ def test_a_job_without_end_is_stopped_and_its_rows_go_by_calls(stand_in: StandIn
         assert len(set(made(by_jobs(stand_in), 5))) == 5
     finally:
         stand_in.control("POST", "limits", {"salesforce_bulk_polls": 1})
-    assert "POST collections" in steps(stand_in)
+    assert "PATCH collections" in steps(stand_in)
 
 
 @pytest.mark.parametrize("way", [by_calls, by_jobs])
@@ -283,8 +305,7 @@ def test_rows_that_met_a_lock_are_sent_again_alone(stand_in: StandIn, way: Any) 
     accounts = [str(o.record_id) for o in source.write(
         "Account", [RowChange(i, "create", {"Name": f"P{i}"}) for i in range(3)])]  # fmt: skip
     stand_in.control("POST", "salesforce/lock", {"id": accounts[1], "times": 3})
-    batch = [RowChange(i, "create", {"LastName": "C", "AccountId": accounts[i % 3]})
-             for i in range(12)]  # fmt: skip
+    batch = [keyed(i, LastName="C", AccountId=accounts[i % 3]) for i in range(12)]
     assert all(o.ok for o in source.write("Contact", batch))
 
 
@@ -313,8 +334,7 @@ def test_a_duplicate_rule_is_answered_as_the_user_chose(
     (there,) = made(by_calls(stand_in), 1, Email=email)
     stand_in.control("POST", "limits", {"salesforce_duplicate_rule": rule})
     source = stand_in.salesforce(quick(), bulk_write_above=above, save_duplicates=allowed)
-    batch = [RowChange(1, "create", {"LastName": "D", "Email": email}),
-             RowChange(2, "create", {"LastName": "E"})]  # fmt: skip
+    batch = [keyed(1, LastName="D", Email=email), keyed(2, LastName="E")]
     outcome, other = source.write("Contact", batch)
     assert other.ok
     assert outcome.ok is good

@@ -46,7 +46,6 @@ _RESULTS: Mapping[str, tuple[str, ...]] = {
     "failedResults": ("sf__Id", "sf__Error"),
     "unprocessedrecords": (),
 }
-_OPERATIONS = {"create": "insert", "update": "update", "upsert": "upsert", "delete": "delete"}
 
 
 def fits(client: SalesforceClient, name: str, change: RowChange) -> bool:
@@ -59,7 +58,7 @@ def fits(client: SalesforceClient, name: str, change: RowChange) -> bool:
                 return False
             continue
         field = fields.get(field_name)
-        if field is None or not (field.createable if change.op == "create" else field.updateable):
+        if field is None or not field.updateable:
             return False
         if not _plain(value):
             return False
@@ -108,28 +107,21 @@ def send(
 
 def table(
     client: SalesforceClient, name: str, group: Sequence[RowChange]
-) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Header and rows of the CSV."""
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the CSV; the first column is the row's key, no two of which are alike."""
     first = group[0]
-    fields = client.fields(name)
-    if first.op == "delete":
-        return ["Id"], [(long_id(change.record_id or ""),) for change in group]
+    key = client.fields(name)[first.key_field] if first.op == "upsert" and first.key_field else None
     columns = list(dict.fromkeys(_column(n, v) for c in group for n, v in own_fields(c)))
-    lead: list[str] = []
-    if first.op == "update":
-        lead = ["Id"]
-    elif first.key_field is not None:
-        lead = [first.key_field]
     lines = []
     for change in group:
         cells = {_column(n, v): _cell(v) for n, v in own_fields(change)}
-        line = [cells.get(column, "") for column in columns]
-        if first.op == "update":
-            line.insert(0, long_id(change.record_id or ""))
-        elif first.key_field is not None:
-            line.insert(0, _cell(normalised(fields[first.key_field], change.key_value)))
-        lines.append(tuple(line))
-    return [*lead, *columns], lines
+        lead = (
+            long_id(change.record_id or "")
+            if key is None
+            else _cell(normalised(key, change.key_value))
+        )
+        lines.append([lead, *(cells.get(column, "") for column in columns)])
+    return ["Id" if key is None else key.name, *columns], lines
 
 
 def _column(name: str, value: Any) -> str:
@@ -160,7 +152,7 @@ def _uploaded(client: SalesforceClient, name: str, first: RowChange, data: bytes
     """Path of a job that holds the data. A job that was not told to begin never does anything:
     where an answer is lost it is left, and another one made."""
     asked = {
-        "object": name, "operation": _OPERATIONS[first.op], "contentType": "CSV",
+        "object": name, "operation": first.op, "contentType": "CSV",
         "columnDelimiter": "COMMA", "lineEnding": "LF",
     }  # fmt: skip
     if first.op == "upsert":
@@ -218,27 +210,22 @@ def _results(
     client: SalesforceClient,
     path: str,
     header: Sequence[str],
-    lines: Sequence[tuple[str, ...]],
+    lines: Sequence[Sequence[str]],
     group: Sequence[RowChange],
     what: str,
 ) -> tuple[dict[int, RowOutcome], list[RowChange]]:
     """Outcomes, and the rows that the org did not come to. Results come in any order and name no
-    row: they are told by what they repeat of it, the key alone where no two rows share one."""
-    keyed = group[0].op != "create" and len({line[0] for line in lines}) == len(lines)
-    waiting: dict[tuple[str, ...], list[RowChange]] = {}
-    for line, change in zip(reversed(lines), reversed(group), strict=True):
-        waiting.setdefault(line[:1] if keyed else line, []).append(change)
+    row: they are told by the key, which they repeat."""
+    waiting = {line[0]: change for line, change in zip(lines, group, strict=True)}
     outcomes: dict[int, RowOutcome] = {}
     left = []
     for kind, lead in _RESULTS.items():
         decode = functools.partial(_read, columns=(*lead, *header))
         records = client.get(f"{path}/{kind}", what=what, decode=decode, accept="text/csv")
         for record in records:
-            echo = tuple(record.get(column, "") for column in header)
-            found = waiting.get(echo[:1] if keyed else echo)
-            if not found:
+            change = waiting.pop(record.get(header[0], ""), None)
+            if change is None:
                 continue
-            change = found.pop()
             if kind == "successfulResults":
                 created = record.get("sf__Created") == "true"
                 outcomes[change.row] = written(change, record.get("sf__Id", ""), created=created)

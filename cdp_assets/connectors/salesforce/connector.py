@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from cdp_assets.connectors.base import Page, RowOutcome
+from cdp_assets.connectors.base import Page, RowOutcome, WriteOp
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.salesforce.client import SalesforceClient
@@ -69,8 +69,8 @@ class Salesforce(Crm):
     def has_news(self, object_name: str, after: datetime) -> bool:
         return news(self._client, object_name, after)
 
-    def calls_for(self, rows: int) -> int:
-        return self._push.calls_for(rows)
+    def calls_for(self, op: WriteOp, rows: int) -> int:
+        return self._push.calls_for(op, rows)
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return keys(self._client, object_name)

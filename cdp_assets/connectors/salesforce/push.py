@@ -15,6 +15,7 @@ from cdp_assets.connectors.base import (
     RowChange,
     RowOutcome,
     UnknownOutcome,
+    WriteOp,
     WrongObject,
 )
 from cdp_assets.connectors.crm import alike
@@ -39,7 +40,8 @@ class SalesforcePush:
     """Reads and writes of records.
 
     One `write` is one call where it holds no more than 200 rows. With `bulk_write_above` a batch
-    is larger: up to that many rows go by collections, 200 a call, and more go by one Bulk job.
+    is larger: up to that many rows go by collections, 200 a call, and more go by one Bulk job (but
+    for new records without a key).
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class SalesforcePush:
         self._save_duplicates = save_duplicates
         self.batch_size = max(bulk_ingest.BATCH, bulk_above) if bulk_above else BATCH
 
-    def calls_for(self, rows: int) -> int:
+    def calls_for(self, op: WriteOp, rows: int) -> int:
         """Calls of a `write`: of a job as many as where it is done when first asked for."""
-        if self._bulk_above and rows > self._bulk_above:
-            return bulk_ingest.CALLS
-        return -(-rows // BATCH)
+        return bulk_ingest.CALLS if self._by_job(op, rows) else -(-rows // BATCH)
+
+    def _by_job(self, op: WriteOp, rows: int) -> bool:
+        """Whether so many rows go by a job. New records without a key never do: a job goes on when
+        we are gone, and who looks in the meantime what was written would make them twice."""
+        return op != "create" and 0 < self._bulk_above < rows
 
     def read(
         self, name: str, ids: Sequence[str], fields: Sequence[str]
@@ -177,7 +182,7 @@ class SalesforcePush:
     ) -> None:
         """Send rows of one kind the way that their number asks for."""
         rest = list(group)
-        if self._bulk_above and len(rest) > self._bulk_above and not self._client.not_in_bulk(name):
+        if self._by_job(rest[0].op, len(rest)) and not self._client.not_in_bulk(name):
             whole = [change for change in rest if bulk_ingest.fits(self._client, name, change)]
             done: dict[int, RowOutcome] = {}
             left: Sequence[RowChange] = ()
