@@ -72,7 +72,8 @@ class EmailEvents:
         """Events of [start, end)."""
         low, high = _millis(start), _millis(end)
         for kind in self._types:
-            for raws in self._read(kind, low, high - 1):
+            # A millisecond more on both sides: whether the ends are inside is said nowhere.
+            for raws in self._read(kind, low - 1, high):
                 events = [self._event(raw) for raw in raws]
                 who = contact_ids(self._finder, [event.recipient for event in events])
                 bodies = [
