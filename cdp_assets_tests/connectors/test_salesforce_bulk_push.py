@@ -290,6 +290,19 @@ def test_an_upload_whose_answers_are_all_lost_writes_nothing(stand_in: StandIn) 
     assert stand_in.control("GET", "state")["records"]["salesforce.Contact"] == before
 
 
+def test_a_job_of_which_nobody_knows_whether_it_began_is_stopped(stand_in: StandIn) -> None:
+    source = by_jobs(stand_in)
+    source.describe(["Contact"])
+    before = stand_in.control("GET", "state")["records"]["salesforce.Contact"]
+    stand_in.faults(
+        {"match": "jobs/ingest/[^/]*$", "method": "PATCH", "status": 503, "times": 6},
+    )
+    with pytest.raises(Unavailable):
+        made(source, 5)
+    assert steps(stand_in)[-1] == "PATCH ingest"
+    assert stand_in.control("GET", "state")["records"]["salesforce.Contact"] == before
+
+
 def test_a_job_without_end_is_stopped_and_its_rows_go_by_calls(stand_in: StandIn) -> None:
     stand_in.control("POST", "limits", {"salesforce_bulk_polls": 10**6})
     try:

@@ -194,6 +194,10 @@ def _finished(client: SalesforceClient, path: str, what: str) -> JobInfo:
         if job.state in {"Open", "Aborted"}:
             _abort(client, path, what)
             raise
+    except ConnectorError:
+        # Nobody knows whether it began: best that it does not.
+        _abort(client, path, what)
+        raise
     try:
         return wait_for(client, path, what=what)
     except Unavailable:
