@@ -30,6 +30,7 @@ def left(holdings: pl.LazyFrame, profiles: pl.DataFrame, config: SyncConfig) -> 
         return (
             holdings.filter(pl.lit(value=False)).with_columns(erase=pl.lit(value=False)).collect()
         )
+    holdings = holdings.with_columns(together(config))
     erase = pl.lit(config.deletes) & pl.col("created").fill_null(value=False)
     full = pl.any_horizontal([pl.col(held(f)).fill_null("") != "" for f in cleared(config)])
     mine = pl.col("object").is_in(list(config.objects)) & pl.col("told").fill_null(value=False)
@@ -40,6 +41,16 @@ def left(holdings: pl.LazyFrame, profiles: pl.DataFrame, config: SyncConfig) -> 
         .filter(pl.col("erase") | full)
         .collect()
     )
+
+
+def apart(config: SyncConfig) -> list[str]:
+    """Fields of which the state keeps what was told beside what was offered."""
+    return [n for n, f in config.fields.items() if settled(n, f.write) != last(n)]
+
+
+def together(config: SyncConfig) -> list[pl.Expr]:
+    """`held_<field>` of all other fields."""
+    return [pl.col(last(n)).alias(held(n)) for n in config.fields if n not in apart(config)]
 
 
 def cleared(config: SyncConfig) -> list[str]:

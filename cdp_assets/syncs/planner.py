@@ -42,7 +42,7 @@ def make_plan(
     objects = description.objects if description else {}
     state = _complete(inputs.state, config).join(inputs.foreign, on="record", how="anti")
     profiles = wanted(inputs.profiles, config).collect()
-    columns = [*(last(f) for f in config.fields), *(held(f) for f in config.fields)]
+    columns = [*map(last, config.fields), *map(held, gone.apart(config))]
     # Read several times below: collected once, since a lazy plan would repeat the joins.
     inputs = replace(inputs, links=inputs.links.collect().lazy())
     mine = targets.holdings(
@@ -69,13 +69,15 @@ def make_plan(
         rows = chosen.clear()
     else:
         rows = pl.concat([chosen, adopted.drop("rule")], how="diagonal")
-    both = rows.join(profiles.drop(KEY, MATCH), on="profile_id")
-    news: pl.LazyFrame = nw.to_native(difference(nw.from_native(both.lazy()), config.fields))
+    both = rows.lazy().join(profiles.drop(KEY, MATCH).lazy(), on="profile_id")
+    news: pl.LazyFrame = nw.to_native(difference(nw.from_native(both), config.fields))
     differing = news.collect()
-    # What a resync found to differ is read though we have nothing new to say.
-    marked = both.filter(pl.col("differs").fill_null(value=False))
-    marked = marked.join(differing, on=["record", "profile_id"], how="anti")
-    differing = pl.concat([differing, marked])
+    if rows["differs"].any():
+        # What a resync found to differ is read though we have nothing new to say.
+        marked = both.filter(pl.col("differs").fill_null(value=False)).collect()
+        marked = marked.join(differing, on=["record", "profile_id"], how="anti")
+        differing = pl.concat([differing, marked])
+    differing = differing.with_columns(gone.together(config))
     differing = differing.join(adopted.select("record", "rule"), on="record", how="left")
     departed = gone.left(holdings, profiles, config)
     for object_name in config.objects:
@@ -227,7 +229,7 @@ def _complete(state: pl.LazyFrame, config: SyncConfig) -> pl.LazyFrame:
     policy, null where that is nothing."""
     have = set(state.collect_schema().names())
     columns = {last(f): settled(f, told.write) for f, told in config.fields.items()}
-    columns |= {held(f): last(f) for f in config.fields}
+    columns |= {held(f): last(f) for f in gone.apart(config)}
     return state.with_columns(
         (pl.col(column) if column in have else pl.lit(None, dtype=pl.String)).alias(name)
         for name, column in columns.items()
@@ -244,10 +246,10 @@ def _aged(state: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
 
 def _there(state: pl.LazyFrame, links: pl.LazyFrame) -> pl.LazyFrame:
     """The state without records that the sync deleted, unless identity sees them alive."""
-    live = links.filter("live").select("record").unique()
-    deleted = pl.col("removed_at").is_not_null()
-    back = state.filter(deleted).join(live, on="record", how="semi")
-    return pl.concat([state.filter(~deleted), back])
+    removed = pl.col("removed_at").is_not_null()
+    ours = state.filter(removed).select("record").collect().lazy()
+    alive = links.filter("live").join(ours, on="record", how="semi").select("record").collect()
+    return state.filter(~removed | pl.col("record").is_in(alive["record"].implode()))
 
 
 def owners(records: Sequence[str], inputs: Inputs, state: pl.LazyFrame) -> dict[str, int]:
