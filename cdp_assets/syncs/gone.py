@@ -78,7 +78,7 @@ def deletion(row: Mapping[str, Any], config: SyncConfig) -> Change:
         told={},
         asked={},
         old={},
-        why={"": why_left(config)},
+        why={"": f"{why_left(config)}: deleted"},
         digest=mapping.digest(config.fingerprint, "delete", {}),
         left=True,
     )

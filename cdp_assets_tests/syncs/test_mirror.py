@@ -77,7 +77,7 @@ def test_delete_takes_only_what_the_sync_created(world: World) -> None:
     assert (made.deletes, made.updates, made.creates) == (1, 1, 0)
     deleted = [r for r in world.rows().to_dicts() if r["op"] == "delete"]
     assert [(r["record"], r["field"], r["why"]) for r in deleted] == [
-        ("crm.Contact:n0001", "", "the person is gone")
+        ("crm.Contact:n0001", "", "the person is gone: deleted")
     ]
     assert world.apply(sync).written == 2
     assert records == {"a": {"Orders__c": None, "Title": None}}
