@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import polars as pl
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from cdp_assets.store import letters
 from cdp_assets.store.models import LedgerRow
@@ -30,6 +30,19 @@ _TOLD_SCHEMA: dict[str, Any] = {
     "told_at": pl.Datetime("us", "UTC"),
     "outcome": pl.String(),
 }
+_rows: Any = LedgerRow.__table__
+_ANSWER = (
+    update(_rows)
+    .where(_rows.c.id == bindparam("of"), _rows.c.outcome.is_(None))
+    .values(
+        outcome=bindparam("said"),
+        outcome_at=bindparam("at"),
+        created=bindparam("made"),
+        error_class=bindparam("class"),
+        code=bindparam("code_"),
+        record_id=func.coalesce(bindparam("record"), _rows.c.record_id),
+    )
+)
 _texts = msgspec.json.Decoder(dict[str, str | None])
 
 
@@ -137,42 +150,77 @@ def announce(
         return [int(row[0]) for row in connection.execute(statement, rows)]
 
 
+def announced(
+    sync: str, plan: str, ids: Sequence[int], intents: Sequence[Intent], now: datetime
+) -> list[Entry]:
+    """The rows that `announce` has just written under these ids, without reading them back."""
+    return [
+        Entry(
+            id=id_,
+            sync=sync,
+            plan=plan,
+            entity=i.entity,
+            profile_id=i.profile_id,
+            source=i.source,
+            object=i.object,
+            record_id=i.record_id,
+            op=i.op,
+            key_field=i.key_field,
+            key_value=i.key_value,
+            fields=i.fields,
+            asked=i.asked,
+            before=i.before,
+            digest=i.digest,
+            intent_at=now,
+            outcome=None,
+            created=False,
+            error_class=None,
+        )
+        for id_, i in zip(ids, intents, strict=True)
+    ]
+
+
 def answer(
     store: Store, entries: Sequence[Entry], answers: Iterable[Answer], now: datetime
 ) -> None:
     """Write what became of announced rows, with their dead letters, all or none."""
     by_id = {entry.id: entry for entry in entries}
+    found = list(answers)
+    rows = [
+        {
+            "of": item.id,
+            "said": item.outcome,
+            "at": now,
+            "made": item.created,
+            "class": item.error_class,
+            "code_": item.code,
+            "record": item.record_id,
+        }
+        for item in found
+    ]
+    if not rows:
+        return
     with store.write() as connection:
-        for found in answers:
-            entry = by_id[found.id]
-            values: dict[str, Any] = {
-                "outcome": found.outcome,
-                "outcome_at": now,
-                "created": found.created,
-                "error_class": found.error_class,
-                "code": found.code,
-            }
-            if found.record_id is not None:
-                values["record_id"] = found.record_id
-            connection.execute(
-                update(LedgerRow)
-                .where(LedgerRow.id == found.id, LedgerRow.outcome.is_(None))
-                .values(**values)
-            )
-            key = letters.Key(entry.sync, entry.entity, entry.profile_id, entry.target)
-            if found.outcome == "ok":
-                letters.settle(connection, key, now)
-            elif found.outcome in ("failed", "unknown"):
+        # One statement for all rows: built for each it would take longer than the call it answers.
+        connection.execute(_ANSWER, rows)
+        letters.settle(connection, [_key(by_id[i.id]) for i in found if i.outcome == "ok"], now)
+        for item in found:
+            if item.outcome in ("failed", "unknown"):
+                entry = by_id[item.id]
                 letters.put(
                     connection,
-                    key,
+                    _key(entry),
                     op=entry.op,
                     digest=entry.digest,
-                    error_class=found.error_class or "data",
-                    code=found.code,
-                    message=found.message or "refused without a reason",
+                    error_class=item.error_class or "data",
+                    code=item.code,
+                    message=item.message or "refused without a reason",
                     now=now,
                 )
+
+
+def _key(entry: Entry) -> letters.Key:
+    return letters.Key(entry.sync, entry.entity, entry.profile_id, entry.target)
 
 
 def pending(store: Store, sync: str) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,9 @@ SCHEMA = {
     "last_at": pl.Datetime("us", "UTC"),
     "state": pl.String(),
 }
+
+_AT_ONCE = 500
+"""Values in one condition; a database takes some thousands."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,24 @@ def put(
     connection.execute(update(Letter).where(Letter.id == found.id).values(**values))
 
 
-def settle(connection: Connection, key: Key, now: datetime) -> None:
-    """The row was written: its letter is done with."""
-    connection.execute(
-        update(Letter)
-        .where(*_is(key), Letter.state != "settled")  # type: ignore[arg-type]
-        .values(state="settled", last_at=now)
-    )
+def settle(connection: Connection, keys: Sequence[Key], now: datetime) -> None:
+    """These rows were written: their letters, where there are any, are done with."""
+    known = {(k.sync, k.entity, k.profile_id, k.target) for k in keys}
+    known |= {(k.sync, "", k.profile_id, k.target) for k in keys}
+    for at in range(0, len(keys), _AT_ONCE):
+        some = keys[at : at + _AT_ONCE]
+        rows = connection.execute(
+            select(Letter.id, Letter.sync, Letter.entity, Letter.profile_id, Letter.target).where(
+                Letter.sync.in_({key.sync for key in some}),
+                Letter.profile_id.in_({key.profile_id for key in some}),
+                Letter.state != "settled",
+            )
+        )
+        ids = [row[0] for row in rows if tuple(row[1:]) in known]
+        if ids:
+            connection.execute(
+                update(Letter).where(Letter.id.in_(ids)).values(state="settled", last_at=now)
+            )
 
 
 def close(store: Store, ids: Collection[int], now: datetime) -> None:

@@ -127,7 +127,7 @@ def send(
             continue
         silent = 0
         crash_point("apply:after-call")
-        entries = ledger.by_id(store, ids)
+        entries = ledger.announced(plan.sync, plan.hash, ids, intents, now)
         ledger.answer(store, entries, _answers(ids, outcomes, done), now)
         crash_point("apply:after-outcome")
         done.unknown += len(batch) - len(outcomes)

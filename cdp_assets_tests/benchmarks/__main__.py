@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull
+from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull, push
 from cdp_assets_tests.benchmarks.base import machine
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "events": events.run,
     "profiles": profiles.run,
     "plan": plan.run,
+    "push": push.run,
     "idle": idle.run,
 }
 
