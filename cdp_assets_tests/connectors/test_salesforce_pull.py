@@ -194,7 +194,8 @@ def test_403_names_the_object_and_is_not_repeated(stand_in: StandIn) -> None:
     stand_in.faults({"match": "queryAll", "status": 403, "times": 9, "body": body})
     with pytest.raises(NotPermitted, match="pull of Contact"):
         pulled(stand_in.salesforce())
-    assert sum("queryAll" in e["path"] for e in stand_in.journal()) == 1
+    refused = [e for e in stand_in.journal() if e["status"] == 403]
+    assert len(refused) == 1  # what an earlier test stalled may be told late
 
 
 def test_the_daily_allowance_is_left_alone(stand_in: StandIn) -> None:
