@@ -86,7 +86,9 @@ def make_plan(
         for chunk in _chunks(departed, object_name):
             builder.departures(object_name, chunk)
 
-    for row in _given_way(rows, profiles, config):
+    # Of records that were read just now it is said already.
+    unread = rows.join(differing, on="record", how="anti")
+    for row in _given_way(unread, profiles, config):
         builder.gives_way(*row)
 
     new = seekers.filter(~pl.col("profile_id").is_in([*found.records, *found.errors]))

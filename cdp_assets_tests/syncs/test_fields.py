@@ -67,11 +67,17 @@ def test_a_field_gives_way_to_people_until_they_empty_it(world: World) -> None:
         ]
         assert world.crm.calls == calls, "and it is said without reading again"
     assert made.row_errors == 0
-    # Another field of the record is told, this one is left.
+    # Another field of the record is told, this one is left, and that is said once.
+    world.profile(1, title="CFO", orders=4)
+    assert len(world.plan(GIVES_WAY).obstacles) == 1
+    assert world.apply(GIVES_WAY).written == 1
     world.profile(1, title="CIO", orders=5)
     assert world.apply(GIVES_WAY).written == 1
     assert record == {"Title": "Boss", "Orders__c": 5}
     record["Title"] = None
+    world.profile(1, title="CIO", orders=6)
+    assert world.apply(GIVES_WAY).written == 1
+    assert record == {"Title": "CIO", "Orders__c": 6}, "emptied, and told along with another"
     world.profile(1, title="COO", orders=5)
     assert world.apply(GIVES_WAY).written == 1
     assert record["Title"] == "COO"
