@@ -83,11 +83,13 @@ class _ListPlan:
     without: int = 0
     on: int = 0
     list_id: str | None = None
+    _inside: set[int] = field(default_factory=set)
 
     def make(self) -> None:
         config = self.config
         source = self.inputs.profiles.select("profile_id").unique().collect()
         self.profiles = source.height
+        self._inside = set(source["profile_id"])
         if not self._find_list():
             return
         mine = self._records()
@@ -222,7 +224,7 @@ class _ListPlan:
         if self.config.others == "keep":
             ours = (pl.col("put") == self.list_id).fill_null(value=False)
             for row in rest.filter(ours & self._here).iter_rows(named=True):
-                self._change(row, "remove", gone.why_left(self.config), left=True)
+                self._change(row, "remove", self._why_off(row["profile_id"]), left=True)
             return
         known = {record_id(row["record"]): row for row in rest.iter_rows(named=True)}
         wished = {record_id(record) for record in kept["record"]}
@@ -236,8 +238,13 @@ class _ListPlan:
                 {"profile_id": NOBODY, "record": stranger, "object": object_name, "put": None},
             )
             ours = row["put"] == self.list_id
-            why = gone.why_left(self.config) if ours else "put there by others"
+            why = self._why_off(row["profile_id"]) if ours else "put there by others"
             self._change(row, "remove", why, left=True)
+
+    def _why_off(self, profile_id: int) -> str:
+        if profile_id in self._inside:
+            return "another record of the profile is meant now"
+        return gone.why_left(self.config)
 
     @property
     def _here(self) -> pl.Expr:

@@ -284,6 +284,7 @@ steps = st.one_of(
         st.just("set"), st.integers(0, 3), TITLES, st.sampled_from(["a", "b", "a;c"]),
         st.integers(0, 2),
     ),
+    st.tuples(st.just("order"), st.integers(0, 3), st.integers(0, 9)),
     st.tuples(st.just("edit"), st.integers(0, 3), st.none() | TITLES),
     st.tuples(st.just("tick"), st.integers(0, 3), st.sampled_from(["b", "c"])),
     st.tuples(
@@ -330,6 +331,9 @@ def play(script: list[Any], patch: pytest.MonkeyPatch) -> None:
         for step in script:
             if step[0] == "set":
                 world.profile(step[1], title=step[2], status=step[3], orders=step[4])
+            elif step[0] == "order":
+                known = next(p for p in world.profiles if p["profile_id"] == step[1])
+                known["orders"] = step[2]
             elif step[0] == "edit":
                 records[f"r{step[1]}"]["Title"] = step[2]
                 edited.add(step[1])

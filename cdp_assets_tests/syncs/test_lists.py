@@ -116,6 +116,18 @@ def test_add_takes_nobody_off_and_remove_puts_nobody_on(world: World) -> None:
     assert on(world) == {"r1", "r2", "stranger"}
 
 
+def test_of_a_merged_profile_one_record_stays(world: World) -> None:
+    world.apply(sync())
+    leave(world, 2)
+    world.link("r2", 1, age=5)
+    world.plan(sync())
+    assert [(r["record"], r["why"]) for r in world.rows().to_dicts()] == [
+        ("crm.Contact:r2", "another record of the profile is meant now")
+    ]
+    assert world.apply(sync()).written == 1
+    assert world.apply(sync()).written == 0
+
+
 def test_a_deleted_list_is_never_made_again(world: World) -> None:
     world.apply(sync())
     del world.crm.lists["L1"]
