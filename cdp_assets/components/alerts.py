@@ -11,7 +11,7 @@ import dagster as dg
 import msgspec
 
 from cdp_assets.components.dagster_assets import safe_errors
-from cdp_assets.deployment.alerts import Alert, AlertError, deliver, wanted
+from cdp_assets.deployment.alerts import Alert, AlertError, Way, deliver, ways
 from cdp_assets.settings import Settings
 
 QUIET = timedelta(hours=24)
@@ -23,7 +23,7 @@ _WHAT_TO_DO = "open the run in Dagster and read its error; materialise again whe
 
 class _Cursor(msgspec.Struct):
     """How far runs were looked at. at: time of the last run's end. seen: the runs of that very
-    time. sent: alert → when it was last sent, ISO 8601."""
+    time. sent: alert and way → when it was last sent, ISO 8601."""
 
     at: str
     seen: list[str] = []
@@ -32,7 +32,7 @@ class _Cursor(msgspec.Struct):
 
 def alerts() -> dg.Definitions:
     """The sensor, where the settings name a webhook or an address; else nothing."""
-    if not wanted(Settings()):
+    if not ways(Settings()):
         return dg.Definitions()
 
     @dg.sensor(
@@ -47,18 +47,15 @@ def alerts() -> dg.Definitions:
         now = datetime.now(UTC)
         settings = Settings()
         cursor = _read(context.cursor, now)
-        count, trouble = 0, ""
+        count, broken = 0, dict[Way, str]()
         for run in _ended(context.instance, cursor):
-            try:
-                for alert in of_run(context.instance, run, settings.ui_url):
-                    count += _send(settings, alert, cursor, now)
-            except AlertError as error:
-                # The cursor stays before this run, so that nothing goes untold.
-                trouble = str(error)
-                break
-            _pass(cursor, run)
+            for alert in of_run(context.instance, run, settings.ui_url):
+                count += _send(settings, alert, cursor, now, broken)
+            # From the first that was not told every way on, runs are looked at again.
+            if not broken:
+                _pass(cursor, run)
         context.update_cursor(msgspec.json.encode(cursor).decode())
-        return dg.SkipReason(trouble or f"{count} alerts sent")
+        return dg.SkipReason("; ".join(broken.values()) or f"{count} alerts sent")
 
     return dg.Definitions(sensors=[watch])
 
@@ -163,15 +160,27 @@ def _pass(cursor: _Cursor, run: dg.RunRecord) -> None:
     cursor.at = at
 
 
-def _send(settings: Settings, alert: Alert, cursor: _Cursor, now: datetime) -> int:
+def _send(
+    settings: Settings, alert: Alert, cursor: _Cursor, now: datetime, broken: dict[Way, str]
+) -> bool:
+    """Send an alert each way that it did not go yet; whether it went any. A way that fails is
+    noted in `broken` and left alone until the next tick, while the other goes on."""
     digest = hashlib.sha256(alert.key.encode()).hexdigest()[:16]
     oldest = (now - QUIET).isoformat()
     cursor.sent = {key: at for key, at in cursor.sent.items() if at > oldest}
-    if digest in cursor.sent:
-        return 0
-    deliver(settings, alert)
-    cursor.sent[digest] = now.isoformat()
-    return 1
+    went = False
+    for way in ways(settings):
+        key = f"{digest} {way}"
+        if key in cursor.sent or way in broken:
+            continue
+        try:
+            deliver(settings, alert, way)
+        except AlertError as error:
+            broken[way] = str(error)
+            continue
+        cursor.sent[key] = now.isoformat()
+        went = True
+    return went
 
 
 def _read(text: str | None, now: datetime) -> _Cursor:

@@ -17,6 +17,7 @@ from cdp_assets.connectors.config import url_mistake
 from cdp_assets.connectors.http import HttpOptions, HttpSession
 from cdp_assets.settings import Settings
 
+Way = Literal["webhook", "email"]
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _PATIENCE = HttpOptions(attempts=3, read_timeout=20.0, longest_wait=10.0)
 
@@ -49,18 +50,20 @@ class Alert:
         return "\n".join(line for line in lines if line)
 
 
-def wanted(settings: Settings) -> bool:
-    """Whether alerts go anywhere."""
-    return settings.alert_webhook is not None or bool(settings.alert_email)
+def ways(settings: Settings) -> tuple[Way, ...]:
+    """The ways that alerts go; none where the settings name neither."""
+    named: dict[Way, object] = {"webhook": settings.alert_webhook, "email": settings.alert_email}
+    return tuple(way for way, there in named.items() if there)
 
 
-def deliver(settings: Settings, alert: Alert) -> None:
-    """Send an alert wherever the settings say. Raises AlertError where one of them fails; an
-    alert may then arrive twice at the other."""
-    if settings.alert_webhook is not None:
+def deliver(settings: Settings, alert: Alert, way: Way) -> None:
+    """Send an alert one way. Raises AlertError where it fails."""
+    if way == "webhook":
+        assert settings.alert_webhook is not None
         _post(settings.alert_webhook.get_secret_value(), alert)
-    if settings.alert_email:
-        _mail(settings, [a.strip() for a in settings.alert_email.split(",") if a.strip()], alert)
+    else:
+        addresses = settings.alert_email or ""
+        _mail(settings, [a.strip() for a in addresses.split(",") if a.strip()], alert)
 
 
 def _post(url: str, alert: Alert) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from cdp_assets.connectors.base import ConnectorError, Description
 from cdp_assets.connectors.http import HttpOptions, HttpSession
-from cdp_assets.deployment.alerts import wanted
+from cdp_assets.deployment.alerts import ways
 from cdp_assets.deployment.checks import check_deployment
 from cdp_assets.deployment.errors import SAFE_ERRORS
 from cdp_assets.deployment.notes import unset_variables
@@ -188,7 +188,7 @@ def _syncs(here: Platform) -> Iterator[Finding]:
 
 
 def _alerts(here: Platform) -> Iterator[Finding]:
-    if not wanted(here.settings):
+    if not ways(here.settings):
         yield Finding(
             "look",
             "nobody is told when a run fails",

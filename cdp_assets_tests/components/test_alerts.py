@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from cdp_assets.components.alerts import alerts
-from cdp_assets.deployment.alerts import Alert, AlertError, deliver
+from cdp_assets.deployment.alerts import Alert, AlertError, deliver, ways
 from cdp_assets.settings import Settings
 
 
@@ -169,6 +169,29 @@ def test_what_could_not_be_delivered_is_told_later(hook: Hook, watch: Watch) -> 
     ]
 
 
+def test_while_mail_is_broken_the_webhook_is_told_each_alert_once(
+    hook: Hook, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDP_ALERT_EMAIL", "data@example.com")
+    monkeypatch.setenv("CDP_SMTP_URL", "smtp://127.0.0.1:1")
+    watch.run(sync(failed=1))
+    watch.run(sync(failed=2))
+    for _ in range(3):
+        assert "could not be mailed" in watch.tick()
+    assert [item["what"] for item in hook.posted] == [
+        "1 of its rows were refused",
+        "2 of its rows were refused",
+    ]
+    with Mail() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("CDP_SMTP_URL", f"smtp://127.0.0.1:{server.server_address[1]}")
+        watch.tick()
+        watch.tick()
+        server.shutdown()
+    assert len(server.mails) == 2
+    assert len(hook.posted) == 2
+
+
 def test_what_ended_before_is_history(hook: Hook) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize([sync(failed=1)], instance=instance)
@@ -220,7 +243,7 @@ def test_an_alert_is_mailed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("CDP_ALERT_WEBHOOK", raising=False)
         monkeypatch.setenv("CDP_ALERT_EMAIL", "data@example.com, night@example.com")
         monkeypatch.setenv("CDP_SMTP_URL", f"smtp://127.0.0.1:{server.server_address[1]}")
-        deliver(Settings(), ALERT)
+        deliver(Settings(), ALERT, "email")
         server.shutdown()
     (mail,) = server.mails
     assert "Subject: CDP: [error] raw/crm/contact" in mail
@@ -252,6 +275,6 @@ def test_a_wrong_address_is_told_without_its_secret(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(AlertError) as found:
-        deliver(Settings(), ALERT)
+        deliver(Settings(), ALERT, *ways(Settings()))
     assert said in str(found.value)
     assert "key" not in str(found.value)
