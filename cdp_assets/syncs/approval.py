@@ -52,9 +52,10 @@ def approve(
             f"made from has moved. Look at the current one: cdp plan {head.sync}"
         )
     if head.stopped:
+        cure = "Where that many are meant, raise the limit in its stop_if and plan again."
         raise ApprovalError(
-            f"Plan {head.hash[:12]} of {head.sync} is stopped: {head.stopped}. Where that many are "
-            "meant, raise the limit in its stop_if and plan again."
+            f"Plan {head.hash[:12]} of {head.sync} is stopped: {head.stopped.rstrip('.')}. "
+            f"{cure if 'stop_if' in head.stopped else ''}".strip()
         )
     plans.approve(store, head, who, now)
     return head

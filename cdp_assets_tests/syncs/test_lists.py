@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp_assets.store import ledger
-from cdp_assets.syncs import SyncError, dead_letters, plan, replay
+from cdp_assets.syncs import ApprovalError, SyncError, approve, dead_letters, plan, replay
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets_tests.syncs.test_machine import POINTS, faults, law, run_once
 from cdp_assets_tests.syncs.world import DESCRIPTION, World, times_out
@@ -135,6 +135,8 @@ def test_a_deleted_list_is_never_made_again(world: World) -> None:
     assert not made.changes
     assert made.stopped[0].startswith(f"the list {NAME!r} is gone or renamed in crm")
     assert world.apply(sync()).message.startswith("Not applied, stopped: the list")
+    with pytest.raises(ApprovalError, match=r"is stopped: the list .* in `list`\.$"):
+        approve(world.store, made.hash, "ada", world.now)
     assert world.crm.lists == {}
     # Somebody makes it again: it is filled anew.
     world.crm.lists["L2"] = (NAME, set())
