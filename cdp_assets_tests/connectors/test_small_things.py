@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cdp_assets.connectors import base
 from cdp_assets.connectors.base import (
     ConnectorError,
     Description,
@@ -28,6 +30,8 @@ from cdp_assets.connectors.redaction import redact, redact_path
 from cdp_assets.connectors.salesforce import Salesforce, SalesforceConfig
 from cdp_assets.connectors.salesforce import mapping as salesforce_mapping
 from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject, object_info
+from cdp_assets.connectors.sugarcrm import SugarCRM
+from cdp_assets.connectors.zendesk import Zendesk
 
 COMMON = {
     "name", "first_name", "last_name", "email", "phone", "title", "company", "domain", "website",
@@ -265,3 +269,19 @@ def test_a_description_is_kept_with_those_made_before(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["crm.json"]
     assert json.loads((tmp_path / "crm.json").read_text())["system"] == "x"
     assert Description.load(tmp_path, "other") is None
+
+
+@pytest.mark.parametrize("connector", [Salesforce, HubSpot, Zendesk, SugarCRM])
+@pytest.mark.parametrize(
+    "promise",
+    [
+        base.Source, base.Destination, base.ListDestination, base.FieldMaker, base.KeyLister,
+        base.Batching, base.Priced,
+    ],
+)  # fmt: skip
+def test_what_a_connector_offers_can_be_called_as_promised(connector: type, promise: type) -> None:
+    for name, method in inspect.getmembers(promise, inspect.isfunction):
+        if name.startswith("_") or not hasattr(connector, name):
+            continue
+        takes = list(inspect.signature(getattr(connector, name)).parameters)
+        assert takes == list(inspect.signature(method).parameters), f"{connector}.{name}"

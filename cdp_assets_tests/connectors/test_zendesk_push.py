@@ -390,7 +390,7 @@ def test_no_list_is_read_by_page_numbers(stand_in: StandIn) -> None:
 
 def test_what_writes_take_and_may_cost_is_told(stand_in: StandIn) -> None:
     source = stand_in.zendesk()
-    assert [source.calls_for(rows) for rows in (1, 100, 101)] == [2, 2, 4]
+    assert [source.calls_for("create", rows) for rows in (1, 100, 101)] == [2, 2, 4]
     assert source.cost({"users": 5}, {"phone": 5}) == []
     assert "a seat that is billed" in source.cost({}, {"role": 3})[0]
     assert "1,200 new tickets" in source.cost({"tickets": 1200}, {})[0]

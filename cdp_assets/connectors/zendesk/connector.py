@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from cdp_assets.connectors.base import FieldInfo, Page, RowOutcome
+from cdp_assets.connectors.base import FieldInfo, Page, RowOutcome, WriteOp
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.zendesk.client import ZendeskClient
@@ -55,7 +55,7 @@ class Zendesk(Crm):
     def has_news(self, object_name: str, after: datetime) -> bool:
         return ZendeskPull(self._client, object_name).news(after)
 
-    def calls_for(self, rows: int) -> int:
+    def calls_for(self, op: WriteOp, rows: int) -> int:
         """A job is asked for and asked after."""
         return 2 * -(-rows // self.batch_size("users"))
 
