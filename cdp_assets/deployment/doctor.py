@@ -21,6 +21,7 @@ from cdp_assets.deployment.errors import SAFE_ERRORS
 from cdp_assets.deployment.notes import unset_variables
 from cdp_assets.deployment.platform import Platform
 from cdp_assets.lake import fsck
+from cdp_assets.raw.health import lost, schema_changes
 from cdp_assets.store import letters
 from cdp_assets.syncs import check_fields, may_write
 
@@ -134,6 +135,8 @@ def _systems(here: Platform) -> Iterator[Finding]:
     for name, config in here.deployment.crms.items():
         if here.deployment.declared[name].unset:
             continue
+        before = here.description(name)
+        known = before.objects if before else {}
         try:
             found = here.describe(name)
         except SAFE_ERRORS as error:
@@ -143,6 +146,10 @@ def _systems(here: Platform) -> Iterator[Finding]:
         yield Finding(
             "ok", f"{name}: signed in; {len(found.objects)} objects with {fields:,} fields"
         )
+        for item, info in found.objects.items():
+            # What the next pull would have told: the description it compares with is now this one.
+            for change in lost(schema_changes(known.get(item), info)):
+                yield Finding("look", f"{name}.{item}: {change}", "cdp check tells who reads it")
         budget = here.budget(name)
         if budget is not None:
             used, allowed = budget
@@ -160,10 +167,9 @@ def _clock(name: str, url: str) -> Iterator[Finding]:
         reply = session.request(
             "GET", "/", what="its clock", signed=False, decode=bytes, accept=range(300, 500)
         )
-        there = parsedate_to_datetime(reply.headers["Date"])
+        off = abs(datetime.now(UTC) - parsedate_to_datetime(reply.headers["Date"]))
     except (ConnectorError, KeyError, TypeError, ValueError):
-        return
-    off = abs(datetime.now(UTC) - there)
+        return  # it does not tell the time, or not in which zone
     if off > SKEW:
         yield Finding(
             "broken",

@@ -154,7 +154,6 @@ class Platform:
                 run_id,
                 share=config.reconcile_limit,
                 reread=config.reread,
-                descriptions=self.settings.descriptions,
             )
             for object_name in config.object_configs
         ]

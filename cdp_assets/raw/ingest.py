@@ -149,12 +149,12 @@ def pull_window(
     if start >= end:
         return result
     calls = int(getattr(source, "calls", 0))
+    found: Description | None = None
     if descriptions is not None:
         known = Description.load(descriptions, source.name)
         found = source.describe([object_name])
         before = known.objects.get(object_name) if known else None
         result.changes = schema_changes(before, found.objects.get(object_name))
-        found.save(descriptions)
     envelope = _Envelope(now, f"{start.isoformat()}/{end.isoformat()}", run_id)
     writer = _Writer(lake.open(raw_table(source.name, object_name)), envelope, result, start, end)
     token: str | None = None
@@ -174,6 +174,9 @@ def pull_window(
         kind=kind,
         finished_at=now,
     )
+    if descriptions is not None and found is not None:
+        # Kept last: a pull that failed told nobody what changed, and the next one has to.
+        found.save(descriptions)
     result.calls = int(getattr(source, "calls", 0)) - calls
     return result
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 
@@ -80,7 +79,6 @@ def reconcile(
     *,
     share: float = 0.05,
     reread: bool = False,
-    descriptions: Path | None = None,
 ) -> Reconciled:
     """Compare all keys of an object with those in raw, and mend raw.
 
@@ -116,7 +114,7 @@ def reconcile(
             for start, end in spans:
                 done = ingest.pull_window(
                     lake, source, object_name, start, end,
-                    kind="reconcile", now=now, run_id=run_id, descriptions=descriptions,
+                    kind="reconcile", now=now, run_id=run_id,
                 )  # fmt: skip
                 counted += done.rows if reread else 0
             for start, end in _spans(found, first, reached, found.returned):

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from cdp_assets import cli
+from cdp_assets.connectors.base import FieldInfo
 from cdp_assets.deployment import doctor
 from cdp_assets.deployment.declarations import load_deployment
 from cdp_assets.deployment.platform import Platform
@@ -67,6 +69,16 @@ def test_a_system_that_is_down_and_a_missing_variable(
     here = Platform(Settings(), load_deployment(here.deployment.folder))
     (text,) = [what for what in said(here, "look") if "SALESFORCE_CLIENT_SECRET" in what]
     assert "defs.yaml:" in text
+
+
+def test_a_field_that_went_since_the_last_look_is_told(here: Platform) -> None:
+    found = here.describe("hubspot")
+    contacts = found.objects["contacts"]
+    known = {**contacts.fields, "former": FieldInfo(name="former", type="string")}
+    objects = {"contacts": msgspec.structs.replace(contacts, fields=known)}
+    msgspec.structs.replace(found, objects=objects).save(here.settings.descriptions)
+    assert "hubspot.contacts: former: gone, or no longer shown to this user" in said(here, "look")
+    assert not [what for what in said(here, "look") if "former" in what]
 
 
 def test_pauses_plans_and_letters_are_named_with_what_to_do(here: Platform) -> None:

@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from cdp_assets.connectors.base import PAGE_SCHEMA, Description, ObjectMapping, Page
+from cdp_assets.connectors.base import (
+    PAGE_SCHEMA,
+    Description,
+    FieldInfo,
+    ObjectInfo,
+    ObjectMapping,
+    Page,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,6 +55,7 @@ class MemorySource:
     page_size: int = 3
     break_after: int | None = None
     calls: int = 0
+    fields: tuple[str, ...] = ()
 
     def put(self, version: Version) -> None:
         self.versions = [v for v in self.versions if v.id != version.id] + [version]
@@ -56,7 +64,9 @@ class MemorySource:
         return None
 
     def describe(self, objects: Sequence[str]) -> Description:
-        return Description(source=self.name, system="memory", taken_at=START, objects={})
+        fields = {name: FieldInfo(name=name, type="string") for name in self.fields}
+        found = {name: ObjectInfo(name=name, fields=fields) for name in objects if fields}
+        return Description(source=self.name, system="memory", taken_at=START, objects=found)
 
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         found = [v for v in self.versions if v.at is None or start <= v.at < end]

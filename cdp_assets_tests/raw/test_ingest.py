@@ -61,6 +61,28 @@ def test_a_pull_and_then_only_what_changed(lake: Lake) -> None:
     assert lake.open(WINDOWS).scan().collect().height == 3
 
 
+def test_a_pull_that_failed_leaves_it_to_the_next_to_tell_which_fields_went(
+    lake: Lake, tmp_path: Path
+) -> None:
+    source = MemorySource(
+        versions=[Version(f"{i:03}", START + i * MINUTE) for i in range(10)], fields=("a", "b")
+    )
+
+    def pulled(day: int) -> tuple[str, ...]:
+        return ingest.pull_live(
+            lake, source, "Contact", START, START + day * DAY, "run", descriptions=tmp_path / "d"
+        ).changes
+
+    assert pulled(1) == ()
+    source.fields, source.break_after = ("a",), 0
+    source.put(Version("004", START + DAY + MINUTE, "changed"))
+    with pytest.raises(ConnectionError):
+        pulled(2)
+    source.break_after = None
+    assert pulled(2) == ("b: gone, or no longer shown to this user",)
+    assert pulled(3) == ()
+
+
 def test_a_record_that_shows_up_behind_the_cursor_is_not_lost(lake: Lake) -> None:
     source = MemorySource(versions=[Version("1", START + MINUTE)])
     live(lake, source, START + DAY)
