@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
 from cdp_assets.connectors.base import (
+    ConnectorError,
     Description,
+    NotAuthorised,
+    NotPermitted,
     ObjectInfo,
     ObjectMapping,
+    Refused,
     RowChange,
     RowOutcome,
+    Unavailable,
 )
 from cdp_assets.connectors.config import CrmConfig, ObjectConfig
 from cdp_assets.connectors.http import HttpOptions
@@ -125,6 +130,80 @@ def alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
         key = (change.op, change.key_field if change.op == "upsert" else None)
         groups.setdefault(key, []).append(change)
     return list(groups.values())
+
+
+def distinct(
+    batch: Sequence[RowChange],
+) -> tuple[list[list[RowChange]], dict[int, RowOutcome]]:
+    """The batch as groups for one call each (see `alike`), and an error for every row that names a
+    record which a row before it names. Keys are one whatever their case."""
+    doubled: dict[int, RowOutcome] = {}
+    groups = []
+    for group in alike(batch):
+        seen: set[str] = set()
+        kept = []
+        for change in group:
+            key = (change.key_value or change.record_id or "").casefold()
+            if key and key in seen:
+                doubled[change.row] = RowOutcome(
+                    change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
+                    message="another row of this batch names the same record",
+                )  # fmt: skip
+                continue
+            seen.add(key)
+            kept.append(change)
+        groups.append(kept)
+    return groups, doubled
+
+
+_NOT_TAKEN = (Refused, NotPermitted, NotAuthorised, Unavailable)
+"""Errors after which a call had no effect, or one that may be repeated."""
+
+
+def halved(
+    group: Sequence[RowChange],
+    call: Callable[[Sequence[RowChange]], dict[int, RowOutcome]],
+    refused: Callable[[RowChange, Refused], RowOutcome],
+    statuses: Collection[int],
+) -> dict[int, RowOutcome]:
+    """What became of a group that goes as one call; where one row's mistake has it refused whole,
+    it is halved until that row stands alone and the others are written.
+
+    call: sends rows. refused: a row that was refused as a call of its own → its outcome. statuses:
+    those by which one row's mistake refuses all.
+
+    Raises what `call` raises of the whole group. Once a part was sent by itself nothing is raised,
+    or what is known of it would be lost: a part that got no answer has no outcome, and what was
+    not sent is told as `NOT_SENT`.
+    """
+    outcomes: dict[int, RowOutcome] = {}
+    parts = [list(group)]
+    while parts:
+        part = parts.pop(0)
+        try:
+            outcomes |= call(part)
+        except ConnectorError as error:
+            if isinstance(error, Refused) and error.status in statuses:
+                if len(part) == 1:
+                    outcomes[part[0].row] = refused(part[0], error)
+                    continue
+                half = len(part) // 2
+                parts[:0] = [part[:half], part[half:]]
+                continue
+            if len(part) == len(group):
+                raise
+            left = [part, *parts] if isinstance(error, _NOT_TAKEN) else parts
+            outcomes |= {change.row: unsent(change) for rest in left for change in rest}
+            break
+    return outcomes
+
+
+def unsent(change: RowChange) -> RowOutcome:
+    """A row that was not sent, since a call before it got no answer or was turned away."""
+    return RowOutcome(
+        change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
+        message="a call before it got no answer or was turned away; it is planned again",
+    )  # fmt: skip
 
 
 def as_number(value: Any) -> Decimal:

@@ -153,6 +153,24 @@ def test_of_a_refused_batch_s_halves_one_may_get_no_answer(
     assert count(stand_in) == before + made_there
 
 
+def test_what_was_written_of_a_halved_batch_is_known_though_the_rest_is_turned_away(
+    stand_in: StandIn,
+) -> None:
+    source = stand_in.hubspot()
+    before = count(stand_in)
+    refusal = {"category": "CONFLICT", "message": "one of them is there"}
+    stand_in.faults(
+        {"match": "batch/create", "status": 409, "body": refusal},
+        {"match": "batch/create", "status": 413, "after": 2, "body": {"message": "too large"}},
+    )
+    batch = [RowChange(i, "create", {"email": f"big{i}@push.example"}) for i in range(8)]
+    outcomes = source.write("contacts", batch)
+    assert [(o.row, o.ok, o.code) for o in outcomes] == [
+        *((i, True, None) for i in range(4)), *((i, False, "NOT_SENT") for i in range(4, 8))
+    ]  # fmt: skip
+    assert count(stand_in) == before + 4
+
+
 def test_find_says_every_hit(stand_in: StandIn) -> None:
     source = stand_in.hubspot()
     one, other = made(source, "f1@push.example", "f2@push.example", lastname="Findable; Really")

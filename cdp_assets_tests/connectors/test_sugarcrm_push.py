@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome, WrongObject
+from cdp_assets.connectors.base import (
+    ConnectorError,
+    RowChange,
+    RowOutcome,
+    UnknownOutcome,
+    WrongObject,
+)
 from cdp_assets.connectors.sugarcrm import SugarCRM
 from cdp_assets_tests.connectors.stand_in import StandIn
 from cdp_assets_tests.connectors.test_sugarcrm_pull import call, sign_in
@@ -227,6 +233,15 @@ def test_a_target_list_is_a_list(stand_in: StandIn) -> None:
         source.list_id("Hot")
     with pytest.raises(WrongObject, match="Contacts"):
         source.create_list("Cold", "Accounts")
+
+
+def test_members_whose_pages_go_in_a_circle_are_an_error_and_not_an_end(
+    stand_in: StandIn,
+) -> None:
+    body = {"next_offset": 1, "records": [{"id": "a"}]}
+    stand_in.faults({"match": "/link/contacts", "times": 3, "status": 200, "body": body})
+    with pytest.raises(ConnectorError, match="circle"):
+        list(stand_in.sugarcrm().list_members("any"))
 
 
 def test_fields_are_described(stand_in: StandIn) -> None:

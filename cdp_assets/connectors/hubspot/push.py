@@ -8,13 +8,8 @@ from typing import Any
 
 import msgspec
 
-from cdp_assets.connectors.base import (
-    ConnectorError,
-    Refused,
-    RowChange,
-    RowOutcome,
-)
-from cdp_assets.connectors.crm import alike
+from cdp_assets.connectors.base import ConnectorError, RowChange, RowOutcome
+from cdp_assets.connectors.crm import distinct, halved
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
@@ -154,48 +149,12 @@ class HubSpotPush:
     def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
         """One call for the batch. Where one row's mistake refuses all, the batch is halved until
         that row stands alone and the others are written."""
-        outcomes: dict[int, RowOutcome] = {}
-        for group in alike(batch):
-            seen: set[str] = set()
-            sent = []
-            for change in group:
-                key = (change.key_value or change.record_id or "").casefold()
-                if key and key in seen:
-                    outcomes[change.row] = RowOutcome(
-                        change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
-                        message="another row of this batch names the same record",
-                    )  # fmt: skip
-                    continue
-                seen.add(key)
-                sent.append(change)
-            if sent:
-                outcomes.update(self._send(name, sent))
-                outcomes.update(self._not_taken(name, sent, outcomes))
-                outcomes.update(self._links.add(name, sent, outcomes))
+        groups, outcomes = distinct(batch)
+        for group in groups:
+            outcomes |= halved(group, lambda part: self._call(name, part), refused_alone, _SPLIT)
+            outcomes |= self._not_taken(name, group, outcomes)
+            outcomes |= self._links.add(name, group, outcomes)
         return [outcomes[change.row] for change in batch if change.row in outcomes]
-
-    def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:
-        outcomes: dict[int, RowOutcome] = {}
-        parts = [list(group)]
-        while parts:
-            part = parts.pop(0)
-            try:
-                outcomes.update(self._call(name, part))
-            except Refused as refused:
-                if refused.status not in _SPLIT:
-                    raise
-                if len(part) == 1:
-                    outcomes[part[0].row] = refused_alone(part[0], refused)
-                else:
-                    half = len(part) // 2
-                    parts[:0] = [part[:half], part[half:]]
-            except ConnectorError:
-                if len(part) == len(group):
-                    raise
-                # Of the other parts everything is known: written, refused, or never sent.
-                outcomes.update((c.row, _unsent(c)) for rest in parts for c in rest)
-                break
-        return outcomes
 
     def _call(self, name: str, part: Sequence[RowChange]) -> dict[int, RowOutcome]:
         op = part[0].op
@@ -314,10 +273,3 @@ def _texts(texts: Sequence[str]) -> set[str]:
     first, *more = texts
     parts = [first, *[part for text in more for part in text.split(";")]]
     return {part.strip().casefold() for part in parts}
-
-
-def _unsent(change: RowChange) -> RowOutcome:
-    return RowOutcome(
-        change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
-        message="not sent: the call before it got no answer",
-    )  # fmt: skip

@@ -13,6 +13,7 @@ import msgspec
 from cdp_assets.connectors.base import FieldInfo, ObjectInfo, Refused, WrongObject
 from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
+from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.policy import PlainPolicy
 from cdp_assets.connectors.sugarcrm.auth import Session, SugarAuth
 from cdp_assets.connectors.sugarcrm.config import SugarCRMConfig
@@ -171,15 +172,16 @@ class SugarClient:
 
     def linked(self, module: str, key: str, link: str, *, what: str) -> Iterator[list[msgspec.Raw]]:
         """Records at the other end of a link, page by page."""
-        offset, seen = 0, set[int]()
-        while offset != -1 and offset not in seen:
-            seen.add(offset)
+
+        def fetch(offset: str | None) -> tuple[_Listed, str | None]:
             params = {"fields": "id", "max_num": str(self.config.page_size),
-                      "offset": str(offset), "order_by": "id:asc"}  # fmt: skip
+                      "offset": offset or "0", "order_by": "id:asc"}  # fmt: skip
             path = f"/{module}/{quote(key, safe='')}/link/{link}"
             found = self.get(path, what=what, params=params, decode=self._listed)
-            yield found.records
-            offset = found.next_offset
+            return found, None if found.next_offset == -1 else str(found.next_offset)
+
+        for page in pages_ahead(f"{self.name}: {what}", fetch):
+            yield page.records
 
     # Modules ------------------------------------------------------------------------------------
 

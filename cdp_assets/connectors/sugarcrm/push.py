@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from cdp_assets.connectors.base import ErrorClass, RowChange, RowOutcome, WrongObject
-from cdp_assets.connectors.crm import alike
+from cdp_assets.connectors.crm import distinct
 from cdp_assets.connectors.redaction import redact
 from cdp_assets.connectors.sugarcrm.client import Answer, Call, SugarClient
 from cdp_assets.connectors.sugarcrm.fields import EMAIL, OPT_OUT, SYNC_KEY
@@ -51,28 +51,15 @@ class SugarPush:
     def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
         """One bulk request for the batch, and a read before it where addresses are to change."""
         self._client.require(name)
-        outcomes: dict[int, RowOutcome] = {}
-        for group in alike(batch):
+        groups, outcomes = distinct(batch)
+        for group in groups:
             if group[0].op == "upsert" and group[0].key_field != SYNC_KEY:
                 raise WrongObject(
                     f"{self._client.name}: {name} cannot be upserted by "
                     f"`{str(group[0].key_field)[:80]}`, only by {SYNC_KEY}. Not retried. Correct "
                     "the sync's `key`."
                 )
-            seen: set[str] = set()
-            sent = []
-            for change in group:
-                key = (change.key_value or change.record_id or "").casefold()
-                if key and key in seen:
-                    outcomes[change.row] = RowOutcome(
-                        change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
-                        message="another row of this batch names the same record",
-                    )  # fmt: skip
-                    continue
-                seen.add(key)
-                sent.append(change)
-            if sent:
-                outcomes.update(self._send(name, sent))
+            outcomes |= self._send(name, group)
         return [outcomes[change.row] for change in batch if change.row in outcomes]
 
     def _send(self, name: str, group: Sequence[RowChange]) -> dict[int, RowOutcome]:

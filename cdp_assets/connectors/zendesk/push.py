@@ -16,7 +16,7 @@ from cdp_assets.connectors.base import (
     UnknownOutcome,
     WrongObject,
 )
-from cdp_assets.connectors.crm import alike
+from cdp_assets.connectors.crm import distinct, halved, unsent
 from cdp_assets.connectors.zendesk.client import ZendeskClient
 from cdp_assets.connectors.zendesk.fields import CUSTOM, WRITTEN
 from cdp_assets.connectors.zendesk.finding import Finding
@@ -64,23 +64,9 @@ class ZendeskPush:
                 f"{self._client.name}: {name[:80]} cannot be written; "
                 f"{', '.join(WRITTEN)} can. Not retried. Correct the sync's object."
             )
-        outcomes: Outcomes = {}
-        for group in alike(batch):
-            seen: set[str] = set()
-            sent = []
-            for change in group:
-                # An external id is one whatever its case ("Users": external_id).
-                key = (change.key_value or change.record_id or "").casefold()
-                if key and key in seen:
-                    outcomes[change.row] = RowOutcome(
-                        change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",
-                        message="another row of this batch names the same record",
-                    )  # fmt: skip
-                    continue
-                seen.add(key)
-                sent.append(change)
-            if sent:
-                outcomes.update(self._group(name, sent))
+        groups, outcomes = distinct(batch)
+        for group in groups:
+            outcomes |= self._group(name, group)
         return [outcomes[change.row] for change in batch if change.row in outcomes]
 
     def _group(self, name: str, group: Group) -> Outcomes:
@@ -153,34 +139,14 @@ class ZendeskPush:
                 if number == 0:
                     raise
                 if not isinstance(error, UnknownOutcome):
-                    outcomes |= {c.row: _unsent(c) for c in part}
+                    outcomes |= {c.row: unsent(c) for c in part}
         return outcomes
 
     # Calls --------------------------------------------------------------------------------------
 
     def _parts(self, group: Group, call: Callable[[Group], Outcomes]) -> Outcomes:
         """The group as one call; halved where the call is refused, until a row stands alone."""
-        outcomes: Outcomes = {}
-        parts = [list(group)]
-        while parts:
-            part = parts.pop(0)
-            try:
-                outcomes |= call(part)
-            except Refused as refused:
-                if refused.status not in _SPLIT:
-                    raise
-                if len(part) == 1:
-                    outcomes[part[0].row] = refused_row(part[0], refused)
-                else:
-                    half = len(part) // 2
-                    parts[:0] = [part[:half], part[half:]]
-            except ConnectorError as error:
-                if len(part) == len(group):
-                    raise
-                left = parts if isinstance(error, UnknownOutcome) else [part, *parts]
-                outcomes |= {c.row: _unsent(c) for rest in left for c in rest}
-                break
-        return outcomes
+        return halved(group, call, refused_row, _SPLIT)
 
     def _many(
         self, name: str, method: str, verb: str, part: Group,
@@ -218,7 +184,7 @@ class ZendeskPush:
                 if not outcomes:
                     raise
                 left = group[place + isinstance(error, UnknownOutcome) :]
-                outcomes |= {c.row: _unsent(c) for c in left}
+                outcomes |= {c.row: unsent(c) for c in left}
                 break
         return outcomes
 
@@ -267,10 +233,3 @@ def _link(source: str, name: str, other: str) -> str:
             "Link users with organizations, and tickets with users and organizations."
         )
     return field
-
-
-def _unsent(change: RowChange) -> RowOutcome:
-    return RowOutcome(
-        change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
-        message="not sent: the call before it got no answer",
-    )  # fmt: skip
