@@ -11,6 +11,7 @@ from cdp_assets.deployment.catalog import sync_entity, trait_kinds
 from cdp_assets.deployment.platform import Platform
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.profiles.kinds import Kind
+from cdp_assets.syncs import may_write, refusal
 from cdp_assets.syncs.config import FieldConfig
 
 _TYPES: Mapping[Kind, FieldType] = {
@@ -81,7 +82,8 @@ def make_fields(here: Platform, name: str) -> Made:
     """Make what is missing where the system's API can (HubSpot), else write a package that an
     administrator deploys (Salesforce).
 
-    Raises ConfigurationError for a system that takes neither, and what the connector raises.
+    Raises ConfigurationError for a system that takes neither and where CDP_ENV lets nothing be
+    written there, and what the connector raises.
     """
     found = missing_fields(here, name)
     if not found:
@@ -89,6 +91,8 @@ def make_fields(here: Platform, name: str) -> Made:
     source = here.deployment.sync(name).source
     client = here.connector(source)
     if hasattr(client, "create_field"):
+        if not may_write(here.settings.env, here.deployment.crms[source].url):
+            raise ConfigurationError.plain(refusal(here.settings.env, source))
         for item in found:
             client.create_field(item.object, item.info)
         here.describe(source)

@@ -59,6 +59,20 @@ def test_a_property_is_made_in_hubspot(
     assert (described.type, described.updateable) == ("decimal", True)
 
 
+def test_nothing_is_made_where_syncs_may_not_write(
+    company: Project, world: Running, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("cdp_assets.deployment.fields.may_write", lambda env, url: False)
+    before = len(world.control("GET", "journal")["requests"])
+    file = company.defs / "people_to_hubspot" / "defs.yaml"
+    file.write_text(file.read_text().replace("revenues_90d:", "revenuess_90d:"))
+    assert cli.main(["fields", "create", "people_to_hubspot"]) == 2
+    assert "CDP_ENV" in capsys.readouterr().err
+    asked = world.control("GET", "journal")["requests"][before:]
+    assert not [r for r in asked if r["method"] == "POST" and "/properties/" in r["path"]]
+
+
 def test_a_package_is_written_for_salesforce(
     company: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
