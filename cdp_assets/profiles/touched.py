@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from cdp_assets.identity import related
+from cdp_assets.identity import related, rules
 from cdp_assets.profiles.aggregates import Clock
 from cdp_assets.profiles.inputs import (
     EVENTS_VALUES,
@@ -126,6 +126,8 @@ def touched(
     moved = [identified]
     if events and inputs.has_news("identity/logins"):
         moved.append(_of_logins(inputs, model.entity))
+    if events and model.entity == "person":
+        moved.append(_of_devices_left(inputs, list(events)))
     theirs = _ids(moved)
     profiles = _ids([respoken.lazy(), theirs.lazy(), *found])
     return Touched(profiles, theirs, respoken, events)
@@ -202,10 +204,46 @@ def _events(
     return EventNews(came, owners.rows(old, kept))
 
 
+def _of_devices_left(inputs: Inputs, origins: Sequence[Origin]) -> pl.LazyFrame:
+    """Persons whose devices sent older events under a user id that is known now, or no more: until
+    now these were the device's person's, or are so again."""
+    kinds = rules.event_ids(inputs.lake, "person")
+    user, device = kinds.get("user_id"), kinds.get("anonymous_id")
+    if user is None or device is None or not inputs.has_news("identity/graph"):
+        return pl.LazyFrame(schema=IDS)
+    known = (
+        inputs.news("identity/graph", GRAPH)
+        .filter(pl.col("entity") == "person", pl.col("identifier").str.starts_with(f"{user.name}:"))
+        .select(pl.col("identifier").str.strip_prefix(f"{user.name}:").alias("user_id"))
+        .unique()
+        .collect()
+    )
+    if known.is_empty():
+        return pl.LazyFrame(schema=IDS)
+    found = []
+    for origin in origins:
+        both = event_rows(inputs, origin, {}, "old").filter(
+            pl.col("anonymous_id") != "", pl.col("user_id") != ""
+        )
+        spelt = both.with_columns(user.spelling(pl.col("user_id")).alias("user_id"))
+        found.append(spelt.join(known.lazy(), on="user_id", how="semi").select("anonymous_id"))
+    devices = pl.concat(found).unique().collect(engine="streaming").lazy()
+    spelt = devices.select(device.spelling(pl.col("anonymous_id")).alias("anonymous_id"))
+    return _who_used(inputs, pl.concat([devices, spelt]).unique())
+
+
 def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:
     """Profiles of everybody who ever used a device whose log-ins moved: the events between them
     may have changed hands."""
     devices = inputs.news("identity/logins", LOGINS).select("anonymous_id").unique()
+    persons = _who_used(inputs, devices)
+    if entity == "person":
+        return persons
+    return _related(inputs, persons, "person", entity)
+
+
+def _who_used(inputs: Inputs, devices: pl.LazyFrame) -> pl.LazyFrame:
+    """Persons who have one of these devices (anonymous_id), or ever logged in on it."""
     users = (
         inputs.scan("identity/logins", LOGINS)
         .join(devices, on="anonymous_id", how="semi")
@@ -213,7 +251,7 @@ def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:
     )
     gone = inputs.news("identity/logins", LOGINS).select("user_id")
     ids = event_ids(inputs)
-    persons = _of_identifiers(
+    return _of_identifiers(
         inputs,
         "person",
         pl.concat(
@@ -227,9 +265,6 @@ def _of_logins(inputs: Inputs, entity: str) -> pl.LazyFrame:
             ]
         ).unique(),
     )
-    if entity == "person":
-        return persons
-    return _related(inputs, persons, "person", entity)
 
 
 def _related(inputs: Inputs, ids: pl.LazyFrame, other: str, entity: str) -> pl.LazyFrame:

@@ -181,6 +181,14 @@ def test_incremental_equals_full(operations: list[tuple[Any, ...]]) -> None:
     tell(operations)
 
 
+def test_events_leave_a_device_s_person_when_their_user_becomes_known() -> None:
+    when = at("2026-03-11")
+    event = ("event", "Page Viewed", when, "bob", "d1", None, "free")
+    known = [("device", "d1", 1), event, ("build", 2), ("user", "bob", 2)]
+    tell(known)
+    tell([*known, ("build", 1), ("user", "bob", None)])
+
+
 @pytest.mark.slow
 @settings(max_examples=200, **QUIET)
 @given(st.lists(OPERATIONS, min_size=4, max_size=25))
