@@ -151,13 +151,13 @@ def project(tmp_path: Path, crm: PipelineCrm, monkeypatch: pytest.MonkeyPatch) -
     root = tmp_path / "company"
     shutil.copytree(EXAMPLE / "pipeline", root / "src" / "pipeline")
     for name, text in DEFS.items():
-        file = root / "src" / "company" / "defs" / name / "defs.yaml"
+        file = root / "src" / "customers_of_pipeline" / "defs" / name / "defs.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    (root / "src" / "company" / "__init__.py").touch()
-    (root / "src" / "company" / "defs" / "__init__.py").touch()
+    (root / "src" / "customers_of_pipeline" / "__init__.py").touch()
+    (root / "src" / "customers_of_pipeline" / "defs" / "__init__.py").touch()
     (root / "pyproject.toml").write_text(
-        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "company"\n'
+        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "customers_of_pipeline"\n'
     )
     for name in ("CDP_DEFS", "CDP_NOW", "CDP_START", "CDP_STORE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -175,7 +175,7 @@ def test_the_example_works_like_any_other_system(
     assert cli.main(["describe", "pipeline"]) == 0
     assert "contacts: 4 fields" in capsys.readouterr().out
     assert cli.main(["check"]) == 0, capsys.readouterr().err
-    here = Platform(Settings(), load_deployment(project / "src" / "company" / "defs"))
+    here = Platform(Settings(), load_deployment(project / "src" / "customers_of_pipeline" / "defs"))
     pulled = here.pull("pipeline", "contacts", None, None, "run")
     assert (pulled.new, pulled.deleted) == (5, 1)
     here.build_records()
@@ -194,7 +194,7 @@ def test_a_misspelt_field_is_named_with_its_line(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["describe", "pipeline"]) == 0
-    file = project / "src" / "company" / "defs" / "ranks" / "defs.yaml"
+    file = project / "src" / "customers_of_pipeline" / "defs" / "ranks" / "defs.yaml"
     file.write_text(file.read_text().replace("score:", "scor:"))
     assert cli.main(["check"]) == 2
     assert re.search(r"ranks/defs.yaml:6: .*`scor`; did you mean score", capsys.readouterr().err)
@@ -214,9 +214,13 @@ def test_a_wrong_key_is_one_message(
     assert crm.refused
 
 
-def test_dagster_loads_it(project: Path) -> None:
-    (project / "src" / "company" / "definitions.py").touch()
-    found = load(project / "src" / "company")
+def test_dagster_loads_it_without_its_variables_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIPELINE_URL")
+    monkeypatch.delenv("PIPELINE_KEY")
+    (project / "src" / "customers_of_pipeline" / "definitions.py").touch()
+    found = load(project / "src" / "customers_of_pipeline")
     keys = {spec.key.to_user_string() for spec in found.resolve_all_asset_specs()}
     assert {"raw/pipeline/contacts", "crm/pipeline", "crm/pipeline/reconciliation"} <= keys
     assert {s.name for s in found.sensors or ()} >= {"pipeline_changes"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -46,6 +47,20 @@ class _Contacts(msgspec.Struct):
     next: str | None = None
 
 
+class _Account:
+    """Requests to one account. The address and the key are looked at when the first one is made:
+    definitions load without them."""
+
+    def __init__(self, name: str, config: PipelineConfig, options: HttpOptions) -> None:
+        self._name, self._config, self._options = name, config, options
+
+    @cached_property
+    def http(self) -> HttpSession:
+        key = require_secret(self._name, "key", self._config.key)
+        url = require_url(self._name, self._config.url)
+        return HttpSession(self._name, url, auth=StaticToken(key), options=self._options)
+
+
 class PipelineClient(Crm):
     """One Pipeline account."""
 
@@ -55,15 +70,12 @@ class PipelineClient(Crm):
         self, name: str, config: PipelineConfig, *, options: HttpOptions | None = None
     ) -> None:
         options = options or HttpOptions()
-        key = require_secret(name, "key", config.key)
-        self.http = HttpSession(
-            name, require_url(name, config.url), auth=StaticToken(key), options=options
-        )
+        self._account = _Account(name, config, options)
         super().__init__(
             name,
             config,
-            client=_Fields(self.http),
-            push=_Push(self.http),
+            client=_Fields(self._account),
+            push=_Push(self._account),
             map_object=_mapping,
             api_version="1",
             options=options,
@@ -77,7 +89,7 @@ class PipelineClient(Crm):
             params = {"since": start.isoformat(), "until": end.isoformat()}
             if after is not None:
                 params["after"] = after
-            found: _Contacts = self.http.request(
+            found: _Contacts = self._account.http.request(
                 "GET",
                 f"/{object_name}",
                 params=params,
@@ -99,7 +111,9 @@ class PipelineClient(Crm):
     def has_news(self, object_name: str, after: datetime) -> bool:
         far = (after + timedelta(days=36_500)).isoformat()
         params = {"since": after.isoformat(), "until": far, "limit": "1"}
-        found = self.http.request("GET", f"/{object_name}", params=params, what="news").body
+        found = self._account.http.request(
+            "GET", f"/{object_name}", params=params, what="news"
+        ).body
         return bool(found["items"])
 
 
@@ -110,17 +124,19 @@ def _mapping(config: ObjectConfig) -> ObjectMapping | None:
 class _Fields:
     """Which objects and fields there are."""
 
-    def __init__(self, http: HttpSession) -> None:
-        self._http = http
+    def __init__(self, account: _Account) -> None:
+        self._account = account
 
     @property
     def calls(self) -> int:
-        return self._http.calls
+        return self._account.http.calls
 
     def describe(self, names: Sequence[str], /) -> dict[str, ObjectInfo]:
         found = {}
         for name in names:
-            fields = self._http.request("GET", f"/fields/{name}", what=f"fields of {name}").body
+            fields = self._account.http.request(
+                "GET", f"/fields/{name}", what=f"fields of {name}"
+            ).body
             infos = {f["name"]: FieldInfo(name=f["name"], type=f["type"]) for f in fields}
             found[name] = ObjectInfo(name=name, fields=infos)
         return found
@@ -131,8 +147,8 @@ class _Push:
 
     batch_size = 50
 
-    def __init__(self, http: HttpSession) -> None:
-        self._http = http
+    def __init__(self, account: _Account) -> None:
+        self._account = account
 
     def read(
         self, name: str, ids: Sequence[str], fields: Sequence[str]
@@ -154,7 +170,7 @@ class _Push:
     def write(self, name: str, batch: Sequence[RowChange]) -> list[RowOutcome]:
         """One call for all: Pipeline answers each row, by its place."""
         rows = [{"id": c.record_id, "op": c.op, "fields": dict(c.fields)} for c in batch]
-        answers = self._http.request(
+        answers = self._account.http.request(
             "POST",
             f"/{name}/batch",
             what=f"write of {name}",
@@ -184,6 +200,8 @@ class _Push:
         found: list[dict[str, Any]] = []
         for at in range(0, len(values), 50):
             params = {field: ",".join(values[at : at + 50])}
-            answer = self._http.request("GET", f"/{name}", params=params, what=f"read of {name}")
+            answer = self._account.http.request(
+                "GET", f"/{name}", params=params, what=f"read of {name}"
+            )
             found += answer.body["items"]
         return found
