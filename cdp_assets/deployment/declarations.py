@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.connectors.systems import SYSTEMS
-from cdp_assets.deployment.own_systems import own_system
+from cdp_assets.deployment.own_systems import Unimportable, own_system
 from cdp_assets.deployment.wording import in_plain_words
 from cdp_assets.deployment.yaml_source import (
     ConfigurationError,
@@ -282,7 +282,10 @@ def declare(file: Path) -> Declared | Foreign | list[Problem]:
     library, _, kind = str(source.value["type"]).rpartition(".")
     own = None
     if library.split(".")[0] != OURS or not _importable(library, file):
-        own = own_system(library, kind, file)
+        try:
+            own = own_system(library, kind, file)
+        except Unimportable as why:
+            return [source.problem(("type",), str(why))]
         if own is None:
             return _foreign(source, library, kind)
     model = own.config if own is not None else KINDS.get(kind)

@@ -403,6 +403,24 @@ def test_a_component_of_another_library_is_a_note(company: Project, settings: Se
         assert said in company.notes(settings)
 
 
+@pytest.mark.parametrize(
+    ("library", "body", "why"),
+    [
+        ("lib_that_raises", "raise RuntimeError('ada@example.com')", "RuntimeError"),
+        ("lib_with_a_slip", "def x(:", "SyntaxError"),
+        ("lib_that_needs", "import nothing_of_this_name", "ModuleNotFoundError"),
+    ],
+)
+def test_a_library_of_one_s_own_that_cannot_be_imported(
+    library: str, body: str, why: str, company: Project, settings: Settings
+) -> None:
+    (company.defs.parent.parent / f"{library}.py").write_text(body)
+    company.write("other", f"type: {library}.Thing\n")
+    (found,) = company.mistakes(settings)
+    assert f"other/defs.yaml:1: `{library}` cannot be imported ({why})" in found
+    assert "ada@example.com" not in found
+
+
 def test_the_same_folder_name_twice(
     company: Project, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
