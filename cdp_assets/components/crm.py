@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
 from cdp_assets.components.dagster_assets import (
@@ -178,31 +178,41 @@ def _variable(name: str) -> str:
     return "{{ env." + name + " }}"
 
 
-class _SalesforceParams(BaseModel):
-    url_variable: str = Field("SALESFORCE_URL", description="Environment variable with the URL")
-    start: str = Field("2015-01-01", description="First day to pull")
+def _scaffolded(option: str, variable: str, attributes: Mapping[str, Any]) -> Any:
+    """What `dg scaffold defs` writes of a system.
+
+    option: the attribute that is read from an environment variable, by default `variable`.
+    attributes: the others, as they are written.
+    """
+    said = f"Environment variable with the {option}"
+    fields: dict[str, Any] = {
+        f"{option}_variable": (str, Field(variable, description=said)),
+        "start": (str, Field("2015-01-01", description="First day to pull")),
+    }
+    params: type[BaseModel] = create_model("Params", **fields)
+
+    class Scaffolder(dg.Scaffolder[Any]):
+        @classmethod
+        def get_scaffold_params(cls) -> type[BaseModel]:
+            return params
+
+        def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
+            named = getattr(request.params, f"{option}_variable")
+            last = {"start": request.params.start, "every": "15m"}
+            scaffold_attributes(request, {option: _variable(named), **attributes, **last})
+
+    return dg.scaffold_with(Scaffolder)
 
 
-class _SalesforceScaffolder(dg.Scaffolder[_SalesforceParams]):
-    @classmethod
-    def get_scaffold_params(cls) -> type[_SalesforceParams]:
-        return _SalesforceParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[_SalesforceParams]) -> None:
-        scaffold_attributes(
-            request,
-            {
-                "url": _variable(request.params.url_variable),
-                "client_id": "{{ env.SALESFORCE_CLIENT_ID }}",
-                "client_secret": "{{ env.SALESFORCE_CLIENT_SECRET }}",
-                "objects": ["Account", "Contact", "Lead", "Opportunity"],
-                "start": request.params.start,
-                "every": "15m",
-            },
-        )
-
-
-@dg.scaffold_with(_SalesforceScaffolder)
+@_scaffolded(
+    "url",
+    "SALESFORCE_URL",
+    {
+        "client_id": _variable("SALESFORCE_CLIENT_ID"),
+        "client_secret": _variable("SALESFORCE_CLIENT_SECRET"),
+        "objects": ["Account", "Contact", "Lead", "Opportunity"],
+    },
+)
 class Salesforce(OutsideSystem):
     """Salesforce: its objects as raw assets by day, and a destination of syncs."""
 
@@ -210,29 +220,7 @@ class Salesforce(OutsideSystem):
     system = "salesforce"
 
 
-class _HubSpotParams(BaseModel):
-    token_variable: str = Field("HUBSPOT_TOKEN", description="Environment variable with the token")
-    start: str = Field("2015-01-01", description="First day to pull")
-
-
-class _HubSpotScaffolder(dg.Scaffolder[_HubSpotParams]):
-    @classmethod
-    def get_scaffold_params(cls) -> type[_HubSpotParams]:
-        return _HubSpotParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[_HubSpotParams]) -> None:
-        scaffold_attributes(
-            request,
-            {
-                "token": _variable(request.params.token_variable),
-                "objects": ["contacts", "companies", "deals", "tickets"],
-                "start": request.params.start,
-                "every": "15m",
-            },
-        )
-
-
-@dg.scaffold_with(_HubSpotScaffolder)
+@_scaffolded("token", "HUBSPOT_TOKEN", {"objects": ["contacts", "companies", "deals", "tickets"]})
 class HubSpot(OutsideSystem):
     """HubSpot: its objects as raw assets by day, and a destination of syncs."""
 
@@ -240,31 +228,15 @@ class HubSpot(OutsideSystem):
     system = "hubspot"
 
 
-class _ZendeskParams(BaseModel):
-    url_variable: str = Field("ZENDESK_URL", description="Environment variable with the URL")
-    start: str = Field("2015-01-01", description="First day to pull")
-
-
-class _ZendeskScaffolder(dg.Scaffolder[_ZendeskParams]):
-    @classmethod
-    def get_scaffold_params(cls) -> type[_ZendeskParams]:
-        return _ZendeskParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[_ZendeskParams]) -> None:
-        scaffold_attributes(
-            request,
-            {
-                "url": _variable(request.params.url_variable),
-                "email": "{{ env.ZENDESK_EMAIL }}",
-                "token": "{{ env.ZENDESK_TOKEN }}",
-                "objects": ["users", "organizations", "tickets", "ticket_comments"],
-                "start": request.params.start,
-                "every": "15m",
-            },
-        )
-
-
-@dg.scaffold_with(_ZendeskScaffolder)
+@_scaffolded(
+    "url",
+    "ZENDESK_URL",
+    {
+        "email": _variable("ZENDESK_EMAIL"),
+        "token": _variable("ZENDESK_TOKEN"),
+        "objects": ["users", "organizations", "tickets", "ticket_comments"],
+    },
+)
 class Zendesk(OutsideSystem):
     """Zendesk Support: its objects as raw assets by day, and a destination of syncs."""
 
@@ -272,32 +244,16 @@ class Zendesk(OutsideSystem):
     system = "zendesk"
 
 
-class _SugarCRMParams(BaseModel):
-    url_variable: str = Field("SUGARCRM_URL", description="Environment variable with the URL")
-    start: str = Field("2015-01-01", description="First day to pull")
-
-
-class _SugarCRMScaffolder(dg.Scaffolder[_SugarCRMParams]):
-    @classmethod
-    def get_scaffold_params(cls) -> type[_SugarCRMParams]:
-        return _SugarCRMParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[_SugarCRMParams]) -> None:
-        scaffold_attributes(
-            request,
-            {
-                "url": _variable(request.params.url_variable),
-                "username": "{{ env.SUGARCRM_USERNAME }}",
-                "password": "{{ env.SUGARCRM_PASSWORD }}",
-                "platform": "cdp",
-                "objects": ["Accounts", "Contacts", "Leads", "Opportunities", "Cases"],
-                "start": request.params.start,
-                "every": "15m",
-            },
-        )
-
-
-@dg.scaffold_with(_SugarCRMScaffolder)
+@_scaffolded(
+    "url",
+    "SUGARCRM_URL",
+    {
+        "username": _variable("SUGARCRM_USERNAME"),
+        "password": _variable("SUGARCRM_PASSWORD"),
+        "platform": "cdp",
+        "objects": ["Accounts", "Contacts", "Leads", "Opportunities", "Cases"],
+    },
+)
 class SugarCRM(OutsideSystem):
     """SugarCRM: its modules as raw assets by day, and a destination of syncs."""
 
