@@ -271,7 +271,11 @@ class FieldMaker(Protocol):
 
 
 class KeyLister(Protocol):
-    """A system that can name all its records cheaply."""
+    """A system that can name all its records cheaply.
+
+    `fleeting`, where it has that, holds the names of objects of which many records may end at
+    once, as people leave a list: no limit holds for what is found to be gone.
+    """
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         """record_id String, cursor_at Datetime[us, UTC] of every live record, page by page."""

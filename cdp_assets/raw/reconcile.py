@@ -83,7 +83,8 @@ def reconcile(
     """Compare all keys of an object with those in raw, and mend raw.
 
     first: from when on the object is pulled. share: of the stored records, as many may be gone;
-    more (and more than a few) look like a right to read that was lost, and nothing is done.
+    more (and more than a few) look like a right to read that was lost, and nothing is done. Of
+        what the source calls fleeting all but the last may be gone.
     reread: pull all of it again, for fields whose change moves no cursor (formulas).
 
     What is gone is kept as deleted now; what was missed is pulled again by the windows of its
@@ -106,7 +107,8 @@ def reconcile(
             return Reconciled(object=object_name, refused=str(error))
         found = compare(here, there, first, reached - windows.OVERLAP)
         live = here.filter("live").height
-        refused = _too_many(found.gone.len(), live, there.height, share)
+        fleeting = object_name in getattr(source, "fleeting", ())
+        refused = _too_many(found.gone.len(), live, there.height, 1.0 if fleeting else share)
         counted = 0
         if not refused:
             _write(table, source, object_name, [_gone(found.gone)], now, run_id)

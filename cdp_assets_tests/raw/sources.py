@@ -56,6 +56,7 @@ class MemorySource:
     break_after: int | None = None
     calls: int = 0
     fields: tuple[str, ...] = ()
+    fleeting: frozenset[str] = frozenset()
 
     def put(self, version: Version) -> None:
         self.versions = [v for v in self.versions if v.id != version.id] + [version]

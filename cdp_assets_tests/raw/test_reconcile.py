@@ -45,6 +45,18 @@ def people(count: int) -> MemorySource:
     return MemorySource(versions=[Version(f"{i:03}", START + i * MINUTE) for i in range(count)])
 
 
+def test_many_may_leave_a_list_at_once_but_not_all(lake: Lake) -> None:
+    source = people(100)
+    source.fleeting = frozenset({"Contact"})
+    pull(lake, source, START + DAY)
+    kept, source.versions = source.versions, []
+    assert check(lake, source, START + 2 * DAY).refused
+    source.versions = kept[:40]
+    found = check(lake, source, START + 3 * DAY)
+    assert (found.gone, found.refused) == (60, "")
+    assert len(live(lake)) == 40
+
+
 def test_a_record_that_vanished_without_a_trace_is_kept_as_deleted(lake: Lake) -> None:
     source = people(30)
     pull(lake, source, START + DAY)

@@ -35,6 +35,8 @@ class HubSpot(Crm):
     find_lag = 10.0
     """Seconds by which searches are behind writes."""
     members_batch = MEMBERS_BATCH
+    fleeting = frozenset({"list_members"})
+    """Objects of which many records may end at once (see `KeyLister`)."""
 
     def __init__(
         self, name: str, config: HubSpotConfig, *, options: HttpOptions | None = None
