@@ -137,6 +137,17 @@ def test_other_addresses_stay_when_the_first_one_changes(stand_in: StandIn) -> N
     assert found == {"Old@spush.example": [{"id": key, "email1": "new@spush.example"}]}
 
 
+def test_who_has_opted_out_stays_so_with_a_new_address(stand_in: StandIn) -> None:
+    source = stand_in.sugarcrm()
+    (key,) = made(source, "out@spush.example", email_opt_out=True)
+    for fields in ({"email1": "new@spush.example"}, {"email_opt_out": None}):
+        assert source.write("Contacts", [RowChange(0, "update", fields, record_id=key)])[0].ok
+        assert source.read("Contacts", [key], ["email_opt_out"])[key]["email_opt_out"] is True
+    change = RowChange(0, "update", {"email_opt_out": False}, record_id=key)
+    assert source.write("Contacts", [change])[0].ok
+    assert source.read("Contacts", [key], ["email_opt_out"])[key]["email_opt_out"] is False
+
+
 def test_new_records_are_linked(stand_in: StandIn) -> None:
     source = stand_in.sugarcrm()
     account = str(source.write("Accounts", [RowChange(1, "create", {"name": "A"})])[0].record_id)

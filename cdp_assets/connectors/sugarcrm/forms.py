@@ -71,7 +71,8 @@ def with_main(addresses: Sequence[Address], changes: Mapping[str, Any]) -> list[
     """A list of addresses with another first one, or with the first one's mark changed. SugarCRM
     drops what a written list leaves out, so all others stay in it.
 
-    changes: `email1` and `email_opt_out`, those that are to change.
+    changes: `email1` and `email_opt_out`, those that are to change. Who has opted out stays so with
+    a new address, and where nothing is known: only a `False` that is told takes it back.
     """
     kept = [dict(a) for a in addresses]
     main = primary(kept)
@@ -84,14 +85,15 @@ def with_main(addresses: Sequence[Address], changes: Mapping[str, Any]) -> list[
             same = [a for a in kept if str(a.get("email_address")).lower() == wanted.lower()]
             main = same[0] if same else {"email_address": wanted}
             if not same:
-                kept.append(dict(main))
+                out = {"opt_out": True} if flag(primary(kept), "opt_out") else {}
+                kept.append(main | out)
                 main = kept[-1]
     for address in kept:
         address["primary_address"] = address is main
         for name in ("invalid_email", "opt_out"):
             if name in address:
                 address[name] = flag(address, name)
-    if OPT_OUT in changes and isinstance(main, dict):
+    if changes.get(OPT_OUT) is not None and isinstance(main, dict):
         main["opt_out"] = bool(changes[OPT_OUT])
     return kept
 
