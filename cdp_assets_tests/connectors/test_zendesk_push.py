@@ -175,6 +175,28 @@ def test_results_may_be_a_list_an_object_or_nothing(
         assert {o.error_class for o in outcomes if not o.ok} == {"retry"}
 
 
+def test_a_failed_row_of_an_upsert_may_be_named_by_its_place_alone(stand_in: StandIn) -> None:
+    """As an account answered `create_or_update_many`: neither index nor success."""
+    results = [
+        {"id": 1900233268488, "status": "Created", "email": "a@zpush.example"},
+        {"id": 902860577023, "status": "Updated", "email": "b@zpush.example"},
+        {"id": 2, "status": "Failed", "error": "UserUpdateError",
+         "details": "Name: Value Boss was not found"},
+    ]  # fmt: skip
+    job = {"id": "x", "status": "completed", "results": results}
+    stand_in.faults({"match": "create_or_update_many", "status": 200, "body": {"job_status": job}})
+    batch = [
+        RowChange(row, "upsert", {"name": "Boss"}, None, "email", f"{who}@zpush.example")
+        for row, who in ((5, "a"), (6, "b"), (7, "c"))
+    ]
+    outcomes = stand_in.zendesk().write("users", batch)
+    assert [(o.row, o.ok, o.created) for o in outcomes] == [
+        (5, True, True), (6, True, False), (7, False, False)
+    ]  # fmt: skip
+    assert (outcomes[2].error_class, outcomes[2].code) == ("data", "UserUpdateError")
+    assert outcomes[2].record_id is None
+
+
 def test_creates_of_a_job_without_results_have_no_outcome(stand_in: StandIn) -> None:
     answer = {"job_status": {"id": "x", "status": "completed", "results": None}}
     stand_in.faults({"match": "create_many", "status": 200, "body": answer})

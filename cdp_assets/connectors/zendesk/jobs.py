@@ -22,7 +22,8 @@ from cdp_assets.connectors.zendesk.client import ZendeskClient, read_error
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _DONE, _FAILED = "completed", frozenset({"failed", "killed"})
 _CLASSES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
-    (re.compile(r"(?i)not\s?found|does not exist$"), "gone"),
+    # By its code: in a text it is any value that may not have been found.
+    (re.compile(r"(?i)^\S*not\s?found\b|does not exist$"), "gone"),
     (re.compile(r"(?i)duplicate|taken|already (being used|exists|in use)"), "conflict"),
     (re.compile(r"(?i)forbidden|permission|not allowed|unauthor"), "permission"),
     (re.compile(r"(?i)timeout|unavailable|try again|conflict|rate.?limit|too many"), "retry"),
@@ -120,6 +121,10 @@ class Jobs:
                 change = change or by_key.get((key or "").casefold())
             if change is None and len(group) == len(results) == 1:
                 change = group[0]
+            if change is None and _failed_result(result) and group[0].op in ("create", "upsert"):
+                # Of a row that made no record some jobs tell the place as its id.
+                place = result.id if result.id is not None else len(group)
+                change = group[place] if 0 <= place < len(group) else None
             if change is not None:
                 known = ids.get(change.row, change.record_id)
                 outcomes[change.row] = _outcome(change, result, known)
@@ -135,10 +140,14 @@ def refused_row(change: RowChange, refused: Refused) -> RowOutcome:
     return _failed(change, codes or (f"HTTP_{refused.status}",), text, change.record_id)
 
 
+def _failed_result(result: Result) -> bool:
+    told = result.error is not None or str(result.status).lower() == "failed"
+    return result.success is False or (result.success is None and told)
+
+
 def _outcome(change: RowChange, result: Result, known: str | None) -> RowOutcome:
-    failed = result.success is False or (result.success is None and result.error is not None)
     record_id = str(result.id) if result.id else known
-    if not failed:
+    if not _failed_result(result):
         created = change.op == "create" or result.action == "create" or (
             change.op == "upsert" and str(result.status).lower() == "created"
         )  # fmt: skip
