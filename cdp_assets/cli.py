@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
+from cdp_assets import cli_syncs
+from cdp_assets.cli_base import Command, complain, open_platform
 from cdp_assets.settings import Settings, load_home_env
 
 _FORMS = {
@@ -19,8 +19,6 @@ _FORMS = {
     "datetime_": "expected a moment such as 1998-06-30T23:59:59Z",
 }
 """What pydantic says of days and moments, in words that help."""
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for item in error.errors():
             name = "CDP_" + ".".join(str(part) for part in item["loc"]).upper()
             form = next((f for kind, f in _FORMS.items() if item["type"].startswith(kind)), None)
-            _complain(f"{name}: {form or item['msg'].removeprefix('Value error, ')}")
+            complain(f"{name}: {form or item['msg'].removeprefix('Value error, ')}")
         return 2
     except BrokenPipeError:
         return 1
@@ -47,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BaseException as error:
         if isinstance(error, _expected()):
-            _complain(str(error))
+            complain(str(error))
         elif _damaged(error):
-            _complain(
+            complain(
                 f"A table could not be read ({type(error).__name__}): one of its files is damaged "
                 "or gone. `cdp fsck` names it and says what to do."
             )
@@ -73,18 +71,6 @@ def _expected() -> tuple[type[Exception], ...]:
     return SAFE_ERRORS
 
 
-def _complain(message: str) -> None:
-    print(message, file=sys.stderr)
-
-
-def _platform() -> Any:
-    from cdp_assets.deployment.declarations import find_defs, load_deployment
-    from cdp_assets.deployment.platform import Platform
-
-    settings = Settings()
-    return Platform(settings, load_deployment(find_defs(settings)).require_valid())
-
-
 def demo(args: argparse.Namespace) -> int:
     from cdp_assets.demo import run
 
@@ -104,14 +90,14 @@ def check(args: argparse.Namespace) -> int:
     from cdp_assets.deployment.checks import check_deployment
     from cdp_assets.deployment.notes import notes, unset_variables
 
-    here = _platform()
+    here = open_platform()
     if problems := check_deployment(here.deployment, here.settings):
         for problem in problems:
-            _complain(str(problem))
+            complain(str(problem))
         return 2
     unset = unset_variables(here.deployment)
     for problem in unset:
-        _complain(problem.short())
+        complain(problem.short())
     for note in notes(here.deployment, here.settings):
         print(f"note: {note.short()}")
     print(f"{len(here.deployment.declared)} definitions, no mistakes")
@@ -122,7 +108,7 @@ def doctor(args: argparse.Namespace) -> int:
     from cdp_assets.deployment.doctor import examine
 
     levels = set()
-    for finding in examine(_platform()):
+    for finding in examine(open_platform()):
         levels.add(finding.level)
         print(f"{finding.level.ljust(6)}  {finding.what}")
         if finding.do:
@@ -131,7 +117,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def describe(args: argparse.Namespace) -> int:
-    here = _platform()
+    here = open_platform()
     description = here.describe(args.source)
     for name, item in sorted(description.objects.items()):
         print(f"{name}: {len(item.fields)} fields")
@@ -142,156 +128,8 @@ def describe(args: argparse.Namespace) -> int:
     return 0
 
 
-def fields(args: argparse.Namespace) -> int:
-    from cdp_assets.deployment.fields import make_fields, missing_fields
-
-    here = _platform()
-    if args.what == "list":
-        for item in missing_fields(here, args.name):
-            print(f"{item.object}.{item.info.name}  {item.info.type}")
-        return 0
-    done = make_fields(here, args.name)
-    if not done.made:
-        print(f"every field that {args.name} writes is there")
-        return 0
-    names = ", ".join(f"{item.object}.{item.info.name}" for item in done.made)
-    if done.package is None:
-        print(f"made: {names}")
-        return 0
-    args.out.write_bytes(done.package)
-    print(f"{args.out} holds {names},")
-    print("and a permission set `CDP fields`. Their administrator deploys it:")
-    print(f"  sf project deploy start --metadata-dir {args.out} --single-package")
-    print("and gives the permission set to the user that this deployment signs in as.")
-    return 0
-
-
-def plan(args: argparse.Namespace) -> int:
-    from cdp_assets import report
-
-    here = _platform()
-    _require(here, args.name)
-    result = here.plan(args.name)
-    form = "json" if args.json else args.format
-    if form != "table":
-        print(report.rows_as(result.rows, form))
-        return 0
-    for line in report.plan_lines(here, args.name, result, limit=args.limit):
-        print(line)
-    return 0
-
-
-def approve(args: argparse.Namespace) -> int:
-    from cdp_assets.syncs import ApprovalError
-
-    here = _platform()
-    if args.plan is None:
-        lines = list(_waiting(here))
-        print("\n".join(lines) if lines else "no plan waits for approval")
-        return 0
-    try:
-        for name in here.syncs_of_plan(args.plan):
-            _require(here, name)
-        name = here.approve(args.plan, who=_who(args))
-    except ApprovalError as error:
-        _complain("\n".join([str(error), *_waiting(here)]))
-        return 2
-    if args.quiet:
-        return 0
-    print(f"Plan {args.plan} of {name} is approved. The next run of syncs/{name} applies it if")
-    print(
-        "the world has not moved; to apply it now: dg launch --assets "
-        f'\'key:"syncs/{name}/plan" or key:"syncs/{name}"\''
-    )
-    return 0
-
-
-def pause(args: argparse.Namespace) -> int:
-    here = _platform()
-    if args.name is None and not args.all:
-        found = here.pauses()
-        for item in found:
-            what = "all syncs" if item.sync == "*" else item.sync
-            print(f"{what}: paused {item.at:%Y-%m-%d %H:%M} UTC by {item.who}: {item.why}")
-        if not found:
-            print("nothing is paused")
-        return 0
-    here.pause(None if args.all else args.name, _who(args), args.why)
-    print(f"{_what(args)} from now on; a run under way ends the plan it has begun")
-    print(f"to go on: cdp resume {'--all' if args.all else args.name}")
-    return 0
-
-
-def resume(args: argparse.Namespace) -> int:
-    if args.name is None and not args.all:
-        _complain("say which sync, or --all")
-        return 2
-    here = _platform()
-    if not here.resume(None if args.all else args.name):
-        print("it was not paused")
-    still = [p for p in here.pauses() if p.sync == "*"]
-    if still and not args.all:
-        _complain("all syncs are paused still: cdp resume --all")
-        return 1
-    return 0
-
-
-def undo(args: argparse.Namespace) -> int:
-    from cdp_assets import report
-
-    here = _platform()
-    if args.approve is None:
-        found = here.undo(args.run_id, args.sync)
-        if args.format != "table":
-            print(report.rows_as(found.rows, args.format))
-        else:
-            print("\n".join(report.undo_lines(found, args.limit)))
-        return 0
-    found, sent = here.apply_undo(args.run_id, args.approve, _who(args), args.sync)
-    print(f"{sent.written:,} records of {found.sync} are as they were before run {found.run[:8]};")
-    print(f"{sent.failed:,} were refused (see cdp letters), {found.left:,} fields were left alone.")
-    print(f"{found.sync} is paused: its next run would tell everything again. When what made it")
-    print(f"wrong is mended: cdp resume {found.sync}")
-    return 1 if sent.failed or sent.unknown else 0
-
-
-def _who(args: argparse.Namespace) -> str:
-    return args.who or os.environ.get("USER") or "unknown"
-
-
-def _what(args: argparse.Namespace) -> str:
-    return "every sync writes nothing" if args.all else f"{args.name} writes nothing"
-
-
-def _require(here: Any, name: str) -> None:
-    """Nothing is planned, approved or let go again while `cdp check` has something against it."""
-    from cdp_assets.deployment.sync_checks import require_sync
-
-    require_sync(here.deployment, name, here.settings)
-
-
-def _waiting(here: Any) -> Iterator[str]:
-    """The plans that wait for a yes: sync, hash as it may be typed, rows, age."""
-    from cdp_assets.report import aligned
-
-    found = here.waiting_plans()
-    if found:
-        rows = [
-            [head.sync, head.hash[:12], f"{head.creates + head.updates:,}", _ago(here, head)]
-            for head in found
-        ]
-        yield from aligned([["waits for approval", "plan", "rows", "made"], *rows])
-
-
-def _ago(here: Any, head: Any) -> str:
-    minutes = max(0, int((here.now - head.made_at).total_seconds() // 60))
-    if minutes < 120:
-        return f"{minutes} min ago"
-    return f"{minutes // 60} h ago" if minutes < 2 * 24 * 60 else f"{minutes // 1440} days ago"
-
-
 def replay(args: argparse.Namespace) -> int:
-    here = _platform()
+    here = open_platform()
     if args.what == "events":
         done = here.replay_events()
         print(
@@ -299,7 +137,7 @@ def replay(args: argparse.Namespace) -> int:
         )
         print(f"{done.refused:,} still no events; {done.skipped:,} need their file read again")
     else:
-        _require(here, args.what)
+        cli_syncs.require(here, args.what)
         print(f"{here.replay_sync(args.what):,} rows go into the next plan of {args.what}")
     return 0
 
@@ -307,7 +145,7 @@ def replay(args: argparse.Namespace) -> int:
 def letters(args: argparse.Namespace) -> int:
     from cdp_assets import report
 
-    for line in report.letter_lines(_platform()):
+    for line in report.letter_lines(open_platform()):
         print(line)
     return 0
 
@@ -315,12 +153,12 @@ def letters(args: argparse.Namespace) -> int:
 def explain(args: argparse.Namespace) -> int:
     from cdp_assets import report
 
-    here = _platform()
+    here = open_platform()
     moment = None
     if args.as_of:
         # What was received when is told by the clock, whatever time builds take as now.
         if args.as_of > datetime.now(UTC).date():
-            _complain(f"{args.as_of} is yet to come: leave --as-of out for what is known now")
+            complain(f"{args.as_of} is yet to come: leave --as-of out for what is known now")
             return 2
         moment = datetime.combine(args.as_of, time.max, tzinfo=UTC)
     for line in report.explain_lines(here, args.who, args.entity, moment, args.brief):
@@ -331,13 +169,13 @@ def explain(args: argparse.Namespace) -> int:
 def tables(args: argparse.Namespace) -> int:
     from cdp_assets import report
 
-    for line in report.table_lines(_platform()):
+    for line in report.table_lines(open_platform()):
         print(line)
     return 0
 
 
 def fsck(args: argparse.Namespace) -> int:
-    findings = _platform().fsck(args.repair, args.drop_lost_files, args.deep)
+    findings = open_platform().fsck(args.repair, args.drop_lost_files, args.deep)
     for finding in findings:
         print(f"{finding.key}: {finding.kind}: {finding.path}: {finding.advice}")
     if not findings:
@@ -350,7 +188,7 @@ def maintain(args: argparse.Namespace) -> int:
 
     from cdp_assets.components.maintenance import maintain_all
 
-    here = _platform()
+    here = open_platform()
     home = here.settings.home / "dagster"
     if (home / "dagster.yaml").is_file():
         os.environ["DAGSTER_HOME"] = str(home)
@@ -366,12 +204,6 @@ def maintain(args: argparse.Namespace) -> int:
 def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, not {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, not {text!r}")
     return int(text)
 
 
@@ -417,49 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("describe", describe, "Ask an outside system for its objects and fields.")
     one.add_argument("source", help="name of the folder in defs/ that declares it")
     one.add_argument("--fields", action="store_true", help="list the fields too")
-    one = add("fields", fields, "The fields that a sync writes and its system does not have yet.")
-    one.add_argument("what", choices=["list", "create"], help="name them, or make them")
-    one.add_argument("name", help="the sync")
-    one.add_argument(
-        "--out",
-        type=Path,
-        default=Path("cdp-fields.zip"),
-        help="where the package for a Salesforce administrator goes",
-    )
-    one = add("plan", plan, "Show what a sync would write, field by field. Writes nothing.")
-    one.add_argument("name", help="the sync")
-    one.add_argument("--limit", type=_count, default=20, help="rows to show")
-    one.add_argument(
-        "--format",
-        choices=["table", "json", "csv"],
-        default="table",
-        help="for people, or the whole plan for programs and spreadsheets",
-    )
-    one.add_argument("--json", action="store_true", help="the same as --format json")
-    one = add("approve", approve, "Approve a plan by its hash; without one, list those that wait.")
-    one.add_argument("plan", nargs="?", help="hash of the plan, its beginning is enough")
-    one.add_argument("--who", help="who approves (by default $USER)")
-    one.add_argument("--quiet", action="store_true", help="say nothing where it is approved")
-    one = add("pause", pause, "Let a sync write nothing for now; without a name, list the pauses.")
-    one.add_argument("name", nargs="?", help="the sync")
-    one.add_argument("--all", action="store_true", help="every sync, those to come too")
-    one.add_argument("--why", default="no reason given", help="shown to whoever wonders")
-    one.add_argument("--who", help="who pauses it (by default $USER)")
-    one = add("resume", resume, "Let a paused sync write again.")
-    one.add_argument("name", nargs="?", help="the sync")
-    one.add_argument("--all", action="store_true", help="lift the pause of all syncs")
-    one = add(
-        "undo",
-        undo,
-        "Show what would bring back the records that a run wrote, except where somebody changed "
-        "them since. Writes nothing without --approve.",
-    )
-    one.add_argument("run_id", metavar="run", help="the run's id, its beginning is enough")
-    one.add_argument("--sync", help="which sync, where the run wrote for several")
-    one.add_argument("--limit", type=_count, default=20, help="rows to show")
-    one.add_argument("--format", choices=["table", "json", "csv"], default="table", help="see plan")
-    one.add_argument("--approve", metavar="PLAN", help="do it, if this is still the plan")
-    one.add_argument("--who", help="who approves (by default $USER)")
+    cli_syncs.add_commands(add)
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
     one.add_argument("what", help="`events`, or the name of a sync")
     add("letters", letters, "What was put aside: refused rows of syncs, lines in quarantine.")

@@ -157,7 +157,8 @@ def project(tmp_path: Path, crm: PipelineCrm, monkeypatch: pytest.MonkeyPatch) -
     (root / "src" / "customers_of_pipeline" / "__init__.py").touch()
     (root / "src" / "customers_of_pipeline" / "defs" / "__init__.py").touch()
     (root / "pyproject.toml").write_text(
-        '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "customers_of_pipeline"\n'
+        '[tool.dg]\ndirectory_type = "project"\n'
+        '[tool.dg.project]\nroot_module = "customers_of_pipeline"\n'
     )
     for name in ("CDP_DEFS", "CDP_NOW", "CDP_START", "CDP_STORE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -44,7 +44,7 @@ def assert_no_secret(said: Said) -> None:
 def test_check_and_describe(story: Story) -> None:
     assert "no mistakes" in well(story.house.cdp("check"))
     assert "Contact: " in well(story.house.cdp("describe", "salesforce", "--fields"))
-    assert "salesforce, hubspot" in refused(story.house.cdp("describe", "sap"))
+    assert "hubspot, salesforce" in refused(story.house.cdp("describe", "sap"))
 
 
 def test_an_object_that_the_org_does_not_have(story: Story, tmp_path: Path) -> None:
@@ -129,6 +129,22 @@ def test_plan_approve_and_a_world_that_moved(story: Story, copied: House) -> Non
     with house.open() as here:
         assert here.apply("people_to_salesforce", "run").written == 0, "an old yes writes"
     assert ledger(house.home).height == before
+
+
+def test_a_resync_finds_what_somebody_changed(story: Story, copied: House) -> None:
+    house = copied.at(FIRST + timedelta(hours=2))
+    told = house.table("syncs/people_to_salesforce").filter(pl.col("told_at").is_not_null())
+    record = told.filter(pl.col("last_Orders__c").is_not_null())["record"].sort()[0]
+    object_name, _, id_ = record.removeprefix("salesforce.").partition(":")
+    path = f"/sobjects/{object_name}/{id_}"
+    assert story.served.salesforce("PATCH", path, json={"Orders__c": 4711}).ok
+    said = well(house.cdp("resync", "people_to_salesforce"))
+    assert "; 1 hold something else" in said
+    rows = json.loads(well(house.cdp("plan", "people_to_salesforce", "--format", "json")))
+    assert [(row["record"], row["field"], row["old"]) for row in rows if row["old"] == "4711"] == [
+        (record, "Orders__c", "4711")
+    ]
+    assert "no sync" in refused(house.cdp("resync", "nobody"))
 
 
 def test_a_field_that_is_no_longer_if_empty(story: Story, copied: House) -> None:
