@@ -15,6 +15,7 @@ from cdp_assets.components.alerts import alerts
 from cdp_assets.components.base import valid_deployment
 from cdp_assets.components.maintenance import maintenance
 from cdp_assets.deployment.notes import undescribed
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.settings import Settings, load_home_env
 
 
@@ -75,11 +76,19 @@ def load(project: Path | None = None) -> dg.Definitions:
     with what every deployment shares and the variables of `$CDP_HOME/env`.
 
     A project of one's own has in its definitions.py: `defs = load(Path(__file__).parent)`.
-    Raises ConfigurationError with every mistake, before Dagster would stop at the first.
+    Raises ConfigurationError with every mistake, before Dagster would stop at the first, and where
+    CDP_DEFS names a folder that Dagster would pass over in favour of the package's own.
     """
     load_home_env(Settings().home)
     if project is None:
         own = import_module("cdp_assets.defs")
+        named = Settings().defs
+        if named and named.resolve() != (Path(__file__).parent / "defs").resolve():
+            raise ConfigurationError.plain(
+                f"CDP_DEFS names {named}, but what is loaded here is the package's own defs/. Load "
+                "the dg project that the folder lies in (README, `Your own Salesforce`: `load` in "
+                "its definitions.py), or take CDP_DEFS away."
+            )
         tree = dg.ComponentTree.from_module(own, Path(__file__).parent.parent)
     else:
         tree = dg.ComponentTree.for_project(project)

@@ -10,6 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cdp_assets.definitions import load
+from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets_tests.components.projects import project as make_project
 
 WITHOUT_TABLE = {"crm/salesforce", "crm/hubspot", "files/app", "lake/maintenance"}
@@ -216,3 +217,12 @@ def test_a_plan_depends_on_all_that_it_reads(
     assert deps("syncs/all/plan") == expected
     assert deps("syncs/some/plan") == {*expected, "audiences/ready_for_sales"}
     assert specs["syncs/some/plan"].tags["purpose"] == "sales"
+
+
+def test_a_folder_that_dagster_would_pass_over_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CDP_DEFS", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="CDP_DEFS names"):
+        load()
