@@ -244,7 +244,8 @@ class ListDestination(Protocol):
     """A system that keeps lists of records: HubSpot's static lists, Salesforce's campaigns."""
 
     members_batch: int
-    """How many ids one `change_members` may carry."""
+    """How many ids one `change_members` may carry. Where it makes calls for each of them all the
+    same, `calls_a_member` says how many."""
 
     def list_id(self, name: str) -> str | None:
         """The list of this name; None where there is none. Raises Refused where there are several

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -46,6 +47,7 @@ class HttpOptions:
 
     attempts: sends of one request before it is given up. longest_wait: where a system asks for
     more, the request is given up instead, so that no worker sleeps for hours.
+    usage: folder in which a day's requests are counted for all processes (see `DailyUsage`).
     now, monotonic, sleep, rng: the outside world, replaced in tests.
     """
 
@@ -55,6 +57,7 @@ class HttpOptions:
     backoff: float = 1.0
     longest_backoff: float = 60.0
     longest_wait: float = 300.0
+    usage: Path | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

@@ -12,6 +12,7 @@ import polars as pl
 
 from cdp_assets.audiences.build import named as audiences_named
 from cdp_assets.connectors.base import ObjectMapping
+from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.systems import Connector, system_of
 from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.events import typed_keys, typed_specs
@@ -47,10 +48,10 @@ class Catalog:
     told: frozenset[str] = frozenset()
 
 
-def connector(deployment: Deployment, name: str) -> Connector:
+def connector(deployment: Deployment, name: str, options: HttpOptions | None = None) -> Connector:
     """The client of the outside system declared as `name`. No request is made."""
     config = deployment.crms[name]
-    return system_of(config).connect(name, config)
+    return system_of(config).connect(name, config, options=options)
 
 
 @lru_cache(maxsize=8)

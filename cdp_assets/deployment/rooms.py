@@ -8,6 +8,7 @@ from functools import cached_property
 import msgspec
 
 from cdp_assets.connectors.base import Description
+from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.systems import Connector
 from cdp_assets.deployment.catalog import (
     Catalog,
@@ -74,7 +75,9 @@ class Rooms:
             )
         declared.require_set()
         if name not in self._connectors:
-            self._connectors[name] = connector(self.deployment, name)
+            self._connectors[name] = connector(
+                self.deployment, name, HttpOptions(usage=self.settings.home / "usage")
+            )
         return self._connectors[name]
 
     def describe(self, name: str) -> Description:

@@ -148,8 +148,10 @@ def calls_needed(plan: Plan, destination: Destination, config: SyncConfig) -> in
         rows = batches(plan.changes, Records(destination))
         return sum(calls(batch[0].op, len(batch)) for batch in rows)
     size = max(int(getattr(destination, "members_batch", 1)), 1)
-    made = plan.count("create")
-    return made + sum(-(-plan.count(op) // size) for op in ("add", "remove"))
+    each = int(getattr(destination, "calls_a_member", 0))
+    changed = [plan.count(op) for op in ("add", "remove")]
+    batches_of = sum(-(-count // size) for count in changed)
+    return plan.count("create") + (each * sum(changed) if each else batches_of)
 
 
 def records(
@@ -198,7 +200,8 @@ def _intent(change: Change, config: SyncConfig, entity: str) -> Intent:
         key_value=change.key_value,
         fields=change.told,
         asked=asked,
-        before={} if change.record_id is None else {n: change.old.get(n) for n in change.told},
+        # A field that the plan did not read (a stamp) has none: an undo leaves it alone.
+        before={n: change.old[n] for n in change.told if n in change.old},
         digest=change.digest,
     )
 

@@ -115,6 +115,17 @@ def test_records_that_a_run_created_stay(world: World) -> None:
     ]
 
 
+def test_a_stamp_is_left_as_it_is(world: World) -> None:
+    world.profile(1, orders=2)
+    world.link("a", 1, Title="by a person")
+    run(world, "one", fields={"Orders__c": "orders", "Title": {"stamp": "told_at"}})
+    why = {row["field"]: row["why"] for row in look(world, "one").rows.to_dicts()}
+    assert why == {
+        "Orders__c": "as before the run",
+        "Title": "what was there before was not kept",
+    }
+
+
 def test_a_run_is_named_by_its_beginning(world: World) -> None:
     world.profile(1, orders=2)
     world.link("a", 1)

@@ -28,6 +28,7 @@ from cdp_assets.connectors.hubspot.policy import HubSpotPolicy
 from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
 from cdp_assets.connectors.rate import RateBudget
 from cdp_assets.connectors.tokens import Auth, RenewedToken, StaticToken
+from cdp_assets.connectors.usage import DailyUsage
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,100}")
@@ -85,7 +86,9 @@ class HubSpotClient:
         self.config = config
         self._options = options or HttpOptions()
         self._properties: dict[str, dict[str, Property]] = {}
-        self.policy = HubSpotPolicy(name, config.api_budget)
+        self.policy = HubSpotPolicy(
+            name, config.api_budget, DailyUsage(name, self._options.usage, self._options.now)
+        )
         self._schemas: list[Schema] | None = None
         self._http: HttpSession | None = None
         self._lock = threading.Lock()

@@ -35,9 +35,9 @@ class HubSpotConfig(CrmConfig):
     )
     api_budget: Share = Field(
         default=0.5,
-        description="The share of the day's requests that one step of a run may use (the pull "
-        "of an object, a sync), where the account tells how many there are (to private apps). The "
-        "last 5 % are left alone whatever it says.",
+        description="The share of the day's requests that this deployment may use, counted over "
+        "all its runs, where the account tells how many there are (to private apps). The last 5 % "
+        "are left alone whatever it says.",
     )
     requests_per_10s: int = Field(
         default=190, gt=0, description="Requests in ten seconds that the account allows an app."

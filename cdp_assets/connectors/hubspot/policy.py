@@ -10,6 +10,7 @@ import msgspec
 
 from cdp_assets.connectors.base import BudgetSpent
 from cdp_assets.connectors.policy import PlainPolicy
+from cdp_assets.connectors.usage import DailyUsage
 
 RESERVE = 0.05
 
@@ -33,11 +34,12 @@ class HubSpotPolicy(PlainPolicy):
     budget: requests of the day that are used, and allowed; None before an answer told them.
     """
 
-    def __init__(self, source: str, share: float) -> None:
-        """share: the part of the day's requests that this run may use."""
+    def __init__(self, source: str, share: float, usage: DailyUsage | None = None) -> None:
+        """share: the part of the day's requests that this deployment may use. usage: what it has
+        used."""
         self._source = source
         self._share = share
-        self._own = 0
+        self._usage = usage or DailyUsage(source)
         self._lock = threading.Lock()
         self.budget: tuple[int, int] | None = None
 
@@ -45,11 +47,12 @@ class HubSpotPolicy(PlainPolicy):
         if self.budget is None:
             return
         used, allowed = self.budget
-        if self._own >= self._share * allowed:
+        own = self._usage.total
+        if own >= self._share * allowed:
             raise BudgetSpent(
-                f"{self._source}: this run has used its share of the account's daily requests "
-                f"({self._own} of {allowed}, api_budget {self._share:.0%}). The next run goes on "
-                "from here; raise `api_budget` to allow more."
+                f"{self._source}: our share of the account's daily requests is used up "
+                f"({own} of {allowed}, api_budget {self._share:.0%}). It goes on from here "
+                "tomorrow; raise `api_budget` to allow more."
             )
         if used >= (1 - RESERVE) * allowed:
             raise BudgetSpent(
@@ -78,8 +81,8 @@ class HubSpotPolicy(PlainPolicy):
         signed in to by OAuth do not."""
         allowed = headers.get("X-HubSpot-RateLimit-Daily", "")
         left = headers.get("X-HubSpot-RateLimit-Daily-Remaining", "")
+        self._usage.add()
         with self._lock:
-            self._own += 1
             if allowed.isdigit() and left.isdigit() and int(allowed):
                 self.budget = (max(int(allowed) - int(left), 0), int(allowed))
 

@@ -29,6 +29,7 @@ from cdp_assets.connectors.salesforce.describe import (
 )
 from cdp_assets.connectors.salesforce.policy import SalesforcePolicy
 from cdp_assets.connectors.tokens import RenewedToken
+from cdp_assets.connectors.usage import DailyUsage
 
 T = TypeVar("T")
 LONGEST_URL = 12_000
@@ -52,7 +53,9 @@ class SalesforceClient:
         self.name = name
         self._config = config
         self._options = options or HttpOptions()
-        self._policy = SalesforcePolicy(name, config.api_budget)
+        self._policy = SalesforcePolicy(
+            name, config.api_budget, DailyUsage(name, self._options.usage, self._options.now)
+        )
         self._data = f"/services/data/v{config.api_version}"
         self._objects: dict[str, SalesforceObject] = {}
         self._fields: dict[str, dict[str, SalesforceField]] = {}

@@ -37,8 +37,8 @@ class SalesforceConfig(CrmConfig):
     )
     api_budget: Share = Field(
         default=0.5,
-        description="The share of the org's daily API requests that one run may use. The last "
-        "5 % of the allowance are left alone whatever it says.",
+        description="The share of the org's daily API requests that this deployment may use, "
+        "counted over all its runs. The last 5 % of the allowance are left alone whatever it says.",
     )
     api_version: str = Field(
         default=API_VERSION, pattern=r"^\d+\.\d$", description="REST API version."

@@ -10,6 +10,7 @@ import msgspec
 
 from cdp_assets.connectors.base import BudgetSpent
 from cdp_assets.connectors.policy import PlainPolicy
+from cdp_assets.connectors.usage import DailyUsage
 
 RESERVE = 0.05
 _USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
@@ -26,28 +27,29 @@ class _Error(msgspec.Struct):
 class SalesforcePolicy(PlainPolicy):
     """Salesforce's errors, its daily allowance, and our share of it."""
 
-    def __init__(self, source: str, share: float) -> None:
+    def __init__(self, source: str, share: float, usage: DailyUsage | None = None) -> None:
         self._source = source
         self._share = share
-        self._own = 0
+        self._usage = usage or DailyUsage(source)
         self._lock = threading.Lock()
         self.used: int | None = None
         self.allowed: int | None = None
 
     def seen(self, headers: Mapping[str, str]) -> None:
         match = _USAGE.search(headers.get("Sforce-Limit-Info", ""))
+        self._usage.add()
         with self._lock:
-            self._own += 1
             if match:
                 self.used, self.allowed = int(match[1]), int(match[2])
 
     def check(self) -> None:
         if self.used is None or not self.allowed:
             return
-        if self._own >= self._share * self.allowed:
+        own = self._usage.total
+        if own >= self._share * self.allowed:
             raise BudgetSpent(
-                f"{self._source}: this run has used its share of the org's daily API requests "
-                f"({self._own} of {self.allowed}, api_budget {self._share:.0%}). The next run goes "
+                f"{self._source}: our share of the org's daily API requests is used up "
+                f"({own} of {self.allowed}, api_budget {self._share:.0%}). The next run goes "
                 "on from here; raise `api_budget` to allow more."
             )
         if self.used >= (1 - RESERVE) * self.allowed:

@@ -28,6 +28,7 @@ class Zendesk(Crm):
     find_lag = 60.0
     """Seconds by which searches are behind writes."""
     members_batch = ZendeskTags.members_batch
+    calls_a_member = 1
 
     def __init__(
         self, name: str, config: ZendeskConfig, *, options: HttpOptions | None = None
