@@ -94,10 +94,11 @@ def check(args: argparse.Namespace) -> int:
     if problems := check_deployment(here.deployment, here.settings):
         for problem in problems:
             complain(str(problem))
-        return 2
     unset = unset_variables(here.deployment)
     for problem in unset:
         complain(problem.short())
+    if problems:
+        return 2
     for note in notes(here.deployment, here.settings):
         print(f"note: {note.short()}")
     print(f"{len(here.deployment.declared)} definitions, no mistakes")

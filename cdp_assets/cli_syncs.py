@@ -16,8 +16,11 @@ def fields(args: argparse.Namespace) -> int:
 
     here = open_platform()
     if args.what == "list":
-        for item in missing_fields(here, args.name):
+        found = missing_fields(here, args.name)
+        for item in found:
             print(f"{item.object}.{item.info.name}  {item.info.type}")
+        if not found:
+            print(f"every field that {args.name} writes is there")
         return 0
     done = make_fields(here, args.name)
     if not done.made:
@@ -96,7 +99,9 @@ def resume(args: argparse.Namespace) -> int:
         complain("say which sync, or --all")
         return 2
     here = open_platform()
-    if not here.resume(None if args.all else args.name):
+    if here.resume(None if args.all else args.name):
+        print("every sync may write again" if args.all else f"{args.name} may write again")
+    else:
         print("it was not paused")
     still = [p for p in here.pauses() if p.sync == "*"]
     if still and not args.all:

@@ -13,7 +13,6 @@ from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.raw.health import lost
 from cdp_assets.raw.reconcile import RECONCILIATIONS
-from cdp_assets.raw.tables import raw_table
 
 SCHEMA, COMPLETE = "fields_still_there", "nothing_vanished_at_once"
 _CRON = {"daily": "0 2 * * *", "weekly": "0 2 * * 0"}
@@ -28,12 +27,14 @@ def reconciliation(
         return [], []
     spec = asset_spec(
         f"crm/{name}/reconciliation",
-        group="raw",
+        # Beside the systems: it has no days, so a range over the group of raw would refuse it, and
+        # it is not expected each day.
+        group="sources",
         description=f"Compares the keys of all records of `{name}` with those stored, and mends "
         f"`raw/{name}/…`: what vanished without a trace is kept as deleted, what was missed is "
         "pulled again.",
         table=RECONCILIATIONS,
-        deps=[f"crm/{name}", *(raw_table(name, item).key for item in config.object_configs)],
+        deps=[f"crm/{name}"],
         kinds=("delta", system),
         personal=False,
     )

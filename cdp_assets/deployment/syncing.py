@@ -41,7 +41,7 @@ class Syncing(Rooms):
         its creations may cost there."""
         config = self.deployment.sync(name)
         client: Any = self.connector(config.source)
-        rows = [("calls", f"{calls_needed(plan, client, config):,}")]
+        rows = [("calls that write", f"{calls_needed(plan, client, config):,}")]
         fields = Counter(f for change in plan.changes for f in change.told)
         new = (c for c in plan.changes if c.op in ("create", "upsert") and c.record_id is None)
         made = Counter(change.object for change in new)

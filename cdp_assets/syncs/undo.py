@@ -60,6 +60,8 @@ class _Told:
 
 def find_run(store: Store, beginning: str, sync: str | None = None) -> tuple[str, str]:
     """(run id, sync) of the one run that is meant. Raises SyncError where none or several are."""
+    if not beginning.strip():
+        raise SyncError("Say which run: its id stands in Dagster's list of runs.")
     found = [(r, s) for r, s in ledger.runs(store, beginning.strip()) if sync in (None, s)]
     if not found:
         raise SyncError(
