@@ -16,7 +16,7 @@ def test_an_object_of_a_sync_is_judged_before_its_system_is_described(
     said = [text.splitlines()[0].partition(": ")[2] for text in company.mistakes(settings)]
     assert said == [
         "salesforce does not pull `Contct`; did you mean Contact?",
-        "salesforce does not pull `Campaign`",
+        "salesforce does not pull `Campaign`: add it to `objects` in salesforce/defs.yaml",
     ]
 
 

@@ -121,9 +121,9 @@ def test_what_was_not_described_is_said(
     company.change("salesforce", "    - Task", "    - Tsk")
     cure = "not described yet: fields not checked; run `cdp describe"
     assert company.notes(settings) == [
+        f"hubspot:2: hubspot: {cure} hubspot`",
         f"salesforce:3: salesforce: {cure} salesforce`",
         f"salesforce:12: salesforce.Tsk is {cure} salesforce`; did you mean Task?",
-        f"hubspot:2: hubspot: {cure} hubspot`",
     ]
     monkeypatch.chdir(company.root)
     cli.main(["check"])
