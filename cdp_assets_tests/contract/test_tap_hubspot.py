@@ -35,6 +35,7 @@ tap.do_sync({}, catalog)
 """
 
 
+@pytest.mark.slow
 def test_it_reads_what_the_stand_in_holds(sandbox: Running, tmp_path: Path) -> None:
     python = os.environ.get("CDP_TAP_HUBSPOT")
     if not python:
