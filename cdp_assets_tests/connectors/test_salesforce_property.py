@@ -131,7 +131,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(
-    max_examples=80, deadline=None,
+    max_examples=20, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
@@ -171,7 +171,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 5), VALUES, VALUES), min_size=1, max_si
 
 
 @settings(
-    max_examples=60, deadline=None,
+    max_examples=15, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(batches=st.lists(ROWS, min_size=1, max_size=4))

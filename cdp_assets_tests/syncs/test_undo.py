@@ -162,7 +162,7 @@ def test_a_pause_of_one_or_all_holds_writing_back_alone(world: World) -> None:
     told=st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=4, max_size=4),
     after=st.lists(st.sampled_from(["keep", "edit"]), min_size=4, max_size=4),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_untouched_records_are_as_before_and_edited_ones_as_edited(
     tmp_path_factory: pytest.TempPathFactory,
     before: list[int | None],
