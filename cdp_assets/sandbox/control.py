@@ -34,12 +34,17 @@ class Journal:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=_JOURNAL)
         self._count = 0
+        self.begun = 0
+        """How many times it was begun anew."""
 
     def add(
-        self, method: str, path: str, query: str, status: int, seconds: float, rows: int,
-        fault: str | None,
+        self, begun: int, method: str, path: str, query: str, status: int, seconds: float,
+        rows: int, fault: str | None,
     ) -> None:  # fmt: skip
-        """Keep one request."""
+        """Keep one request. begun: as it was when the request came; one from before the journal
+        was cleared, answered late, is none of the present ones."""
+        if begun != self.begun:
+            return
         self._count += 1
         self._entries.append(
             Entry(self._count, time.time(), method, path, query, status, seconds, rows, fault)
@@ -49,6 +54,7 @@ class Journal:
         """Forget all."""
         self._entries.clear()
         self._count = 0
+        self.begun += 1
 
     def body(self, after: int = 0) -> dict[str, Any]:
         """What `GET /_sandbox/journal` answers."""

@@ -81,7 +81,7 @@ class Sandbox:
         if request.path.startswith("/_sandbox"):
             await _send(send, self.control(request))
             return
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), self.journal.begun
         fault = self.faults.next(request.method, request.path)
         if fault is not None and fault.action == "stall":
             await asyncio.sleep(fault.seconds)
@@ -93,6 +93,7 @@ class Sandbox:
             await asyncio.sleep(fault.seconds)
         cut = fault is not None and fault.action in ("reset", "commit_then_reset")
         self.journal.add(
+            begun,
             request.method,
             request.path,
             urllib.parse.urlencode(request.query),
