@@ -83,8 +83,8 @@ def pause(args: argparse.Namespace) -> int:
     if args.name is None and not args.all:
         found = here.pauses()
         for item in found:
-            what = "all syncs" if item.sync == "*" else item.sync
-            print(f"{what}: paused {item.at:%Y-%m-%d %H:%M} UTC by {item.who}: {item.why}")
+            what = "all syncs" if item.of_all else item.sync
+            print(f"{what}: paused {item.since}")
         if not found:
             print("nothing is paused")
         return 0
@@ -103,7 +103,7 @@ def resume(args: argparse.Namespace) -> int:
         print("every sync may write again" if args.all else f"{args.name} may write again")
     else:
         print("it was not paused")
-    still = [p for p in here.pauses() if p.sync == "*"]
+    still = [p for p in here.pauses() if p.of_all]
     if still and not args.all:
         complain("all syncs are paused still: cdp resume --all")
         return 1

@@ -1,11 +1,12 @@
-"""What the connectors of CRMs share: their parts put together, batches, and forms of days."""
+"""What the connectors of CRMs share: their parts put together, batches, and forms of values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any, ClassVar, Protocol
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from cdp_assets.connectors.base import (
     ConnectorError,
@@ -22,6 +23,19 @@ from cdp_assets.connectors.base import (
 from cdp_assets.connectors.config import CrmConfig, ObjectConfig
 from cdp_assets.connectors.http import HttpOptions
 
+
+class Typed(Protocol):
+    """A field as its system describes it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+
+F = TypeVar("F", bound=Typed)
+T = TypeVar("T")
 _FURTHEST = 300
 """Places before or behind the point of a number; a double holds 308."""
 
@@ -204,6 +218,40 @@ def unsent(change: RowChange) -> RowOutcome:
         change.row, False, change.record_id, error_class="retry", code="NOT_SENT",
         message="a call before it got no answer or was turned away; it is planned again",
     )  # fmt: skip
+
+
+def in_form(field: F, value: Any, convert: Callable[[F, Any], T]) -> T | None:
+    """`value` as `convert` has it for the field; None where there is nothing: null, NaN, a blank.
+
+    Raises ValueError, without the value, where it cannot be of the field's type."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, str):
+        value = value.strip()
+        if value == "":
+            return None
+    try:
+        return convert(field, value)
+    except (KeyError, ValueError, InvalidOperation, OverflowError):
+        raise ValueError(f"{field.name} takes a {field.type}, which the value is not") from None
+
+
+def asked_for(
+    field: F, values: Sequence[str], normalised: Callable[[F, Any], Any]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """What to ask a system for: the text of each value's form, its case folded → the values that
+    have it; and one text to ask for each.
+
+    A value of another type than the field's is left out: it would have the whole question refused.
+    """
+    asked: dict[str, list[str]] = {}
+    literals: dict[str, str] = {}
+    for value in values:
+        with suppress(ValueError):
+            if (form := normalised(field, value)) is not None:
+                asked.setdefault(str(form).casefold(), []).append(value)
+                literals.setdefault(str(form).casefold(), str(form))
+    return asked, list(literals.values())
 
 
 def as_number(value: Any) -> Decimal:

@@ -103,10 +103,8 @@ def _store(here: Platform) -> Iterator[Finding]:
     kind = "SQLite" if here.store.sqlite else "PostgreSQL"
     yield Finding("ok", f"operational database ({kind}) answers and is up to date")
     for pause in here.pauses():
-        what = "all syncs are" if pause.sync == "*" else f"sync {pause.sync} is"
-        since = f"{pause.at:%Y-%m-%d %H:%M} UTC by {pause.who}: {pause.why}"
-        name = "--all" if pause.sync == "*" else pause.sync
-        yield Finding("look", f"{what} paused since {since}", f"cdp resume {name}")
+        what = "all syncs are" if pause.of_all else f"sync {pause.sync} is"
+        yield Finding("look", f"{what} paused since {pause.since}", pause.cure)
     for head in here.waiting_plans():
         yield Finding(
             "look",

@@ -26,6 +26,21 @@ class Pause:
     at: datetime
     why: str
 
+    @property
+    def of_all(self) -> bool:
+        """Whether it holds every sync back."""
+        return self.sync == ALL
+
+    @property
+    def since(self) -> str:
+        """When, by whom and why, as people read it."""
+        return f"{self.at:%Y-%m-%d %H:%M} UTC by {self.who}: {self.why}"
+
+    @property
+    def cure(self) -> str:
+        """The line that lifts it."""
+        return f"cdp resume {'--all' if self.of_all else self.sync}"
+
 
 def pause(store: Store, sync: str, who: str, why: str, now: datetime) -> None:
     """Pause a sync, or `*`. One that is paused keeps its first reason."""

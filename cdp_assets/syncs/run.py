@@ -155,10 +155,8 @@ def apply(
 
 
 def _held(pause: pauses.Pause) -> str:
-    what = "All syncs are" if pause.sync == pauses.ALL else f"{pause.sync} is"
-    on = f"{pause.at:%Y-%m-%d %H:%M} UTC"
-    name = "--all" if pause.sync == pauses.ALL else pause.sync
-    return f"{what} paused since {on} by {pause.who}: {pause.why}. To go on: cdp resume {name}"
+    what = "All syncs are" if pause.of_all else f"{pause.sync} is"
+    return f"{what} paused since {pause.since}. To go on: {pause.cure}"
 
 
 def _stopped(plan: Plan) -> str:

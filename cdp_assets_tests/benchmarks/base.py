@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import resource
@@ -91,6 +92,45 @@ def _child(send: Connection, call: Callable[..., Any], arguments: tuple[Any, ...
     value = call(clock, *arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     send.send((value, clock.seconds, clock.processor, peak))
+
+
+def serve_http(
+    port: Connection, answer: Callable[[str, str, bytes], bytes], delay: float = 0.0
+) -> None:
+    """The least server there can be, on a port of 127.0.0.1 that is sent through `port`.
+
+    answer: method, path with its query, body → the bytes of a 200. delay: seconds before each.
+    """
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lines = head.split(b"\r\n")
+            method, path = (part.decode() for part in lines[0].split(b" ")[:2])
+            length = next(
+                (int(x.split(b":")[1]) for x in lines if x.lower().startswith(b"content-length")), 0
+            )
+            said = answer(method, path, await reader.readexactly(length))
+            if delay:
+                await asyncio.sleep(delay)
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                + str(len(said)).encode() + b"\r\n\r\n" + said
+            )  # fmt: skip
+            await writer.drain()
+
+    async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(safely, "127.0.0.1", 0)
+        port.send(server.sockets[0].getsockname()[1])
+        async with server:
+            await server.serve_forever()
+
+    asyncio.run(run())
 
 
 def machine() -> str:

@@ -5,7 +5,6 @@ Each way runs in a process of its own against a server of pre-rendered pages in 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cdp_assets_tests.benchmarks.base import Clock, Run, Verdict, alone
+from cdp_assets_tests.benchmarks.base import Clock, Run, Verdict, alone, serve_http
 
 PAGE = 2_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,37 +76,15 @@ def serve(records: int, port: Any) -> None:
         "/services/data/v62.0/sobjects/Contact/describe": describe(),
     }
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            lines = head.split(b"\r\n")
-            path = lines[0].split(b" ")[1].decode().split("?")[0]
-            length = next(
-                (int(x.split(b":")[1]) for x in lines if x.lower().startswith(b"content-length")), 0
-            )
-            await reader.readexactly(length)
-            body = fixed.get(path)
-            if body is None:
-                tail = path.rsplit("/", 1)[1]
-                body = pages[int(tail)] if tail.isdigit() else pages[0]
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-                + str(len(body)).encode() + b"\r\n\r\n" + body
-            )  # fmt: skip
-            await writer.drain()
+    def answer(_method: str, path: str, _body: bytes) -> bytes:
+        path = path.split("?")[0]
+        body = fixed.get(path)
+        if body is None:
+            tail = path.rsplit("/", 1)[1]
+            body = pages[int(tail)] if tail.isdigit() else pages[0]
+        return body
 
-    async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handle(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    async def run() -> None:
-        server = await asyncio.start_server(safely, "127.0.0.1", 0)
-        port.send(server.sockets[0].getsockname()[1])
-        async with server:
-            await server.serve_forever()
-
-    asyncio.run(run())
+    serve_http(port, answer)
 
 
 def ours(url: str, folder: Path) -> int:

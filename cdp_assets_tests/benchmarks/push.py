@@ -6,7 +6,6 @@ The server answers at once (or after a delay), in a process of its own, and coun
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from cdp_assets_tests.benchmarks.base import Clock, Run, Verdict, alone
+from cdp_assets_tests.benchmarks.base import Clock, Run, Verdict, alone, serve_http
 
 ROWS = 100_000
 SLOW_ROWS = 10_000
@@ -56,36 +55,7 @@ def serve(port: Any, delay: float) -> None:
             return {"status": "COMPLETE", "results": results}
         return {"id": "1", "properties": {}, "results": []}
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            lines = head.split(b"\r\n")
-            method, path = (part.decode() for part in lines[0].split(b" ")[:2])
-            length = next(
-                (int(x.split(b":")[1]) for x in lines if x.lower().startswith(b"content-length")), 0
-            )
-            body = await reader.readexactly(length)
-            if delay and path != "/_count":
-                await asyncio.sleep(delay)
-            said = json.dumps(answer(method, path, body)).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-                + str(len(said)).encode() + b"\r\n\r\n" + said
-            )  # fmt: skip
-            await writer.drain()
-
-    async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handle(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    async def run() -> None:
-        server = await asyncio.start_server(safely, "127.0.0.1", 0)
-        port.send(server.sockets[0].getsockname()[1])
-        async with server:
-            await server.serve_forever()
-
-    asyncio.run(run())
+    serve_http(port, lambda *asked: json.dumps(answer(*asked)).encode(), delay)
 
 
 def pushed(clock: Clock, url: str, rows: int) -> int:

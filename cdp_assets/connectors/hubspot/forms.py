@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
+from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number, in_form
 from cdp_assets.connectors.hubspot.client import Property
 
 
@@ -14,17 +14,7 @@ def normalised(found: Property, value: Any) -> str | None:
     """`value` in the form in which HubSpot shows it.
 
     Raises ValueError, without the value, where it cannot be of the property's type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return None
-    try:
-        return _converted(found, value)
-    except (ValueError, InvalidOperation, OverflowError):
-        kind = found.type
-        raise ValueError(f"{found.name} takes a {kind}, which the value is not") from None
+    return in_form(found, value, _converted)
 
 
 def shown(found: Property, value: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cdp_assets.connectors.base import ConnectorError, RowChange, RowOutcome
-from cdp_assets.connectors.crm import distinct, halved
+from cdp_assets.connectors.crm import asked_for, distinct, halved
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
@@ -70,24 +70,16 @@ class HubSpotPush:
         self, name: str, field_name: str, values: Sequence[str], fields: Sequence[str]
     ) -> dict[str, list[dict[str, Any]]]:
         key = self._client.property(name, field_name)
-        asked: dict[str, list[str]] = {}
-        literals: dict[str, str] = {}
-        for value in values:
-            # One value of another type than the property's would have the whole search refused.
-            with suppress(ValueError):
-                if (form := normalised(key, value)) is not None:
-                    asked.setdefault(form.casefold(), []).append(value)
-                    literals.setdefault(form.casefold(), form)
+        asked, literals = asked_for(key, values, normalised)
         shown_in = [field_name]
         if field_name == "email" and _MORE_EMAILS in self._client.properties(name):
             # A record answers to its further addresses too.
             shown_in.append(_MORE_EMAILS)
         wanted = list(dict.fromkeys([*fields, *shown_in]))
-        distinct = list(literals.values())
         if key.has_unique_value or (name == "contacts" and field_name == "email"):
-            records = self._batch_read(name, distinct, wanted, field_name)
+            records = self._batch_read(name, literals, wanted, field_name)
         else:
-            records = self._search(name, key, distinct, wanted)
+            records = self._search(name, key, literals, wanted)
         found: dict[str, list[dict[str, Any]]] = {}
         for record in records:
             row = {"id": record.id, **self._shown(name, fields, record)}

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
+from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number, in_form
 from cdp_assets.connectors.salesforce.client import soql_string
 from cdp_assets.connectors.salesforce.describe import SalesforceField
 from cdp_assets.connectors.salesforce.ids import is_id, long_id
@@ -18,16 +18,9 @@ def normalised(field: SalesforceField, value: Any) -> Any:
     """`value` in the form in which Salesforce shows it.
 
     Raises ValueError, without the value, where it cannot be of the field's type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return False if field.type == "boolean" else None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return False if field.type == "boolean" else None
-    try:
-        return _converted(field, value)
-    except (ValueError, InvalidOperation, OverflowError):
-        raise ValueError(f"{field.name} takes a {field.type}, which the value is not") from None
+    form = in_form(field, value, _converted)
+    # A checkbox has no null.
+    return False if form is None and field.type == "boolean" else form
 
 
 def shown(field: SalesforceField, value: Any) -> Any:

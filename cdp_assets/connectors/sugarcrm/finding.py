@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from cdp_assets.connectors.base import FieldInfo, RowChange
+from cdp_assets.connectors.crm import asked_for
 from cdp_assets.connectors.sugarcrm.client import Call, SugarClient
 from cdp_assets.connectors.sugarcrm.fields import (
     CONTACT,
@@ -49,17 +49,10 @@ class Finding:
         """See `Destination.find`. A record answers to each of its addresses."""
         key = self._client.field(name, field_name)
         infos = [self._client.field(name, field) for field in fields]
-        asked: dict[str, list[str]] = {}
-        literals: dict[str, str] = {}
-        for value in values:
-            # One value of another type than the field's would have the whole list refused.
-            with suppress(ValueError):
-                if (form := normalised(key, value)) is not None:
-                    asked.setdefault(str(form).casefold(), []).append(value)
-                    literals.setdefault(str(form).casefold(), str(form))
+        asked, literals = asked_for(key, values, normalised)
         found: dict[str, list[dict[str, Any]]] = {}
         by = _ANY_ADDRESS if field_name == EMAIL else field_name
-        for record in self._records(name, by, list(literals.values()), [*fields, field_name]):
+        for record in self._records(name, by, literals, [*fields, field_name]):
             row = {"id": str(record["id"]), **{i.name: shown(i, record) for i in infos}}
             for text in _texts(key, record):
                 for value in asked.get(text, ()):

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from cdp_assets.connectors.base import FieldInfo
-from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
+from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number, in_form
 from cdp_assets.connectors.sugarcrm.fields import EMAIL, OPT_OUT, PARENT
 
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -19,16 +19,7 @@ Address = Mapping[str, Any]
 def normalised(info: FieldInfo, value: Any) -> Any:
     """`value` in our form. Raises ValueError, without the value, where it cannot be of the field's
     type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return None
-    try:
-        return _converted(info, value)
-    except (KeyError, ValueError, InvalidOperation, OverflowError):
-        raise ValueError(f"{info.name} takes a {info.type}, which the value is not") from None
+    return in_form(info, value, _converted)
 
 
 def shown(info: FieldInfo, record: Mapping[str, Any]) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from cdp_assets.connectors.base import FieldInfo
+from cdp_assets.connectors.crm import asked_for
 from cdp_assets.connectors.zendesk.client import ZendeskClient
 from cdp_assets.connectors.zendesk.fields import CUSTOM, WRITTEN
 from cdp_assets.connectors.zendesk.forms import normalised, shown
@@ -43,16 +43,9 @@ class Finding:
         a search finds counts only where the field says so."""
         key = self._client.field(name, field_name)
         infos = [self._client.field(name, field) for field in fields]
-        asked: dict[str, list[str]] = {}
-        literals: dict[str, str] = {}
-        for value in values:
-            # One value of another type than the field's would spoil the whole question.
-            with suppress(ValueError):
-                if (form := normalised(key, value)) is not None:
-                    asked.setdefault(str(form).casefold(), []).append(value)
-                    literals.setdefault(str(form).casefold(), str(form))
+        asked, literals = asked_for(key, values, normalised)
         found: dict[str, list[dict[str, Any]]] = {}
-        for record in self._records(name, key, list(literals.values())):
+        for record in self._records(name, key, literals):
             row = {"id": str(record["id"]), **{i.name: shown(i, record) for i in infos}}
             for text in self._texts(name, key, record, asked.keys()):
                 for value in asked.get(text, ()):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from cdp_assets.connectors.base import FieldInfo
-from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number
+from cdp_assets.connectors.crm import as_day, as_milliseconds, as_number, in_form
 from cdp_assets.connectors.zendesk.fields import CUSTOM
 
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -18,16 +18,7 @@ def normalised(info: FieldInfo, value: Any) -> Any:
     """`value` in the form in which Zendesk shows it.
 
     Raises ValueError, without the value, where it cannot be of the field's type."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    if isinstance(value, str):
-        value = value.strip()
-        if value == "":
-            return None
-    try:
-        return _converted(info, value)
-    except (KeyError, ValueError, InvalidOperation, OverflowError):
-        raise ValueError(f"{info.name} takes a {info.type}, which the value is not") from None
+    return in_form(info, value, _converted)
 
 
 def shown(info: FieldInfo, record: Mapping[str, Any]) -> Any:
