@@ -16,6 +16,7 @@ _COMPONENTS = {
     "HubSpot": "cdp_assets.components.crm",
     "Identity": "cdp_assets.components.identity",
     "Salesforce": "cdp_assets.components.crm",
+    "Sessions": "cdp_assets.components.sessions",
     "SugarCRM": "cdp_assets.components.crm",
     "Sync": "cdp_assets.components.sync",
     "Traits": "cdp_assets.components.traits",

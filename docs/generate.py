@@ -68,6 +68,11 @@ attributes:
     identifiers:
       domain: {from: [salesforce.Account.Website, hubspot.companies.domain], block: free_mail}
 """,
+    "Sessions": """
+attributes:
+  timezone: Europe/Berlin
+  domains: [example.com, example.io]
+""",
     "Traits": """
 attributes:
   entity: person

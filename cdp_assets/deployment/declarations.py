@@ -39,6 +39,7 @@ from cdp_assets.events.config import EventFilesConfig, FilesConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.errors import nearest
+from cdp_assets.sessions.config import SessionsConfig
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.config import SyncConfig
 
@@ -48,6 +49,7 @@ KINDS: Mapping[str, type[BaseModel]] = {
     "EventFiles": EventFilesConfig,
     "Files": FilesConfig,
     "Identity": IdentityConfig,
+    "Sessions": SessionsConfig,
     "Traits": TraitsConfig,
     "Audience": AudienceConfig,
     "Sync": SyncConfig,
@@ -60,7 +62,7 @@ DAGSTER_KEYS = ("type", "attributes", "template_vars_module", "requirements", "p
 M = TypeVar("M", bound=BaseModel)
 
 
-UNNAMED = ("Identity", "Traits")
+UNNAMED = ("Identity", "Sessions", "Traits")
 """Kinds of which the folder's name stands in no table and no asset."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FILE, _LIKE_IT = "defs.yaml", re.compile(r"(?i)defs?\.ya?ml")
@@ -151,6 +153,11 @@ class Deployment:
     def identity(self) -> IdentityConfig | None:
         """The one declaration of identity; None where the deployment has none."""
         return next(iter(self.of(IdentityConfig).values()), None)
+
+    @property
+    def sessions(self) -> SessionsConfig | None:
+        """The one declaration of sessions; None where the deployment has none."""
+        return next(iter(self.of(SessionsConfig).values()), None)
 
     @property
     def traits(self) -> dict[str, TraitsConfig]:
@@ -358,7 +365,7 @@ def _misnamed(name: str) -> str:
 def _doubled(declared: Mapping[str, Declared]) -> list[Problem]:
     problems: list[Problem] = []
     entities: dict[str, str] = {}
-    identities: list[Declared] = []
+    once: dict[type[BaseModel], str] = {}
     for item in declared.values():
         if isinstance(item.config, TraitsConfig):
             entity = item.config.entity
@@ -366,10 +373,10 @@ def _doubled(declared: Mapping[str, Declared]) -> list[Problem]:
                 message = f"traits of {entity} are declared in `{entities[entity]}` too"
                 problems.append(item.problem(("entity",), message))
             entities[entity] = item.name
-        if isinstance(item.config, IdentityConfig):
-            identities.append(item)
-    problems += [
-        item.problem((), f"identity is declared in `{identities[0].name}` too")
-        for item in identities[1:]
-    ]
+        for model, what in ((IdentityConfig, "identity is"), (SessionsConfig, "sessions are")):
+            if not isinstance(item.config, model):
+                continue
+            if model in once:
+                problems.append(item.problem((), f"{what} declared in `{once[model]}` too"))
+            once.setdefault(model, item.name)
     return problems

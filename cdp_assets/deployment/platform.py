@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from cdp_assets import audiences, events, identity, profiles, records
+from cdp_assets import audiences, events, identity, profiles, records, sessions
 from cdp_assets.deployment.catalog import (
     identity_of,
 )
@@ -174,6 +174,18 @@ class Platform(Syncing):
         """How many times a profile holds more identifiers of a type than its limit: 0, if all is
         well."""
         return identity.over_limits(self.lake, identity_of(self.deployment))
+
+    def build_sessions(self) -> sessions.SessionsResult:
+        """Sessions and page views up to events."""
+        return sessions.build(self.lake, self._sessions, timezone=self.settings.timezone)
+
+    def account_sessions(self) -> sessions.Account:
+        """Events against the sessions made of them."""
+        return sessions.account(self.lake, self._sessions)
+
+    @property
+    def _sessions(self) -> sessions.SessionsConfig:
+        return self.deployment.sessions or sessions.SessionsConfig()
 
     def build_profiles(self, entity: str, run_id: str = "") -> profiles.BuildResult:
         """Profiles of an entity up to their inputs and to now."""
