@@ -21,7 +21,7 @@ from cdp_assets.connectors.base import (
     Unavailable,
 )
 from cdp_assets.connectors.config import CrmConfig, ObjectConfig
-from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.http import HttpOptions, HttpSession
 
 
 class Typed(Protocol):
@@ -45,6 +45,9 @@ class Client(Protocol):
 
     @property
     def calls(self) -> int: ...
+
+    @property
+    def http(self) -> HttpSession: ...
 
     def describe(self, names: Sequence[str], /) -> dict[str, ObjectInfo]: ...
 
@@ -100,6 +103,11 @@ class Crm:
     def calls(self) -> int:
         """Requests sent so far."""
         return self._requests.calls
+
+    @property
+    def behind(self) -> float:
+        """Seconds by which the system's clock is behind ours, as its last answer told."""
+        return self._requests.http.behind if self._requests.calls else 0.0
 
     def mapping(self, object_name: str) -> ObjectMapping | None:
         return self._map_object(self._objects.get(object_name) or ObjectConfig(name=object_name))

@@ -6,6 +6,7 @@ a refusal, a system that stays away, and a call of which nobody knows whether it
 
 from __future__ import annotations
 
+import email.utils
 import os
 import random
 import threading
@@ -29,6 +30,7 @@ from cdp_assets.connectors.base import (
     Unavailable,
     UnknownOutcome,
 )
+from cdp_assets.connectors.closed import ClosedUntil
 from cdp_assets.connectors.policy import PlainPolicy, Policy
 from cdp_assets.connectors.rate import RateBudget, retry_after
 from cdp_assets.connectors.redaction import redact, redact_path
@@ -37,6 +39,7 @@ from cdp_assets.connectors.tokens import Auth
 T = TypeVar("T")
 _LOCKED = 423
 _REPEATED = frozenset({408, 425, 429, 477, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524})
+_ROUNDING = 5.0
 _UNPROCESSED = frozenset({425, 429, 477, _LOCKED})
 """Statuses which say that the request was not carried out: any request may be sent again."""
 
@@ -82,7 +85,9 @@ def decode_json(body: bytes) -> Any:
 class HttpSession:
     """Requests to one outside system.
 
-    calls: requests sent so far, repeats included. waited: seconds spent waiting.
+    calls: requests sent so far, repeats included. waited: seconds spent waiting. behind: seconds by
+    which the system's clock is behind ours, as the `Date` of its answers tells; 0.0 where it is
+    not, or by no more than an answer's way and whole seconds explain.
     Safe to use from several threads.
     """
 
@@ -107,9 +112,11 @@ class HttpSession:
         self._options = options or HttpOptions()
         self._local = threading.local()
         self._count = threading.Lock()
-        self._closed_until = 0.0
+        own = self._options
+        self._closed = ClosedUntil(system, own.usage, own.now, own.monotonic)
         self.calls = 0
         self.waited = 0.0
+        self.behind = 0.0
 
     def __repr__(self) -> str:
         return f"HttpSession({self.system!r})"
@@ -147,7 +154,7 @@ class HttpSession:
         trouble = ""
         for attempt in range(options.attempts):
             self._policy.check()
-            self._wait_turn(rate)
+            self._wait_turn(rate, where)
             bearer = self._auth.token() if self._auth is not None and signed else None
             try:
                 response = self._send(
@@ -165,6 +172,7 @@ class HttpSession:
                 continue
             status, content = response.status_code, response.content
             self._policy.seen(response.headers)
+            self._look_at_clock(response.headers)
             if 200 <= status < 300:
                 try:
                     return Reply(status, response.headers, decode(content), content)
@@ -192,17 +200,14 @@ class HttpSession:
             if status in _REPEATED or status == _LOCKED:
                 trouble = f"HTTP {status}"
                 told = retry_after(response.headers, options.now())
-                if not again and status not in _UNPROCESSED:
-                    self._hold(told)
-                    raise self._unknown(where, trouble)
                 if told is None:
                     told = self._policy.wait(status, response.headers, content)
-                if told is not None and told > options.longest_wait:
-                    raise BudgetSpent(
-                        f"{self.system}: {where}: asked to wait {told:.0f} s (HTTP {status}). "
-                        "The next run goes on from here."
-                    )
-                self._pause(attempt, told, shared=status in _UNPROCESSED)
+                if told is not None:
+                    # One request's answer holds back all, those of other threads and runs too.
+                    self._closed.close(told)
+                if not again and status not in _UNPROCESSED:
+                    raise self._unknown(where, trouble)
+                self._pause(attempt, told)
                 continue
             raise self._refused(where, status, content, body)
         raise Unavailable(
@@ -274,35 +279,40 @@ class HttpSession:
     def _renew(self, stale: str) -> bool:
         return self._auth is not None and self._auth.renew(stale)
 
-    def _wait_turn(self, rate: RateBudget | None) -> None:
-        held = self._closed_until - self._options.monotonic()
+    def _wait_turn(self, rate: RateBudget | None, where: str) -> None:
+        options = self._options
+        held = self._closed.left()
+        if held > options.longest_wait:
+            raise BudgetSpent(
+                f"{self.system}: {where}: not sent, since the system asked to wait {held:.0f} s "
+                "more. A later run goes on from here."
+            )
         if held > 0:
-            self._options.sleep(held)
+            # A little more than told, so that waiting streams do not come back all at once.
+            held += options.rng.random() * min(1.0, held * 0.1)
+            options.sleep(held)
             self._add(waited=held)
         for budget in (self._rate, rate):
             if budget is not None:
                 self._add(waited=budget.take())
 
-    def _hold(self, told: float | None) -> None:
-        """Let the next request, of whatever kind, wait as the system asked."""
-        if told is not None:
-            until = self._options.monotonic() + min(told, self._options.longest_wait)
-            self._closed_until = max(self._closed_until, until)
+    def _look_at_clock(self, headers: Mapping[str, str]) -> None:
+        try:
+            theirs = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        except (ValueError, TypeError):
+            return
+        theirs = theirs.replace(tzinfo=UTC) if theirs.tzinfo is None else theirs
+        behind = (self._options.now() - theirs).total_seconds()
+        self.behind = behind if behind > _ROUNDING else 0.0
 
-    def _pause(self, attempt: int, told: float | None, *, shared: bool = False) -> None:
-        """Wait before the next attempt: as told, else a random part of a doubling span."""
+    def _pause(self, attempt: int, told: float | None) -> None:
+        """Wait a random part of a doubling span before the next attempt; where the system said how
+        long, the attempt's own turn waits for it."""
         options = self._options
-        if attempt + 1 >= options.attempts:
+        if attempt + 1 >= options.attempts or told is not None:
             return
-        if told is None:
-            span = min(options.backoff * 2**attempt, options.longest_backoff)
-            seconds = span * (0.5 + options.rng.random() / 2)
-        else:
-            # A little more than told, so that waiting streams do not come back all at once.
-            seconds = told + options.rng.random() * min(1.0, told * 0.1)
-        if shared and self._rate is not None:
-            self._rate.pause(seconds)
-            return
+        span = min(options.backoff * 2**attempt, options.longest_backoff)
+        seconds = span * (0.5 + options.rng.random() / 2)
         options.sleep(seconds)
         self._add(waited=seconds)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 class RateBudget:
     """A token bucket: at most `rate` requests a second on average, `burst` at once; shared by all
-    threads of a session. `pause` holds all of them back (a 429 to one is a 429 to all)."""
+    threads of a session."""
 
     def __init__(
         self,
@@ -24,7 +24,6 @@ class RateBudget:
         self._monotonic, self._sleep = monotonic, sleep
         self._lock = threading.Lock()
         self._tokens, self._at = self._burst, monotonic()
-        self._closed_until = self._at
 
     def take(self) -> float:
         """Wait for one request's turn; returns the seconds waited."""
@@ -34,15 +33,10 @@ class RateBudget:
             self._at = now
             # The place in the queue is taken under the lock, the waiting is done outside it.
             self._tokens -= 1.0
-            wait = max(-self._tokens / self._rate, self._closed_until - now, 0.0)
+            wait = max(-self._tokens / self._rate, 0.0)
         if wait > 0:
             self._sleep(wait)
         return wait
-
-    def pause(self, seconds: float) -> None:
-        """Let nobody through for `seconds`."""
-        with self._lock:
-            self._closed_until = max(self._closed_until, self._monotonic() + seconds)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

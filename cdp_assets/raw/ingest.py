@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -163,12 +163,14 @@ def pull_window(
         token = page.token or token
     writer.flush()
     crash_point("pull:after-data")
+    # Where the source's clock is behind ours, what changes there from now on is stamped earlier.
+    behind = timedelta(seconds=float(getattr(source, "behind", 0.0)))
     windows.record(
         lake,
         source=source.name,
         object_name=object_name,
         start=start,
-        end=end,
+        end=max(start, min(end, now - behind)),
         token=token,
         rows=result.rows,
         kind=kind,

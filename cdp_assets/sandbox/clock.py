@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class Clock:
@@ -10,10 +10,18 @@ class Clock:
 
     def __init__(self) -> None:
         self._frozen: datetime | None = None
+        self.waited = timedelta(0)
+        """How much time callers let pass without waiting, as tests do."""
+        self.skew = timedelta(0)
+        """By how much the stand-ins' clock is wrong."""
 
     def now(self) -> datetime:
         """The present moment, UTC."""
-        return self._frozen or datetime.now(UTC)
+        return self._frozen or self.shown()
+
+    def shown(self) -> datetime:
+        """What the servers' own clock says (the `Date` of their answers), which nobody stops."""
+        return datetime.now(UTC) + self.waited + self.skew
 
     def freeze(self, at: datetime | None) -> None:
         """Stand still at `at`; None lets the real clock run again."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Action = Literal["status", "stall", "commit_then_stall", "commit_then_reset", "truncate", "reset"]
+Action = Literal[
+    "status", "stall", "commit_then_stall", "commit_then_reset", "truncate", "reset", "closed"
+]  # fmt: skip
 
 _JOURNAL = 200_000
 
 
 @dataclass
 class Entry:
-    """One request as the journal keeps it. seconds: how long it took. rows: records it carried."""
+    """One request as the journal keeps it.
+
+    at: when it was answered, seconds since 1970, with what callers let pass without waiting.
+    seconds: how long it took. rows: records it carried. retry_after: what the answer said in the
+    header of this name. body: a hash of what was sent; empty without a body.
+    """
 
     number: int
     at: float
@@ -26,6 +35,8 @@ class Entry:
     seconds: float
     rows: int
     fault: str | None = None
+    retry_after: str | None = None
+    body: str = ""
 
 
 class Journal:
@@ -34,21 +45,28 @@ class Journal:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=_JOURNAL)
         self._count = 0
+        self.waited = 0.0
+        """Seconds that callers let pass without waiting."""
         self.begun = 0
         """How many times it was begun anew."""
 
     def add(
         self, begun: int, method: str, path: str, query: str, status: int, seconds: float,
-        rows: int, fault: str | None,
+        rows: int, fault: str | None, retry_after: str | None = None, body: bytes = b"",
     ) -> None:  # fmt: skip
         """Keep one request. begun: as it was when the request came; one from before the journal
         was cleared, answered late, is none of the present ones."""
         if begun != self.begun:
             return
         self._count += 1
+        at = time.time() + self.waited
+        sent = hashlib.sha256(body).hexdigest()[:16] if body else ""
         self._entries.append(
-            Entry(self._count, time.time(), method, path, query, status, seconds, rows, fault)
-        )
+            Entry(
+                self._count, at, method, path, query, status, seconds, rows, fault, retry_after,
+                sent,
+            )
+        )  # fmt: skip
 
     def clear(self) -> None:
         """Forget all."""
@@ -74,6 +92,8 @@ class Fault:
       commit_then_reset  do what was asked, then cut the connection
       reset              cut the connection; nothing is done
       truncate           answer half of the body
+      closed             from the first request that it meets on, answer `status` for `seconds`,
+                         with a Retry-After that names the end; nothing is done
     """
 
     match: str
@@ -86,6 +106,15 @@ class Fault:
     body: Any = None
     seconds: float = 60.0
     hits: int = 0
+    until: float | None = None
+
+    def closed(self, now: float) -> float:
+        """Seconds for which it stays closed."""
+        if self.until is None:
+            self.until = now + self.seconds
+        left = max(self.until - now, 0.0)
+        self.headers["Retry-After"] = str(math.ceil(left))
+        return left
 
     def fits(self, method: str, path: str) -> bool:
         """Whether it concerns this request at all."""
@@ -107,8 +136,8 @@ class Faults:
             re.compile(fault.match)
         self.waiting += faults
 
-    def next(self, method: str, path: str) -> Fault | None:
-        """The fault that this request meets, counted down."""
+    def next(self, method: str, path: str, now: float = 0.0) -> Fault | None:
+        """The fault that this request meets, counted down. now: seconds since 1970."""
         hit: Fault | None = None
         for fault in self.waiting:
             if not fault.fits(method, path):
@@ -116,7 +145,13 @@ class Faults:
             if fault.after > 0:
                 fault.after -= 1
                 continue
-            if hit is None:
+            if hit is None and fault.action == "closed":
+                if fault.closed(now) <= 0:
+                    fault.times = 0
+                    continue
+                hit = fault
+                fault.hits += 1
+            elif hit is None:
                 hit = fault
                 fault.times -= 1
                 fault.hits += 1

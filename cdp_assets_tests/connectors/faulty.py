@@ -81,7 +81,10 @@ def serve(script: Script) -> Iterator[Server]:
                     self.close_connection = True
                     self.connection.close()
                     return
-                self.send_response(answer.status)
+                self.send_response_only(answer.status)
+                self.send_header("Server", "faulty")
+                if "Date" not in answer.headers:
+                    self.send_header("Date", self.date_time_string())
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body)))

@@ -43,6 +43,7 @@ class StandIn:
         self.control("DELETE", "faults")
         self.control("DELETE", "journal")
         self.control("POST", "clock", {})
+        self.control("POST", "rows", {})
         limits = {"hubspot_per_ten_seconds": None, "hubspot_search_per_second": None,
                   "hubspot_daily": None, "hubspot_search_lag_seconds": 0,
                   "salesforce_daily": 100_000, "salesforce_used": 0}  # fmt: skip
@@ -50,6 +51,10 @@ class StandIn:
                    "zendesk_polls": 1, "zendesk_generated_lag_seconds": 0,
                    "zendesk_search_lag_seconds": 0, "sugarcrm_flags_as_text": True}  # fmt: skip
         self.control("POST", "limits", limits)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass for the stand-ins, without waiting."""
+        self.control("POST", "wait", {"seconds": seconds})
 
     def salesforce(self, options: HttpOptions | None = None, **more: Any) -> Salesforce:
         given = self.credentials["salesforce"]

@@ -6,8 +6,10 @@ import random
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,14 +166,40 @@ def test_no_worker_sleeps_for_hours() -> None:
     assert caught.value.retryable
 
 
-def test_a_429_to_one_holds_all_back() -> None:
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_to_one_holds_all_back(status: int) -> None:
     clock = Clock()
-    budget = RateBudget(100, 100, clock, clock.sleep)
-    with serve(in_turn(reply({}, 429, **{"Retry-After": "9"}), reply({}))) as server:
-        get(session(server, clock, rate=budget))
-    budget.pause(5)
-    assert budget.take() >= 5
-    assert clock.time >= 9
+    turned_away = reply({}, status, **{"Retry-After": "9"})
+    with serve(in_turn(turned_away, reply({}))) as server:
+        http = session(server, clock)
+        with pytest.raises(UnknownOutcome) if status == 503 else nullcontext():
+            post(http)
+        get(http)
+        assert clock.time >= 9
+        assert len(server.journal) == (2 if status == 503 else 3)
+
+
+def test_the_next_run_waits_too(tmp_path: Path) -> None:
+    clock = Clock()
+    with serve(in_turn(reply({}, 503, **{"Retry-After": "600"}), reply({}))) as server:
+        for _ in range(3):
+            kept = options(clock, usage=tmp_path)
+            http = HttpSession("crm", server.url, auth=StaticToken(SECRET), options=kept)
+            with pytest.raises(BudgetSpent, match="asked to wait"):
+                get(http)
+        assert len(server.journal) == 1
+        clock.time += 601
+        get(HttpSession("crm", server.url, options=options(clock, usage=tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ahead", "behind"), [(-1800, 1800.0), (1800, 0.0), (-3, 0.0), (0, 0.0)])
+def test_a_server_whose_clock_is_behind_is_known(ahead: int, behind: float) -> None:
+    told = format_datetime(NOW + timedelta(seconds=ahead), usegmt=True)
+    with serve(lambda seen: reply({}, 200, Date=told)) as server:
+        http = session(server, Clock())
+        get(http)
+        assert http.behind == behind
 
 
 def test_rate_budget_never_lets_more_through_than_it_says() -> None:

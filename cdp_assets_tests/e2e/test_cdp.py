@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from cdp_assets.sandbox.server import CLIENT_SECRET, HUBSPOT_TOKEN
+from cdp_assets.sandbox.standins import CLIENT_SECRET, HUBSPOT_TOKEN
 from cdp_assets_tests.e2e.conftest import Story
 from cdp_assets_tests.e2e.house import FIRST, House, Said, ledger, set_clock
 

@@ -12,7 +12,7 @@ from cdp_assets.connectors.base import ConnectorError
 from cdp_assets.connectors.salesforce import Salesforce
 from cdp_assets.deployment.platform import Platform
 from cdp_assets.deployment.yaml_source import ConfigurationError
-from cdp_assets.sandbox.server import CLIENT_SECRET, HUBSPOT_TOKEN
+from cdp_assets.sandbox.standins import CLIENT_SECRET, HUBSPOT_TOKEN
 from cdp_assets_tests.connectors.stand_in import quick
 from cdp_assets_tests.e2e.house import House, Said, dump, sandbox, variables
 from cdp_assets_tests.sandbox.running import Running

@@ -11,6 +11,7 @@ import msgspec
 from cdp_assets.connectors.base import ConnectorError, RowChange, RowOutcome
 from cdp_assets.connectors.crm import asked_for, distinct, halved
 from cdp_assets.connectors.http import HttpOptions
+from cdp_assets.connectors.hubspot.answers import Paging, mark
 from cdp_assets.connectors.hubspot.client import HubSpotClient, Property
 from cdp_assets.connectors.hubspot.forms import normalised, shown
 from cdp_assets.connectors.hubspot.links import Links
@@ -42,7 +43,7 @@ class _Answer(msgspec.Struct):
 class _Found(msgspec.Struct):
     results: list[_Record] = []
     total: int = 0
-    paging: dict[str, Any] | None = None
+    paging: Paging | None = None
 
 
 class HubSpotPush:
@@ -134,7 +135,7 @@ class HubSpotPush:
                 what = f"search of {name}"
                 found = self._client.post(path, body, what=what, decode=self._decode_found).body
                 yield from found.results
-                if len(found.results) < _SEARCH_PAGE:
+                if not found.results or mark(found.paging) is None:
                     break
                 last = str(max(int(r.id) for r in found.results))
 

@@ -134,7 +134,8 @@ class HubSpotApi:
     def _list(self, request: Request, match: re.Match[str]) -> Reply:
         kind = self._kind(match)
         history = bool(_names(request, "propertiesWithHistory"))
-        limit = _limit(request, most=_LARGEST_PAGE_OF_HISTORY if history else _LARGEST_PAGE)
+        most = _LARGEST_PAGE_OF_HISTORY if history else _LARGEST_PAGE
+        limit = self.records.rows.most(_limit(request, most=most))
         archived = request.query.get("archived", "").lower() == "true"
         after = request.query.get("after", "0")
         if not after.isdigit():

@@ -104,6 +104,8 @@ class Batches:
         gone: list[str] = []
         for given in inputs:
             try:
+                if (code := self.records.rows.refusal()) is not None:
+                    raise HubSpotError(409 if "CONFLICT" in code else 500, code, "by order")
                 results.append(one(given))
             except HubSpotError as error:
                 trace = given.get("objectWriteTraceId")
@@ -124,8 +126,8 @@ class Batches:
     def _answer(self, status: int, results: list[Row], errors: list[Row], failed: int) -> Reply:
         now = self.records.now()
         body: Row = {
-            "status": "COMPLETE", "results": results, "requestedAt": now, "startedAt": now,
-            "completedAt": now,
+            "status": "COMPLETE", "results": self.records.rows.ordered(results),
+            "requestedAt": now, "startedAt": now, "completedAt": now,
         }  # fmt: skip
         if errors:
             body |= {"numErrors": failed, "errors": errors}

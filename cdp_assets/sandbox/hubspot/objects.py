@@ -10,6 +10,7 @@ from cdp_assets.sandbox.hubspot.associations import Associations
 from cdp_assets.sandbox.hubspot.errors import HubSpotError, invalid_values, not_found
 from cdp_assets.sandbox.hubspot.schema import ObjectType, Property, Schema
 from cdp_assets.sandbox.hubspot.values import BadValue, moves_on, stored
+from cdp_assets.sandbox.rows import Rows
 from cdp_assets.sandbox.tables import Row, Table, Tables
 
 FIRST_IDS = {
@@ -31,6 +32,7 @@ class Records:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.rows = Rows()
         self.schema = Schema(tables)
         self.associations = Associations(tables)
 
@@ -202,7 +204,9 @@ class Records:
                 )  # fmt: skip
                 continue
             try:
-                given[found.name] = stored(found, value)
+                kept = stored(found, value)
+                free = found.type == "string" and not found.unique and found.name != "email"
+                given[found.name] = self.rows.kept(kept) if free else kept
             except BadValue as error:
                 faults.append((name, error.code, error.message))
         if faults:

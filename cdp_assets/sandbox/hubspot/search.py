@@ -36,6 +36,7 @@ class Search:
         after = _whole(body.get("after") or 0)
         if limit > _LARGEST_PAGE:
             raise _wrong(f"The limit of {_LARGEST_PAGE} results per page was exceeded: {limit}")
+        limit = self.records.rows.most(limit)
         if after + limit > CAP:
             raise _wrong(f"The result window ends at {CAP}: ask for smaller ranges")
         groups = body.get("filterGroups") or []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from cdp_assets.sandbox.clock import Clock, salesforce_time
+from cdp_assets.sandbox.rows import Rows
 from cdp_assets.sandbox.salesforce.activities import TRACKED
 from cdp_assets.sandbox.salesforce.errors import SalesforceError, not_found
 from cdp_assets.sandbox.salesforce.fields import Field, SObject
@@ -27,6 +28,7 @@ class Objects:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.rows = Rows()
         self.locks: dict[str, int] = {}
         """Records that somebody else holds, and how many writes of them or of their children are
         refused before they are let go."""
@@ -97,6 +99,7 @@ class Objects:
         self._unique(spec, given, None)
         self._once(spec, given)
         self._locked(spec, given, None)
+        self._refused()
         self._duplicates(spec, given)
         key = make_id(spec.prefix, self.tables.next_number(f"salesforce.{spec.name}"))
         now = salesforce_time(self.clock.now())
@@ -133,6 +136,7 @@ class Objects:
             )
         self._unique(spec, given, row["Id"])
         self._locked(spec, row | given, row["Id"])
+        self._refused()
         self._store(spec, row["Id"], row | given | self._stamp())
         for name in TRACKED[spec.name][1] if spec.name in TRACKED else ():
             if name in given and given[name] != row.get(name):
@@ -219,7 +223,9 @@ class Objects:
                     "permission set.",
                     [field.name],
                 )
-            given[field.name] = stored(field, value, self.tables)
+            kept = stored(field, value, self.tables)
+            free = field.type in ("string", "textarea") and not (field.external_id or field.unique)
+            given[field.name] = self.rows.kept(kept) if free else kept
         return given
 
     def _by_relationship(self, spec: SObject, name: str, value: Any) -> Row:
@@ -273,6 +279,10 @@ class Objects:
                 "unable to obtain exclusive access to this record or 1 records: " + key,
                 [],
             )
+
+    def _refused(self) -> None:
+        if (code := self.rows.refusal()) is not None:
+            raise SalesforceError(400, code, f"refused by order: {code}", [])
 
     def _once(self, spec: SObject, given: Row) -> None:
         if not spec.once:

@@ -120,6 +120,9 @@ class SugarApi:
             )
             mark = self.tables.mark()
             try:
+                code = self.records.rows.refusal() if inner.method != "GET" else None
+                if code is not None:
+                    raise SugarError(503 if code == "maintenance" else 412, code, "by order")
                 reply = self._route(inner)
             except SugarError as error:
                 self.tables.roll_back(mark)
@@ -159,6 +162,7 @@ class SugarApi:
 
     def _page(self, module: str, rows: list[Row], asked: Mapping[str, Any]) -> Reply:
         size = min(int(asked.get("max_num") or _DEFAULT_PAGE), _LARGEST_PAGE)
+        size = self.records.rows.most(size)
         offset = int(asked.get("offset") or 0)
         page = rows[offset : offset + size] if offset >= 0 else []
         more = offset + size < len(rows)

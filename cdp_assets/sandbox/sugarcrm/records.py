@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from cdp_assets.sandbox.clock import Clock
+from cdp_assets.sandbox.rows import Rows
 from cdp_assets.sandbox.sugarcrm.errors import SugarError, bad_parameter, not_found
 from cdp_assets.sandbox.sugarcrm.schema import LINKS, MODULES, NUMBERS, Field, fields
 from cdp_assets.sandbox.tables import Row, Tables
@@ -29,6 +30,7 @@ class Records:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.rows = Rows()
         self.flags_as_text = True
 
     def module(self, name: str) -> str:
@@ -209,7 +211,9 @@ class Records:
             elif name in ("email_opt_out", "invalid_email"):
                 continue
             else:
-                kept[name] = _stored(field, value)
+                stored = _stored(field, value)
+                free = field["type"] in ("varchar", "name", "text") and name != "sync_key"
+                kept[name] = self.rows.kept(stored) if free else stored
         return kept
 
     def _now(self) -> str:

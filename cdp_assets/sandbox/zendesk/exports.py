@@ -26,7 +26,7 @@ class Exports:
         """`/incremental/<name>/cursor`: each change once, in pages that a cursor leads through."""
         after = _decoded(query["cursor"]) if "cursor" in query else (self._start(query), -1)
         rows = [(at, key, row) for at, key, row in self._rows(name, query) if (at, key) > after]
-        size = _size(query)
+        size = self._size(query)
         page = rows[:size]
         last = (page[-1][0], page[-1][1]) if page else after
         cursor = _encoded(last)
@@ -42,7 +42,7 @@ class Exports:
     def by_time(self, name: str, query: Mapping[str, str], url: str) -> Row:
         """`/incremental/<name>`: a page begins with the second that the one before ended with, so
         rows come twice."""
-        start, size = self._start(query), _size(query)
+        start, size = self._start(query), self._size(query)
         rows = [entry for entry in self._rows(name, query) if entry[0] >= start]
         cut = min(size, len(rows))
         # Rows of one second stay together, and a page must lead past its start.
@@ -82,6 +82,11 @@ class Exports:
             key=lambda entry: entry[:2],
         )
 
+    def _size(self, query: Mapping[str, str]) -> int:
+        text = query.get("per_page", str(PAGE))
+        asked = max(1, min(int(text), PAGE)) if text.isdigit() else PAGE
+        return self.records.rows.most(asked)
+
     def _shown(self, name: str, row: Row, query: Mapping[str, str]) -> Row:
         if name != "ticket_events":
             return self.records.shown(KINDS[name], row)
@@ -95,11 +100,6 @@ class Exports:
                 for e in row["child_events"]
             ]  # fmt: skip
         return {k: v for k, v in row.items() if not k.startswith("_")} | {"child_events": events}
-
-
-def _size(query: Mapping[str, str]) -> int:
-    text = query.get("per_page", str(PAGE))
-    return max(1, min(int(text), PAGE)) if text.isdigit() else PAGE
 
 
 def _encoded(at: tuple[int, int]) -> str:

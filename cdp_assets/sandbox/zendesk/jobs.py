@@ -139,6 +139,8 @@ class Jobs:
         for index, item in enumerate(items):
             mark = self.records.tables.mark()
             try:
+                if (code := self.records.rows.refusal()) is not None:
+                    raise ZendeskError(409, code, "by order")
                 results.append(one(item, index))
             except ZendeskError as error:
                 self.records.tables.roll_back(mark)
@@ -149,7 +151,8 @@ class Jobs:
             "id": key, "job_type": f"Bulk {verb.replace('_', ' ').capitalize()} "
             f"{kind.one.capitalize()}", "url": f"{url}/api/v2/job_statuses/{key}.json",
             "total": len(items), "progress": len(items), "status": "completed",
-            "message": f"Completed at {self.records.now()}", "results": results,
+            "message": f"Completed at {self.records.now()}",
+            "results": self.records.rows.ordered(results),
             "_polls": self.polls, "_made": self._now(),
         }  # fmt: skip
         waiting = {"status": "queued", "progress": None, "message": None, "results": None}

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from cdp_assets.sandbox.clock import Clock
+from cdp_assets.sandbox.rows import Rows
 from cdp_assets.sandbox.tables import Row, Tables
 from cdp_assets.sandbox.zendesk.errors import ZendeskError, invalid, not_found
 from cdp_assets.sandbox.zendesk.schema import (
@@ -36,6 +37,7 @@ class Records:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.rows = Rows()
         self.lag = timedelta(0)
         self.events = TicketEvents(tables)
         add_fields(tables, self.now())
@@ -203,6 +205,9 @@ class Records:
             known["tags"] = _tags(known["tags"])
         if kind.custom in known:
             known[kind.custom] = self._custom(kind, known[kind.custom])
+        for name in ("name", "notes", "details"):
+            if name in known:
+                known[name] = self.rows.kept(known[name])
         return known
 
     def _unique(self, kind: Kind, field: str, value: Any, own: str | None) -> None:
