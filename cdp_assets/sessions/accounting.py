@@ -10,8 +10,8 @@ from cdp_assets.events.tables import EVENTS
 from cdp_assets.lake import Lake
 from cdp_assets.sessions.build import rules_of
 from cdp_assets.sessions.config import SessionsConfig
+from cdp_assets.sessions.cut import is_beat, taking_part
 from cdp_assets.sessions.tables import PAGE_VIEWS, SESSIONS
-from cdp_assets.sessions.visits import taking_part
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def account(lake: Lake, config: SessionsConfig) -> Account:
     out = lake.open(SESSIONS)
     rules = rules_of(config, "UTC")
     taking = taking_part(rules.heartbeats)
-    beat = (pl.col("type") == "track") & pl.col("event").is_in(list(rules.heartbeats))
-    beat = beat.fill_null(value=False)
+    beat = is_beat(rules.heartbeats)
     page = pl.col("type").is_in(["page", "screen"])
     events, left_out, beats, pages = (
         lake.open(EVENTS)

@@ -12,9 +12,10 @@ import polars as pl
 from cdp_assets.events.tables import EVENTS
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.sessions.config import SessionsConfig
+from cdp_assets.sessions.cut import COLUMNS, Rules, taking_part
 from cdp_assets.sessions.origins import Own
 from cdp_assets.sessions.tables import BUILDS, PAGE_VIEWS, SESSIONS
-from cdp_assets.sessions.visits import COLUMNS, RULES_VERSION, Rules, Visits, taking_part, visits
+from cdp_assets.sessions.visits import RULES_VERSION, Visits, visits
 from cdp_assets.settings import crash_point
 
 STEP = "sessions"

@@ -9,15 +9,19 @@ none too; one of a payment provider (or other ignored domain) is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote_plus
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from cdp_assets.sessions.channels import CLICK_IDS, CLICK_MEDIUMS, CLICK_SOURCES, channel
+from cdp_assets.sessions.distinct import coded, mapped
 from cdp_assets.sessions.hosts import HOST, is_webmail, kind_of, short_name, site, within
+
+Flags = npt.NDArray[np.bool_]
 
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 _SENT = {
@@ -41,31 +45,30 @@ def host(column: str) -> pl.Expr:
     return pl.col(column).str.extract(HOST, 1).str.to_lowercase()
 
 
-def _mapped(texts: pl.Series, rule: Callable[[str], Any], dtype: Any) -> pl.Series:
-    """`rule` of each text, asked once per distinct one; null of null."""
-    known = texts.drop_nulls().unique()
-    return texts.replace_strict(
-        known, pl.Series([rule(text) for text in known], dtype=dtype), default=None,
-        return_dtype=dtype,
-    )  # fmt: skip
-
-
-def referrers(events: pl.DataFrame, own: Own) -> pl.DataFrame:
-    """Of each event, in its order: internal (it came from a page of one's own) and external (it
-    came from a site that may have brought somebody), Boolean.
+def referrers(events: pl.DataFrame, own: Own) -> tuple[Flags, Flags]:
+    """Of each event, in its order: whether it came from a page of one's own, and whether it came
+    from a site that may have brought somebody.
 
     events: page_url, referrer String.
     """
-    hosts = events.select(page=host("page_url"), referrer=host("referrer"))
-    sites = hosts.select(_mapped(hosts[c], site, pl.String).alias(c) for c in hosts.columns)
-    declared = _mapped(hosts["referrer"], lambda h: within(h, own.own), pl.Boolean)
-    ignored = _mapped(hosts["referrer"], lambda h: within(h, own.ignored), pl.Boolean)
-    internal = (sites["referrer"] == sites["page"]).fill_null(value=False)
-    internal |= declared.fill_null(value=False)
-    known = hosts["referrer"].is_not_null()
-    return pl.DataFrame(
-        {"internal": internal, "external": known & ~internal & ~ignored.fill_null(value=False)}
+    (page, pages), (sent, sender) = (coded(events[name]) for name in ("page_url", "referrer"))
+    page_hosts, hosts = (
+        texts.to_frame("url").select(host("url")).to_series() for texts in (pages, sender)
     )
+    both, _ = coded(
+        pl.concat([mapped(page_hosts, site, pl.String), mapped(hosts, site, pl.String)])
+    )
+    page_site, site_of = both[: len(pages)], both[len(pages) :]
+    known = hosts.is_not_null().to_numpy()
+    declared, ignored = (
+        mapped(hosts, lambda name, few=few: within(name, few), pl.Boolean)  # type: ignore[misc]
+        .fill_null(value=False)
+        .to_numpy()
+        for few in (own.own, own.ignored)
+    )
+    same = site_of[sent] == page_site[page]
+    internal = known[sent] & (same | declared[sent])
+    return internal, known[sent] & ~internal & ~ignored[sent]
 
 
 def may_be_tagged() -> pl.Expr:
@@ -108,9 +111,9 @@ def _parameter(name: str) -> pl.Expr:
 
 def _decoded(texts: pl.Series) -> pl.Series:
     """Percent-decoded, `+` as a blank, broken escapes as they are; null where nothing is left."""
-    coded = texts.str.contains("[%+]").fill_null(value=False)
-    if coded.any():
-        texts = texts.zip_with(~coded, _mapped(texts.set(~coded, None), unquote_plus, pl.String))
+    odd = texts.str.contains("[%+]").fill_null(value=False)
+    if odd.any():
+        texts = texts.zip_with(~odd, mapped(texts.set(~odd, None), unquote_plus, pl.String))
     return texts.set(texts.str.strip_chars() == "", None)
 
 
@@ -132,6 +135,9 @@ def _of_click(known: Mapping[str, str]) -> pl.Expr:
     return pl.col("click_id_type").replace_strict(known, default=None, return_dtype=pl.String)
 
 
+_TELLING = ("referrer", *UTM[:3], "click_id_type")
+
+
 def traffic(visits: pl.DataFrame) -> pl.DataFrame:
     """Each visit, in its order, with where it came from.
 
@@ -140,6 +146,13 @@ def traffic(visits: pl.DataFrame) -> pl.DataFrame:
     Adds referrer_host, referrer_medium (search, social, video, shopping, ai, email, other),
     referrer_source, source, medium, campaign (folded) and channel.
     """
+    alike = visits.select(_TELLING).unique()
+    return visits.join(
+        _traffic(alike), on=_TELLING, how="left", nulls_equal=True, maintain_order="left"
+    )
+
+
+def _traffic(visits: pl.DataFrame) -> pl.DataFrame:
     frame = visits.with_columns(
         referrer_host=host("referrer"),
         _source=folded("utm_source"), _medium=folded("utm_medium"),
@@ -148,9 +161,9 @@ def traffic(visits: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     hosts = frame["referrer_host"]
     frame = frame.with_columns(
-        _mapped(hosts, kind_of, pl.String).alias("_kind"),
-        _mapped(hosts, short_name, pl.String).alias("referrer_source"),
-        _mapped(hosts, is_webmail, pl.Boolean).alias("_mail"),
+        mapped(hosts, kind_of, pl.String).alias("_kind"),
+        mapped(hosts, short_name, pl.String).alias("referrer_source"),
+        mapped(hosts, is_webmail, pl.Boolean).alias("_mail"),
     )
     kind, known = pl.col("_kind"), pl.col("referrer_host").is_not_null()
     tagged = pl.any_horizontal(pl.col("_source", "_medium", "campaign", "_click").is_not_null())
@@ -175,7 +188,7 @@ def traffic(visits: pl.DataFrame) -> pl.DataFrame:
         medium=pl.when(tagged).then(pl.coalesce("_medium", by_click))
         .when(known).then(referred).otherwise(pl.lit("(none)")),
     )  # fmt: skip
-    frame = frame.with_columns(_mapped(frame["source"], kind_of, pl.String).alias("_kind"))
+    frame = frame.with_columns(mapped(frame["source"], kind_of, pl.String).alias("_kind"))
     return frame.with_columns(
         channel=channel("source", "medium", "campaign", "_kind", "_click")
     ).drop("_source", "_medium", "_click", "_kind", "_mail")

@@ -1,0 +1,52 @@
+"""Heartbeats: what says that a page is still open, and neither opens a session nor prolongs it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from cdp_assets.sessions.cut import Cut, Flags, Ints, Rules
+
+MIN_VISIT = 5
+"""Seconds that Snowplow's model grants the page view itself."""
+
+
+class Heartbeats:
+    """Heartbeats on the sessions and page views that they belong to: those that come no later than
+    the timeout after the device's last interaction.
+
+    until: of each session its last heartbeat, or -1. page_until, engaged: of each page view its
+    last heartbeat (or -1), and engaged seconds.
+    """
+
+    def __init__(self, cut: Cut, beat: Flags, device: Ints, moment: Ints, rules: Rules) -> None:
+        self.until = np.full(len(cut.start), -1, dtype=np.int64)
+        self.page_until = np.full(len(cut.pages), -1, dtype=np.int64)
+        self.engaged = np.zeros(len(cut.pages), dtype=np.int64)
+        self.unplaced = 0
+        if not beat.any():
+            return
+        last = (np.cumsum(~beat) - 1)[beat]
+        when, whose = moment[beat], device[beat]
+        held = last >= 0
+        last = np.maximum(last, 0)
+        held &= (cut.device[last] == whose) & (when - cut.moment[last] <= rules.timeout)
+        self.unplaced = int((~held).sum())
+        last, when = last[held], when[held]
+        visit = cut.of[last]
+        np.maximum.at(self.until, visit, when)
+        if not len(cut.pages):
+            return
+        page = np.searchsorted(cut.pages, last, side="right") - 1
+        on = (page >= 0) & (cut.pages[np.maximum(page, 0)] >= cut.start[visit])
+        page, when = page[on], when[on]
+        np.maximum.at(self.page_until, page, when)
+        stretches = (
+            pl.DataFrame({"page": page, "stretch": when // rules.heartbeat})
+            .group_by("page")
+            .agg(pl.col("stretch").n_unique())
+        )
+        seconds = rules.heartbeat // 1_000_000
+        self.engaged[stretches["page"].to_numpy()] = (
+            seconds * (stretches["stretch"].cast(pl.Int64).to_numpy() - 1) + MIN_VISIT
+        )
