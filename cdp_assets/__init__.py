@@ -12,6 +12,7 @@ from typing import Any
 _COMPONENTS = {
     "Audience": "cdp_assets.components.audience",
     "EventFiles": "cdp_assets.components.event_files",
+    "EventSource": "cdp_assets.components.event_source",
     "Files": "cdp_assets.components.files",
     "HubSpot": "cdp_assets.components.crm",
     "Identity": "cdp_assets.components.identity",
@@ -19,6 +20,7 @@ _COMPONENTS = {
     "Sessions": "cdp_assets.components.sessions",
     "SugarCRM": "cdp_assets.components.crm",
     "Sync": "cdp_assets.components.sync",
+    "TrackingPlan": "cdp_assets.components.tracking_plan",
     "Traits": "cdp_assets.components.traits",
     "Zendesk": "cdp_assets.components.crm",
 }

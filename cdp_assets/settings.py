@@ -68,6 +68,22 @@ class Settings(BaseSettings):
     ui_url: str = Field(
         default="http://127.0.0.1:3000", description="Address of Dagster's UI, for links in alerts."
     )
+    write_keys: str | None = Field(
+        default=None,
+        description="Public write keys for a quick start, `source:key` by commas: events that bear "
+        "the key are of that source, without a folder in defs/.",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks, by commas, of the proxies before the collector: only "
+        "of these is `X-Forwarded-For` believed.",
+    )
+    seal_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Age in seconds at which the collector closes a segment of its log, so that "
+        "its events can be ingested.",
+    )
     debug: bool = Field(
         default=False,
         description="Let the text of an unexpected error reach Dagster's logs. It may quote a "
@@ -117,6 +133,11 @@ class Settings(BaseSettings):
     def lake(self) -> Path:
         """Root folder of the Delta tables."""
         return self.home / "lake"
+
+    @property
+    def landing(self) -> Path:
+        """Folder of the collector's log."""
+        return self.home / "landing"
 
     @property
     def descriptions(self) -> Path:

@@ -165,3 +165,21 @@ class PauseRow(Base):
     who: Mapped[str] = mapped_column(String(200))
     at: Mapped[datetime] = mapped_column(Moment())
     why: Mapped[str] = mapped_column(Text)
+
+
+class WriteKeyRow(Base):
+    """A secret key with which a server sends events. Only its digest is kept.
+
+    name: how people speak of it. source: the event source its events are of. prefix: its first
+    characters, to tell keys apart. revoked_at: from when on it is no longer good; in the future
+    where two keys overlap while one is replaced.
+    """
+
+    __tablename__ = "write_key"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    source: Mapped[str] = mapped_column(String(128))
+    prefix: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(Moment())
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment())
