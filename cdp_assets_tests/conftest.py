@@ -6,6 +6,10 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # no test fails for a busy machine
 
 pytest_plugins = ["cdp_assets_tests.browser", "cdp_assets_tests.engines"]
 
