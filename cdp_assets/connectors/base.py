@@ -264,6 +264,17 @@ class ListDestination(Protocol):
         `add` followed by `remove`; one that is there, or off, already is ok."""
 
 
+class Restorer(Protocol):
+    """A system whose API takes deleted records out of the bin."""
+
+    def restorable(self, object_name: str) -> bool:
+        """Whether it does so for records of this object."""
+
+    def restore(self, object_name: str, ids: Sequence[str]) -> list[RowOutcome]:
+        """Bring these records back; one outcome a record, `row` its place. One that is there
+        already is ok."""
+
+
 class FieldMaker(Protocol):
     """A system in which fields can be made through its API."""
 

@@ -269,7 +269,7 @@ class _ListPlan:
                 asked={},
                 old={},
                 why={"list": why},
-                notes=_notes(op, self.list_id),
+                notes=notes(op, self.list_id),
                 digest=mapping.digest(self.config.fingerprint, op, {LIST: self.config.list_}),
                 left=left,
             )
@@ -304,7 +304,8 @@ class _ListPlan:
         yield from planner.too_many_left(self.config, left, self.on, self.profiles)
 
 
-def _notes(op: Op, list_id: str | None) -> dict[str, str | None]:
+def notes(op: Op, list_id: str | None) -> dict[str, str | None]:
+    """What the state keeps of a record that was put on a list, or taken off one."""
     return {"list": list_id, "put": list_id} if op == "add" else {"list": "", "put": None}
 
 
@@ -336,8 +337,8 @@ class ListWriter:
         """The changes as they are announced: of a list made a moment ago its id is known now."""
         if batch[0].op == "create" or batch[0].key_value is not None:
             return list(batch)
-        notes = _notes(batch[0].op, self._id)
-        return [replace(change, key_value=self._id, notes=notes) for change in batch]
+        known = notes(batch[0].op, self._id)
+        return [replace(change, key_value=self._id, notes=known) for change in batch]
 
     def write(self, batch: Sequence[Change]) -> list[RowOutcome]:
         """Send one batch, all of one op."""

@@ -12,8 +12,8 @@ import polars as pl
 from cdp_assets.connectors.base import WriteOp
 from cdp_assets.store.ledger import Texts
 
-Op = WriteOp | Literal["add", "remove"]
-"""What a row does: writes a record, or puts it on a list or takes it off."""
+Op = WriteOp | Literal["add", "remove", "restore"]
+"""What a row does: writes a record, takes it out of the bin, puts it on a list or takes it off."""
 NEW = "(new)"
 ALL = "(all)"
 """Stands for the id where all records of an object are meant."""

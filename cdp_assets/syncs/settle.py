@@ -47,7 +47,7 @@ def settle(
     entries = [_less(entry, without) for entry in ledger.pending(store, name)]
     groups: dict[tuple[str, str, str], list[ledger.Entry]] = defaultdict(list)
     for entry in entries:
-        field = "" if entry.op in ("update", "delete") else entry.key_field or ""
+        field = "" if entry.op in ("update", "delete", "restore") else entry.key_field or ""
         groups[entry.object, entry.op, field].append(entry)
     lag = float(getattr(destination, "find_lag", 0.0))
     if lag and any(entry.op in ("create", "add", "remove") for entry in entries):
@@ -59,8 +59,8 @@ def settle(
                 answers = list_answers(destination, chunk)
             elif op == "update":
                 answers = _updates(destination, object_name, chunk)
-            elif op == "delete":
-                answers = _deletions(destination, object_name, chunk)
+            elif op in ("delete", "restore"):
+                answers = _deletions(destination, object_name, chunk, op == "delete")
             elif not key_field:
                 answers = [unknown(entry) for entry in chunk]
             elif op == "create" and chunk[0].asked.get("entry") is not None:
@@ -93,12 +93,13 @@ def _updates(
 
 
 def _deletions(
-    destination: Destination, object_name: str, entries: Sequence[ledger.Entry]
+    destination: Destination, object_name: str, entries: Sequence[ledger.Entry], gone: bool
 ) -> list[ledger.Answer]:
     ids = sorted({entry.record_id for entry in entries if entry.record_id})
     there = destination.read(object_name, ids, [])
     return [
-        ledger.Answer(id=e.id, outcome="lost" if e.record_id in there else "ok") for e in entries
+        ledger.Answer(id=e.id, outcome="lost" if (e.record_id in there) is gone else "ok")
+        for e in entries
     ]
 
 

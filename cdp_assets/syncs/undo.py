@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
-from cdp_assets.connectors.base import Destination
+from cdp_assets.connectors.base import Destination, Restorer, RowOutcome
 from cdp_assets.lake import Lake
 from cdp_assets.store import Store, ledger, pauses, plans
 from cdp_assets.syncs import guard, mapping, send, state
 from cdp_assets.syncs.approval import ApprovalError
 from cdp_assets.syncs.check import SyncError
 from cdp_assets.syncs.config import SyncConfig
+from cdp_assets.syncs.lists import LIST, ListWriter
 from cdp_assets.syncs.model import Change, Plan, ref
+from cdp_assets.syncs.taking_back import (
+    CHUNK,
+    Found,
+    Row,
+    creations,
+    deletions,
+    later,
+    left,
+    members,
+    unwritten,
+)
 
-_CHUNK = 2_000
 SCHEMA = {
     "record": pl.String(),
     "field": pl.String(),
@@ -29,7 +40,8 @@ SCHEMA = {
     "op": pl.String(),
     "why": pl.String(),
 }
-"""A row a field. op: `undo`, or `left` for what stays as it is, and why."""
+"""A row a field; an empty field stands for the whole record, `list` for being on one. op: `undo`,
+or `left` for what stays as it is, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,39 +89,85 @@ def find_run(store: Store, beginning: str, sync: str | None = None) -> tuple[str
 
 
 def plan_undo(store: Store, destination: Destination, name: str, run_id: str) -> Undo:
-    """What would bring the records of this run back to what they showed before it.
+    """What would bring the outside system back to what it showed before this run.
 
     A field goes back only if the record still shows what the run told it and nothing told it
-    anything since; all else is listed as left, with why. Records that the run created stay.
-    Reads the destination, writes nothing.
+    anything since. A record that the run created is deleted if nobody changed it since, one that
+    it deleted is restored where the system can, and members of a list are taken off it, or put on
+    it again. All else is listed as left, with why. Reads the destination, writes nothing.
     """
-    entries = ledger.of_run(store, name, run_id)
     by_object: dict[tuple[str, str], list[ledger.Entry]] = defaultdict(list)
-    for entry in entries:
+    for entry in ledger.of_run(store, name, run_id):
         by_object[entry.source, entry.object].append(entry)
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Row] = []
     changes: list[Change] = []
     for (_, object_name), group in sorted(by_object.items()):
-        for entry in group:
-            if (reason := _untouchable(entry)) is not None:
-                rows.append((entry.target, "", None, None, "left", reason))
-        later = _told_since(store, group)
-        back = _by_record(e for e in group if _untouchable(e) is None)
-        ids = sorted(back)
-        for at in range(0, len(ids), _CHUNK):
-            chunk = ids[at : at + _CHUNK]
-            names = sorted({field for record in chunk for field in back[record]})
-            shown = destination.read(object_name, chunk, names)
-            for record in chunk:
-                judged = _Judged(destination, object_name, shown.get(record), later)
-                found = judged.rows(record, back[record])
-                rows += found
-                if (change := judged.change(record, back[record])) is not None:
-                    changes.append(change)
+        for found in _of_object(store, destination, object_name, group):
+            rows += found.rows
+            changes += found.changes
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("op", "record", "field")
     return Undo(
         sync=name, run=run_id, hash=_hash(name, run_id, frame), rows=frame, changes=tuple(changes)
     )
+
+
+def _of_object(
+    store: Store, destination: Destination, object_name: str, group: Sequence[ledger.Entry]
+) -> Iterator[Found]:
+    """What becomes of a run's rows of one object, by what they did."""
+    made, deleted, put, told = [], [], [], []
+    for entry in group:
+        if (reason := unwritten(entry)) is not None:
+            yield Found([left(entry, reason)], [])
+        elif entry.op in ("add", "remove"):
+            put.append(entry)
+        elif entry.key_field == LIST:
+            yield Found([left(entry, "a list is not deleted: its members leave it")], [])
+        elif entry.created:
+            made.append(entry)
+        elif entry.op == "delete":
+            deleted.append(entry)
+        elif entry.op == "update":
+            told.append(entry)
+        else:
+            yield Found([left(entry, f"an {entry.op} cannot be taken back")], [])
+    if made:
+        yield creations(store, destination, object_name, made, group)
+    if deleted:
+        yield deletions(destination, object_name, deleted)
+    if put:
+        yield members(store, destination, object_name, put)
+    ours = {entry.record_id for entry in made}
+    if told := [entry for entry in told if entry.record_id not in ours]:
+        yield _fields(store, destination, object_name, told, group)
+
+
+def _fields(
+    store: Store,
+    destination: Destination,
+    object_name: str,
+    told: Sequence[ledger.Entry],
+    group: Sequence[ledger.Entry],
+) -> Found:
+    """Fields of records that were there before, back to what they showed."""
+    since = {
+        (entry.record_id or "", field): entry.sync
+        for entry in later(store, group)
+        for field in entry.fields
+    }
+    found = Found([], [])
+    back = _by_record(told)
+    ids = sorted(back)
+    for at in range(0, len(ids), CHUNK):
+        chunk = ids[at : at + CHUNK]
+        names = sorted({field for record in chunk for field in back[record]})
+        shown = destination.read(object_name, chunk, names)
+        for record in chunk:
+            judged = _Judged(destination, object_name, shown.get(record), since)
+            found.rows.extend(judged.rows(record, back[record]))
+            if (change := judged.change(record, back[record])) is not None:
+                found.changes.append(change)
+    return found
 
 
 def apply_undo(
@@ -166,8 +224,11 @@ def apply_undo(
             changes=found.changes,
             obstacles=(),
         )
+        on_list = any(change.op in ("add", "remove") for change in found.changes)
+        writer = ListWriter(destination, config, plan) if on_list else _Back(destination)
+        undoing = f"undo-{run_id}"[:64]
         sent = send.send(
-            store, destination, config, plan, f"undo-{run_id}"[:64], now, entity=entity
+            store, destination, config, plan, undoing, now, entity=entity, writer=writer
         )
         state.fold(lake, store, name)
         if sent.error is not None:
@@ -175,17 +236,15 @@ def apply_undo(
         return found, sent
 
 
-def _untouchable(entry: ledger.Entry) -> str | None:
-    """Why a whole row stays as it is; None where its fields are to be looked at."""
-    if entry.outcome is None:
-        return "no answer came yet; the sync's next run finds out what became of it"
-    if entry.outcome != "ok":
-        return "it was never written"
-    if entry.created:
-        return "the run created it; delete it there if it is not wanted"
-    if entry.op != "update":
-        return f"an {entry.op} cannot be taken back"
-    return None
+@dataclass(frozen=True)
+class _Back(send.Records):
+    """Writes records, and takes them out of the bin."""
+
+    def write(self, batch: Sequence[Change]) -> list[RowOutcome]:
+        if batch[0].op != "restore":
+            return super().write(batch)
+        ids = [change.record_id or "" for change in batch]
+        return cast(Restorer, self.destination).restore(batch[0].object, ids)
 
 
 def _by_record(entries: Iterable[ledger.Entry]) -> dict[str, dict[str, _Told]]:
@@ -201,18 +260,6 @@ def _by_record(entries: Iterable[ledger.Entry]) -> dict[str, dict[str, _Told]]:
     return found
 
 
-def _told_since(store: Store, mine: Sequence[ledger.Entry]) -> dict[tuple[str, str], str]:
-    """(record id, field) → the sync that told it something after these rows of one object."""
-    ids = {entry.id for entry in mine}
-    found = ledger.since(store, mine[0].source, mine[0].object, mine[0].id)
-    return {
-        (entry.record_id or "", field): entry.sync
-        for entry in found
-        if entry.id not in ids and entry.outcome in ("ok", None)
-        for field in entry.fields
-    }
-
-
 @dataclass(frozen=True)
 class _Judged:
     """A record as it is now, against what a run told it."""
@@ -222,8 +269,8 @@ class _Judged:
     current: Mapping[str, Any] | None
     later: Mapping[tuple[str, str], str]
 
-    def rows(self, record: str, told: Mapping[str, _Told]) -> list[tuple[Any, ...]]:
-        found = []
+    def rows(self, record: str, told: Mapping[str, _Told]) -> list[Row]:
+        found: list[Row] = []
         for field, item in sorted(told.items()):
             why = self._left(record, field, item)
             target = ref(item.entry.source, self.object_name, record)

@@ -416,3 +416,16 @@ def test_what_writes_take_and_may_cost_is_told(stand_in: StandIn) -> None:
     assert source.cost({"users": 5}, {"phone": 5}) == []
     assert "a seat that is billed" in source.cost({}, {"role": 3})[0]
     assert "1,200 new tickets" in source.cost({"tickets": 1200}, {})[0]
+
+
+def test_deleted_tickets_come_back_and_users_do_not(stand_in: StandIn) -> None:
+    client = stand_in.zendesk()
+    rows = [RowChange(n, "create", {"subject": f"S{n}", "description": "d"}) for n in range(2)]
+    ids = [str(o.record_id) for o in client.write("tickets", rows)]
+    gone = [RowChange(n, "delete", {}, record_id=i) for n, i in enumerate(ids)]
+    assert all(o.ok for o in client.write("tickets", gone))
+    assert client.read("tickets", ids, []) == {}
+    assert [o.ok for o in client.restore("tickets", ids)] == [True, True]
+    assert set(client.read("tickets", ids, [])) == set(ids)
+    assert [o.code for o in client.restore("tickets", ["987654"])] == ["NOT_RESTORED"]
+    assert (client.restorable("tickets"), client.restorable("users")) == (True, False)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cdp_assets.connectors.base import Unavailable
-from cdp_assets.syncs import dead_letters, plan
+from cdp_assets.connectors.base import RowChange, Unavailable
+from cdp_assets.syncs import apply_undo, dead_letters, plan, plan_undo
 from cdp_assets.syncs.approval import approve
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.run import ApplyResult, apply
@@ -197,3 +197,35 @@ def test_who_left_is_archived_or_emptied(
     assert sync.apply().created == 4, "who returns is created again"
     assert {len(records) for records in sync.records().values()} == {1}
     assert dead_letters(sync.world.store).is_empty()
+
+
+def test_what_a_run_created_is_taken_back_unless_somebody_changed_it(
+    running: StandIn, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    sync = Sync(running, tmp_path, options)
+    sync.people = sync.people[:4]
+    sync.world.profiles = sync.world.profiles[:4]
+    assert sync.apply().created == 4
+    told, other, _, _ = (records[0]["id"] for records in sync.records().values())
+    running.wait(120)
+    fields = {
+        "salesforce": ("Orders__c", "Phone"), "hubspot": ("orders", "phone"),
+        "zendesk": ("custom_orders", "notes"), "sugarcrm": ("orders_c", "phone_work"),
+    }  # fmt: skip
+    told_field, other_field = fields[sync.config.source]
+    for record, field, value in ((told, told_field, 77), (other, other_field, "555")):
+        change = RowChange(0, "update", {field: value}, record_id=record)
+        assert sync.client.write(sync.object, [change])[0].ok
+    found = plan_undo(sync.world.store, sync.client, "s", "run")
+    assert len(found.changes) == 2
+    why = {r["record"].partition(":")[2]: r["why"] for r in found.rows.to_dicts()}
+    assert f"{told_field} was changed there since" in why[told]
+    assert "it was changed there since" in why[other]
+    world = sync.world
+    _, sent = apply_undo(
+        world.lake, world.store, sync.client, "s", sync.config, "run", found.hash, "ada", world.now,
+        env="development", url=running.url, entity="person",
+    )  # fmt: skip
+    assert sent.written == 2
+    assert [len(records) for records in sync.records().values()] == [1, 1, 0, 0]
+    assert plan_undo(world.store, sync.client, "s", "run").changes == ()

@@ -15,10 +15,16 @@ from cdp_assets_tests.syncs.test_stand_ins import (
     Sync,
     running,
     test_no_answer_doubles_nobody,
+    test_what_a_run_created_is_taken_back_unless_somebody_changed_it,
     test_who_left_is_archived_or_emptied,
 )
 
-__all__ = ["running", "test_no_answer_doubles_nobody", "test_who_left_is_archived_or_emptied"]
+__all__ = [
+    "running",
+    "test_no_answer_doubles_nobody",
+    "test_what_a_run_created_is_taken_back_unless_somebody_changed_it",
+    "test_who_left_is_archived_or_emptied",
+]
 ZENDESK = {
     "from": "person",
     "to": "zendesk.users",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cdp_assets.connectors.base import RowChange, RowOutcome, UnknownOutcome
 from cdp_assets.store import pauses
 from cdp_assets.syncs import ApprovalError, SyncError, Undo, apply_undo, find_run, plan_undo
-from cdp_assets_tests.syncs.world import World, config
+from cdp_assets.syncs.config import SyncConfig
+from cdp_assets_tests.syncs.world import Crm, World, config
 
 URL = "http://127.0.0.1:1"
 
@@ -105,14 +109,124 @@ def test_nothing_is_undone_outside_production_but_on_a_stand_in(world: World) ->
     assert world.crm.records["Contact"]["a"]["Orders__c"] == 2
 
 
-def test_records_that_a_run_created_stay(world: World) -> None:
-    world.profile(1, orders=2)
-    run(world, "one", mode="upsert", key={"CDP_Id__c": "profile_id"}, create="crm.Contact")
+def test_records_that_a_run_created_go_unless_they_were_changed(world: World) -> None:
+    made: dict[str, Any] = {"mode": "upsert", "key": {"CDP_Id__c": "profile_id"}}
+    made["create"] = "crm.Contact"
+    for n in range(1, 5):
+        world.profile(n, orders=n)
+    run(world, "one", **made)
+    records = world.crm.records["Contact"]
+    records["n0002"]["Orders__c"] = 99
+    del records["n0003"]
+    world.profile(4, orders=7)
+    run(world, "two", **made)
     found = look(world, "one")
-    assert found.changes == ()
-    assert found.rows["why"].to_list() == [
-        "the run created it; delete it there if it is not wanted"
+    assert [r[4:] for r in found.rows.sort("record").rows()] == [
+        ("undo", "the run created it, and nobody changed it since"),
+        ("left", "the run created it; Orders__c was changed there since"),
+        ("left", "the run created it; it is gone there"),
+        ("left", "the run created it; told again since, by s"),
     ]
+    undo(world, "one", found.hash)
+    assert set(records) == {"n0002", "n0004"}
+    assert look(world, "one").changes == ()
+    assert pauses.resume(world.store, "s")
+    assert world.apply(config(**made)).created == 1, "whom the undo deleted"
+
+
+@dataclass
+class Bin(Crm):
+    """A destination whose deleted records can be brought back."""
+
+    bin: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def _one(self, object_name: str, change: RowChange) -> RowOutcome:
+        if change.op == "delete":
+            self.bin[change.record_id or ""] = self.records[object_name][change.record_id or ""]
+        return super()._one(object_name, change)
+
+    def restorable(self, object_name: str) -> bool:
+        return object_name == "Contact"
+
+    def restore(self, object_name: str, ids: Sequence[str]) -> list[RowOutcome]:
+        for record in ids:
+            self.records[object_name][record] = self.bin.pop(record)
+        if self.cut is not None:
+            self.cut = None
+            raise UnknownOutcome("crm: no answer")
+        return [RowOutcome(at, True, record) for at, record in enumerate(ids)]
+
+
+def deleting(world: World) -> None:
+    made: dict[str, Any] = {"mode": "mirror", "key": {"CDP_Id__c": "profile_id"}, "gone": "archive"}
+    made |= {"create": "crm.Contact", "stop_if": {"deleted": "100%"}}
+    for n in (1, 2, 3):
+        world.profile(n, orders=n)
+    run(world, "one", **made)
+    world.profiles = world.profiles[2:]
+    run(world, "two", **made)
+    assert set(world.crm.records["Contact"]) == {"n0003"}
+
+
+def test_what_a_run_deleted_is_brought_back_where_the_system_can(tmp_path: Path) -> None:
+    world = World(tmp_path, crm=Bin())
+    deleting(world)
+    found = look(world, "two")
+    assert found.rows["now"].to_list() == ["(deleted)", "(deleted)"]
+    world.crm.cut = 0
+    _, sent = undo(world, "two", found.hash)
+    assert (sent.written, sent.unknown) == (0, 2)
+    assert set(world.crm.records["Contact"]) == {"n0001", "n0002", "n0003"}
+    assert [r[5] for r in look(world, "two").rows.rows()] == ["it is there again already"] * 2
+    pauses.resume(world.store, "s")
+    made = {"mode": "update", "fields": {"Orders__c": "orders"}}
+    world.apply(config(**made))
+    assert world.state()["removed_at"].to_list() == [None] * 3
+
+
+def test_what_a_run_deleted_stays_so_where_the_system_cannot(world: World) -> None:
+    deleting(world)
+    found = look(world, "two")
+    assert found.changes == ()
+    assert all(why.startswith("cannot be taken back") for why in found.rows["why"])
+
+
+def test_members_of_a_list_are_taken_off_and_put_on_again(world: World) -> None:
+    listed = SyncConfig.model_validate(
+        {"from": "person", "to": "crm.lists", "list": "CDP", "mode": "mirror",
+         "create": "crm.lists", "stop_if": {"deleted": "100%"}}
+    )  # fmt: skip
+    for n in range(1, 5):
+        world.profile(n)
+        world.link(f"r{n}", n)
+    world.run_id = "one"
+    world.apply(listed)
+    world.profiles = world.profiles[1:]
+    world.run_id = "two"
+    world.apply(listed)
+    on = world.crm.lists["L1"][1]
+    assert on == {"r2", "r3", "r4"}
+    on.discard("r3")
+    why = {row["record"]: row["why"] for row in look(world, "one").rows.to_dicts()}
+    assert why == {
+        "crm.lists:L1": "a list is not deleted: its members leave it",
+        "crm.Contact:r1": "told again since, by s",
+        "crm.Contact:r2": "the run put it on the list",
+        "crm.Contact:r3": "taken off it since",
+        "crm.Contact:r4": "the run put it on the list",
+    }
+    assert look(world, "two").rows.rows() == [
+        ("crm.Contact:r1", "list", "(not on the list)", "(on the list)", "undo",
+         "the run took it off the list"),
+    ]  # fmt: skip
+    where: dict[str, Any] = {"env": "development", "url": URL, "entity": "person"}
+    for name, then in (("two", {"r1", "r2", "r4"}), ("one", {"r1"})):
+        apply_undo(
+            world.lake, world.store, world.crm, "s", listed, name, look(world, name).hash, "ada",
+            world.now, **where,
+        )  # fmt: skip
+        assert on == then
+        assert look(world, name).changes == ()
 
 
 def test_a_stamp_is_left_as_it_is(world: World) -> None:

@@ -37,11 +37,12 @@ class Zendesk(Crm):
         options = options or HttpOptions()
         self._client = ZendeskClient(name, config, options)
         self._tags = ZendeskTags(self._client)
+        self._push = ZendeskPush(self._client)
         super().__init__(
             name,
             config,
             client=self._client,
-            push=ZendeskPush(self._client),
+            push=self._push,
             map_object=mapping,
             api_version="v2",
             options=options,
@@ -73,6 +74,13 @@ class Zendesk(Crm):
                 "on them, and may write to people"
             )
         return said
+
+    def restorable(self, object_name: str) -> bool:
+        """Tickets alone: a deleted user or organization stays so."""
+        return object_name == "tickets"
+
+    def restore(self, object_name: str, ids: Sequence[str]) -> list[RowOutcome]:
+        return self._push.restore(object_name, ids)
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return ZendeskPull(self._client, object_name).keys()

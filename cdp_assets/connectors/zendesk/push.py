@@ -170,6 +170,24 @@ class ZendeskPush:
         )  # fmt: skip
         return self._jobs.outcomes(what, reply.body, part, {})
 
+    def restore(self, name: str, ids: Sequence[str]) -> list[RowOutcome]:
+        """Take deleted tickets out of the bin ("Restore Deleted Tickets in Bulk"). The answer says
+        nothing of single ones, so they are read."""
+        self._client.send(
+            "PUT", f"/deleted_{name}/restore_many.json", None, what=f"restore of {len(ids)} {name}",
+            params={"ids": ",".join(ids)}, repeatable=True, decode=lambda body: None, accept={404},
+        )  # fmt: skip
+        there = self.read(name, ids, [])
+        return [
+            RowOutcome(at, True, i)
+            if i in there
+            else RowOutcome(
+                at, False, i, error_class="gone", code="NOT_RESTORED",
+                message="it was deleted for good: Zendesk restores none but for 30 days",
+            )
+            for at, i in enumerate(ids)
+        ]  # fmt: skip
+
     def _singles(
         self, name: str, group: Group, call: Callable[[RowChange], RowOutcome]
     ) -> Outcomes:

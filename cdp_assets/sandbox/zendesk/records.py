@@ -131,6 +131,15 @@ class Records:
             row["deleted_at"] = self.now()
         self._put(kind, key, row)
 
+    def restore(self, kind: Kind, key: str) -> None:
+        """Take a deleted ticket out of the bin."""
+        row = self.tables[kind.table].get(str(key))
+        if row is None:
+            raise not_found()
+        if row.get("_deleted"):
+            row = {n: v for n, v in row.items() if n != "_deleted"}
+            self._put(kind, key, row | {"status": "open"})
+
     def touch(self, kind: Kind, key: str) -> None:
         """A change by the system: only the account's own time moves."""
         row = self.tables[kind.table].rows[str(key)]

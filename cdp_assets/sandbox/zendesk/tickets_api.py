@@ -30,6 +30,8 @@ class TicketsApi:
             ("GET", f"/tickets/{key}/comments", self._comments),
             ("GET", f"/tickets/{key}/audits", self._audits),
             ("POST", f"/tickets/{key}/satisfaction_rating", self._rate),
+            ("PUT", f"/deleted_tickets/{key}/restore", self._restore),
+            ("PUT", r"/deleted_tickets/restore_many", self._restore_many),
         ]
 
     def _comments(self, request: Request, match: re.Match[str]) -> Reply:
@@ -51,6 +53,16 @@ class TicketsApi:
             and (until is None or row["_at"] <= int(until))
         ]
         return paged(request, "satisfaction_ratings", found)
+
+    def _restore(self, request: Request, match: re.Match[str]) -> Reply:
+        self.records.restore(TICKETS, match["key"])
+        return Reply(body="", rows=1)
+
+    def _restore_many(self, request: Request, match: re.Match[str]) -> Reply:
+        ids = [i for i in request.query.get("ids", "").split(",") if i]
+        for key in ids:
+            self.records.restore(TICKETS, key)
+        return Reply(body="", rows=len(ids))
 
     def _rate(self, request: Request, match: re.Match[str]) -> Reply:
         ticket = self.records.live(TICKETS, match["key"])
