@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull, push
+from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull, push, sessions
 from cdp_assets_tests.benchmarks.base import machine
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "bulk": bulk.run,
     "events": events.run,
     "profiles": profiles.run,
+    "sessions": sessions.run,
     "plan": plan.run,
     "push": push.run,
     "idle": idle.run,
