@@ -32,7 +32,7 @@ class Verdicts:
 
     def of(self, source: str, call: str, body: bytes, envelope: Envelope | None) -> Verdict:
         """The verdict on a request's body; `envelope` is None where it is no JSON as a whole."""
-        lines = parts(call, body).lines
+        lines = parts(call, body, envelope).lines
         verdict = Verdict(len(lines))
         blocker = self._blockers.get(source)
         for index, line in enumerate(lines):

@@ -54,17 +54,18 @@ class Parts:
     sent: str | None = None
 
 
-def parts(call: str, body: bytes) -> Parts:
+def parts(call: str, body: bytes, envelope: Envelope | None = None) -> Parts:
     """The events of a body. `call`: `batch`, or the type of its one event, from its address.
+    envelope: the body decoded, where it has been already.
 
     A body that is no JSON as a whole, for one bare NaN say, is split by its brackets, so that
     each event is judged alone; one that is no batch at all is one line, which `judge` refuses.
     Raises nothing for any content.
     """
     try:
-        envelope = decode_envelope(body)
+        envelope = envelope or decode_envelope(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return _torn(call, body)
+        return _torn(body)
     if envelope.batch is None:
         return Parts([_line(body if envelope.type else _typed(body, call))])
     sent = None if envelope.sent_at is None else str(envelope.sent_at)
@@ -107,7 +108,7 @@ def _with(line: bytes, shared: dict[str, Raw]) -> bytes:
     return _encode(members)
 
 
-def _torn(call: str, body: bytes) -> Parts:
+def _torn(body: bytes) -> Parts:
     found = _SENT.search(body)
     sent = found[1].decode() if found else None
     elements = _elements(body)
