@@ -68,15 +68,21 @@ class ShortForms(GenerateJsonSchema):
         return found
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+def _inlined(
+    schema: Any, definitions: Mapping[str, Any], inside: frozenset[str] = frozenset()
+) -> Any:
+    """`schema` without references; a model inside of itself says no more than that it is one."""
     if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
+        return [_inlined(item, definitions, inside) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        found = definitions[schema["$ref"].rpartition("/")[2]]
-        return _inlined({**found, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
-    return {key: _inlined(item, definitions) for key, item in schema.items()}
+        name = schema["$ref"].rpartition("/")[2]
+        more = {k: v for k, v in schema.items() if k != "$ref"}
+        if name in inside:
+            return {"type": "object", **more}
+        return _inlined({**definitions[name], **more}, definitions, inside | {name})
+    return {key: _inlined(item, definitions, inside) for key, item in schema.items()}
 
 
 def _takes_text(model: type[BaseModel]) -> bool:

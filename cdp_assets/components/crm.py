@@ -112,6 +112,7 @@ class OutsideSystem(CdpComponent):
                     api_budget=spoken(here.budget(name)),
                     minutes_behind=int(here.lag(name, object_name).total_seconds() // 60),
                     fields_changed="; ".join(result.changes) or None,
+                    not_told="; ".join(result.gaps) or None,
                     window=f"{result.start:%Y-%m-%d %H:%M} to {result.end:%Y-%m-%d %H:%M} UTC",
                 ),
                 check_results=[

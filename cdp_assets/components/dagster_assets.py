@@ -213,7 +213,8 @@ def days_partitions(deployment: Deployment) -> dg.DailyPartitionsDefinition:
     on different days are split by Dagster.
     """
     starts = [config.start for config in deployment.crms.values()]
-    starts += [config.start for config in deployment.event_files.values() if config.start]
+    of_events = (*deployment.event_files.values(), *deployment.event_sources.values())
+    starts += [config.start for config in of_events if config.start]
     first = min(starts, default=None)
     floor = Settings().start
     if floor is not None and (first is None or first < floor):

@@ -19,6 +19,7 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
+from cdp_assets.components.tracking_plan import plan_keys
 from cdp_assets.deployment.catalog import catalog
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.events import EVENTS, typed_specs
@@ -60,13 +61,35 @@ def event_source(
     declared: Declared, deployment: Deployment, source: dg.AssetSpec
 ) -> dg.Definitions:
     """A source of events; the first of a deployment brings the assets that all of them share."""
-    own = dg.Definitions(
-        assets=[source],
-        sensors=[files_sensor(deployment, declared.name, dg.AssetKey("events"))],
-    )
-    if next(iter(deployment.event_files)) != declared.name:
+    sensor = files_sensor(deployment, declared.name, dg.AssetKey("events"))
+    return shared_by(declared, deployment, dg.Definitions(assets=[source], sensors=[sensor]))
+
+
+def shared_by(declared: Declared, deployment: Deployment, own: dg.Definitions) -> dg.Definitions:
+    """`own`, and with the deployment's first source of events what all of them share."""
+    if next(iter((*deployment.event_files, *deployment.event_sources))) != declared.name:
         return own
     return dg.Definitions.merge(own, events_definitions(deployment))
+
+
+def segments_sensor(deployment: Deployment) -> dg.SensorDefinition:
+    """A run as soon as the collector has closed a segment of its log."""
+    target = dg.AssetKey("events")
+
+    @dg.sensor(
+        name="collector_segments",
+        target=dg.AssetSelection.assets(target),
+        minimum_interval_seconds=15,
+        description="Starts a run when the collector has closed a segment that was not read.",
+    )
+    @safe_errors
+    def segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        del context
+        if not platform(deployment).new_segments():
+            return dg.SkipReason("no new segment")
+        return dg.RunRequest(run_key=None, asset_selection=[target])
+
+    return segments
 
 
 def events_definitions(deployment: Deployment) -> dg.Definitions:
@@ -80,7 +103,11 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         "the client says it happened. Broken lines are in `raw/quarantine` with file, line "
         "and reason.",
         table=EVENTS,
-        deps=[f"files/{name}" for name in deployment.event_files],
+        deps=[
+            *(f"files/{name}" for name in deployment.event_files),
+            *(f"http/{name}" for name in deployment.event_sources),
+            *plan_keys(deployment),
+        ],
         partitions_def=days_partitions(deployment),
         automation=WHEN_NAMED,
         code_version=rules_version(*sorted(s.digest for s in named.values()), *sorted(kept.told)),
@@ -106,7 +133,10 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
         name="ingest_events",
         specs=[spec],
         check_specs=[
-            accounting_spec(spec.key, "Every line read is stored, a duplicate, or in quarantine."),
+            accounting_spec(
+                spec.key,
+                "Every line read is stored, a duplicate, in quarantine, or dropped as planned.",
+            ),
             dg.AssetCheckSpec(
                 UNDERSTOOD,
                 asset=spec.key,
@@ -145,6 +175,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 stored=result.stored,
                 duplicates=result.duplicates,
                 quarantined=result.quarantined,
+                dropped_by_plan=result.dropped,
                 reused_message_ids=result.reused_id,
                 times_unread=result.unread_times,
                 without_time=result.untimed,
@@ -156,7 +187,8 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             ),
             check_results=[
                 *accounted(
-                    result.read == result.stored + result.duplicates + result.quarantined
+                    result.read
+                    == result.stored + result.duplicates + result.quarantined + result.dropped
                     and not result.failed,
                     read=result.read,
                     stored=result.stored,
@@ -170,7 +202,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             ],
         )
 
-    return dg.Definitions(assets=[ingest, *typed])
+    return dg.Definitions(assets=[ingest, *typed], sensors=[segments_sensor(deployment)])
 
 
 class _EventFilesParams(BaseModel):

@@ -108,7 +108,7 @@ def _records(deployment: Deployment) -> dg.AssetsDefinition:
 def _identity(deployment: Deployment) -> dg.AssetsDefinition:
     version = rules_version(identity_of(deployment))
     deps = ["records/values", "records/relation"]
-    if deployment.event_files:
+    if deployment.has_events:
         deps.append("events")
     described = {
         "identity/links": (
@@ -126,7 +126,7 @@ def _identity(deployment: Deployment) -> dg.AssetsDefinition:
     }
     sides = [("records/values", "record"), ("records/values", "value")]
     sides += [("records/relation", "from"), ("records/relation", "to")]
-    if deployment.event_files:
+    if deployment.has_events:
         sides += [("events", "anonymous_id"), ("events", "user_id"), ("events", "payload")]
     ends = [("identity/links", "left"), ("identity/links", "right")]
     specs = [

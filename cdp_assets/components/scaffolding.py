@@ -30,7 +30,7 @@ def first_traits(deployment: Deployment, entity: str) -> dict[str, Any]:
         ]
         if fields:
             found[trait] = {rule: fields}
-    if entity == "person" and (deployment.event_files or not found):
+    if entity == "person" and (deployment.has_events or not found):
         found |= {
             "last_seen": {"select": "max(timestamp)", "from": "events"},
             "events_30d": {"select": "count(*)", "from": "events", "within": "30d"},

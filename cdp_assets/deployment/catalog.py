@@ -3,7 +3,7 @@ asset reads which."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,6 +15,7 @@ from cdp_assets.connectors.base import ObjectMapping
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.systems import Connector, system_of
 from cdp_assets.deployment.declarations import Deployment
+from cdp_assets.deployment.plans import with_planned
 from cdp_assets.events import typed_keys, typed_specs
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import needed_fields
@@ -23,7 +24,7 @@ from cdp_assets.profiles.catalogue import trait_docs
 from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, SqlTrait
 from cdp_assets.profiles.errors import ExpressionError, TraitError
 from cdp_assets.profiles.kinds import Kind
-from cdp_assets.profiles.model import compile_traits, origin
+from cdp_assets.profiles.model import VISITS, compile_traits, origin
 from cdp_assets.profiles.needs import needs
 from cdp_assets.profiles.sources import as_objects
 from cdp_assets.profiles.sql import table_name, tables_named
@@ -69,7 +70,7 @@ def catalog(deployment: Deployment) -> Catalog:
     specs = tuple(
         replace(spec, value_fields=tuple(sorted(fields.get(spec.name, ())))) for spec in bare
     )
-    return Catalog(specs, wanted.properties, frozenset(told))
+    return Catalog(specs, with_planned(wanted.properties, deployment), frozenset(told))
 
 
 @lru_cache(maxsize=8)
@@ -193,6 +194,8 @@ def _sql_assets(deployment: Deployment) -> dict[str, str]:
     keys = ["events", *typed_keys(catalog(deployment).properties).values()]
     keys += [f"records/{name}" for name in ("values", "relation", *raw_keys(deployment))]
     keys += [f"profiles/{entity}" for entity in deployment.traits]
+    if deployment.sessions is not None:
+        keys += [table.key for table in VISITS.values()]
     return {"events_values": "events"} | {table_name(key): key for key in keys}
 
 
@@ -230,11 +233,23 @@ def _from_column(
     column = inside if inside.isidentifier() else "timestamp"
     if source.kind == "events":
         return "events", column
+    if source.kind == "visits":
+        return VISITS[name].key, "started_at" if column == "timestamp" else column
     if source.kind == "event":
         return keys.get(name, "events"), column
     if source.kind == "profiles":
         return f"profiles/{name}", "profile_id"
     return "records/values", "value"
+
+
+def visits_missing(
+    deployment: Deployment, config: TraitsConfig
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Traits that read sessions or page views where nothing makes them."""
+    for name, trait in config.traits.items():
+        if isinstance(trait, SelectTrait) and trait.from_ in VISITS and not deployment.sessions:
+            begin = "`dg scaffold defs cdp_assets.Sessions sessions` begins them"
+            yield ("traits", name, "from"), f"no sessions are declared in defs/: {begin}"
 
 
 def audience_inputs(deployment: Deployment, name: str) -> list[str]:

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
-from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector, trait_kinds
+from cdp_assets.deployment.catalog import (
+    audience_circle,
+    bare_specs,
+    connector,
+    trait_kinds,
+    visits_missing,
+)
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, events_seen, unseen
 from cdp_assets.deployment.source_checks import check_source
@@ -24,6 +30,7 @@ from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, Sq
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, parse
 from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.model import VISITS
 from cdp_assets.profiles.needs import needs
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.check import check_created, check_fields, paused_fields
@@ -181,6 +188,7 @@ class _Check:
                 file = self.declared.source.file.parent / trait.sql
                 if not file.is_file():
                     yield (*path, "sql"), f"there is no file {trait.sql} beside this one"
+        yield from visits_missing(self.deployment, config)
         yield from self._compiled(config)
 
     def _object(self, path: KeyPath, ref: str) -> Found:
@@ -378,7 +386,7 @@ class _Check:
 
 def selected_events(deployment: Deployment, config: TraitsConfig) -> dict[str, str]:
     """Trait → the event that it selects from."""
-    others = {"events", *deployment.traits}
+    others = {"events", *VISITS, *deployment.traits}
     others |= {spec.entity for spec in bare_specs(deployment)}
     return {
         name: trait.from_

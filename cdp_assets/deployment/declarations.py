@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cdp_assets.audiences.config import AudienceConfig
+from cdp_assets.collector.config import EventSourceConfig
 from cdp_assets.connectors.config import CrmConfig
 from cdp_assets.connectors.systems import SYSTEMS
 from cdp_assets.deployment.own_systems import Unimportable, own_system
@@ -36,6 +37,7 @@ from cdp_assets.deployment.yaml_source import (
     unset_variables,
 )
 from cdp_assets.events.config import EventFilesConfig, FilesConfig
+from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.profiles.config import TraitsConfig
 from cdp_assets.profiles.errors import nearest
@@ -47,7 +49,9 @@ OURS = "cdp_assets"
 KINDS: Mapping[str, type[BaseModel]] = {
     **{name: system.config for name, system in SYSTEMS.items()},
     "EventFiles": EventFilesConfig,
+    "EventSource": EventSourceConfig,
     "Files": FilesConfig,
+    "TrackingPlan": TrackingPlanConfig,
     "Identity": IdentityConfig,
     "Sessions": SessionsConfig,
     "Traits": TraitsConfig,
@@ -143,6 +147,16 @@ class Deployment:
         found: dict[str, EventFilesConfig | FilesConfig] = dict(self.of(EventFilesConfig))
         found |= {name: config for name, config in self.of(FilesConfig).items() if config.event}
         return dict(sorted(found.items()))
+
+    @property
+    def event_sources(self) -> dict[str, EventSourceConfig]:
+        """Sources whose events come over HTTP."""
+        return self.of(EventSourceConfig)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether any source of events is declared."""
+        return bool(self.event_files or self.event_sources)
 
     @property
     def record_files(self) -> dict[str, FilesConfig]:

@@ -124,7 +124,7 @@ def _identity(deployment: Deployment, config: IdentityConfig, lake: Lake) -> Sai
     for entity, rules in entity_rules(config, bare_specs(deployment)).items():
         for kind in rules.types:
             path: KeyPath = (entity, "identifiers", kind.name)
-            fed = [s for s in kind.sources if deployment.event_files or not _of_events(s)]
+            fed = [s for s in kind.sources if deployment.has_events or not _of_events(s)]
             if not kind.sources:
                 yield path, f"no field feeds `{kind.name}`: name its fields with `from`"
             elif not fed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -10,10 +11,13 @@ from cdp_assets import audiences, events, identity, profiles, records, sessions
 from cdp_assets.deployment.catalog import (
     identity_of,
 )
+from cdp_assets.deployment.plans import plans_of_sources
 from cdp_assets.deployment.syncing import Syncing
 from cdp_assets.events import EventFilesSpec
+from cdp_assets.events.config import LANDED, LandedConfig
 from cdp_assets.events.replay import ReplayResult, replay
 from cdp_assets.lake import fsck, maintenance
+from cdp_assets.landing import SEALED
 from cdp_assets.raw import files, ingest, windows
 from cdp_assets.raw.reconcile import Reconciled, reconcile
 from cdp_assets.raw.records import FilesResult, records_from_files
@@ -122,7 +126,20 @@ class Platform(Syncing):
 
     @property
     def _event_sources(self) -> list[EventFilesSpec]:
-        return [EventFilesSpec(n, c) for n, c in self.deployment.event_files.items()]
+        purposes = {name: config.purpose for name, config in self.deployment.event_sources.items()}
+        plans = plans_of_sources(self.deployment)
+        return [
+            *(EventFilesSpec(n, c, plans) for n, c in self.deployment.event_files.items()),
+            EventFilesSpec(LANDED, LandedConfig(self._segments, purposes), plans),
+        ]
+
+    @property
+    def _segments(self) -> str:
+        return f"{glob.escape(str(self.settings.landing))}/*{SEALED}"
+
+    def new_segments(self) -> bool:
+        """Whether the collector has closed a segment that was not ingested."""
+        return files.has_new(self.lake, LANDED, self._segments)
 
     def ingest_record_files(self, name: str, run_id: str) -> FilesResult:
         """New files of rows that are records."""

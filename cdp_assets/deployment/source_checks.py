@@ -12,7 +12,9 @@ from cdp_assets.connectors.hubspot.config import BridgeConfig, HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.catalog import connector
 from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.plans import check_named, check_plan
 from cdp_assets.deployment.yaml_source import KeyPath
+from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
 
@@ -26,6 +28,9 @@ def check_source(deployment: Deployment, declared: Declared, settings: Settings)
     today = max(settings.clock(), datetime.now(UTC)).date()
     if isinstance(start, date) and start > today + timedelta(days=1):
         yield ("start",), f"start: {start} is yet to come: nothing would be read before it"
+    yield from check_named(deployment, declared)
+    if isinstance(declared.config, TrackingPlanConfig):
+        yield from check_plan(declared, declared.config)
     if declared.name in deployment.crms:
         if not url_of_environment(declared):
             yield from check_url(deployment, declared)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdp_assets.events.model import MAX_ID
+from cdp_assets.events.plan.rules import Plan
 from cdp_assets.raw.tables import table_name
 
 ENVELOPE_FIELDS = (
@@ -34,6 +35,10 @@ class EventFilesConfig(_Model):
     start: date | None = Field(
         default=None,
         description="First day that backfills offer; by default the deployment's start.",
+    )
+    tracking_plan: str | None = Field(
+        default=None,
+        description="Name of the `cdp_assets.TrackingPlan` that its events are judged by.",
     )
 
 
@@ -78,6 +83,11 @@ class FilesConfig(_Model):
     start: date | None = Field(
         default=None,
         description="First day that backfills offer; by default the deployment's start. With "
+        "`event` only.",
+    )
+    tracking_plan: str | None = Field(
+        default=None,
+        description="Name of the `cdp_assets.TrackingPlan` that its events are judged by. With "
         "`event` only.",
     )
 
@@ -125,7 +135,12 @@ class FilesConfig(_Model):
             if not {"userId", "anonymousId"} & set(self.fields):
                 raise ValueError("`fields` names no column for userId or anonymousId")
         else:
-            given = {"date_format": self.date_format, "purpose": self.purpose, "start": self.start}
+            given = {
+                "date_format": self.date_format,
+                "purpose": self.purpose,
+                "start": self.start,
+                "tracking_plan": self.tracking_plan,
+            }
             if useless := [f"`{name}`" for name, value in given.items() if value is not None]:
                 names = ", ".join(useless)
                 raise ValueError(
@@ -137,8 +152,28 @@ class FilesConfig(_Model):
 
 
 @dataclass(frozen=True)
+class LandedConfig:
+    """The landing log: segments of the requests of all sources that send over HTTP.
+
+    path: glob of the sealed segments. purposes: source → what its events may be used for.
+    """
+
+    path: str
+    purposes: Mapping[str, str | None]
+
+
+LANDED = "collector"
+"""The name under which raw/files keeps segments; no folder of defs/ may bear it."""
+
+
+@dataclass(frozen=True)
 class EventFilesSpec:
-    """One source of events: its name in the deployment and what was declared of it."""
+    """One source of events: its name in the deployment and what was declared of it.
+
+    plans: source → the tracking plan that its events are judged by, if any; of the landing log
+    those of all its sources.
+    """
 
     name: str
-    config: EventFilesConfig | FilesConfig
+    config: EventFilesConfig | FilesConfig | LandedConfig
+    plans: Mapping[str, Plan] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 from msgspec import Raw
 
 from cdp_assets.events.columns import event_columns, suspect, unlikely
+from cdp_assets.events.landed import LandedLines, with_heads
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.model import (
     BLANK,
@@ -24,6 +25,8 @@ from cdp_assets.events.model import (
     judge,
     skip_lines,
 )
+from cdp_assets.events.plan.judge import judged
+from cdp_assets.events.plan.rules import Plan
 from cdp_assets.events.spans import ENVELOPE, PROPERTIES, TIMES, Fields, Spans
 from cdp_assets.events.tables import EVENTS, TS
 from cdp_assets.events.times import correct
@@ -40,6 +43,8 @@ class Origin:
     """Where lines come from and what holds for all of them.
 
     minted: the SHA-256 that message ids are minted from, where it is not the file's own.
+    purposes: of landed lines, whose source stands on each: source → what its events are for.
+    plans: source → what its events are judged by, of those that have a tracking plan.
     """
 
     source: str
@@ -48,6 +53,8 @@ class Origin:
     purpose: str | None = None
     date_format: str | None = None
     minted: str | None = None
+    purposes: Mapping[str, str | None] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +65,8 @@ class Block:
     typed: event → row and the columns of its properties.
     observations: row, field, value.
     lines: how many lines were judged (blank ones are not). size: bytes of the lines.
+    source_at: of landed lines, which come from several sources: line number → source.
+    dropped: event → how many its tracking plan says not to keep.
     """
 
     events: pl.DataFrame
@@ -66,6 +75,8 @@ class Block:
     refused: list[Refused] = field(default_factory=list)
     lines: int = 0
     size: int = 0
+    source_at: Callable[[int], str] | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def decode_block(
@@ -101,14 +112,16 @@ def decode_block(
         for event, part in others.typed().items():
             typed[event] = pl.concat([typed[event], part]) if event in typed else part
     refused.sort(key=lambda r: r.position)
-    return Block(
-        events=_table(frame, lines.number_of(frame["row"]), origin),
+    block = Block(
+        events=_table(frame, lines, origin),
         typed=typed,
         observations=told,
         refused=refused,
         lines=len(lines) - blank + lines.unread,
         size=len(lines.data),
+        source_at=lines.source if isinstance(lines, LandedLines) else None,
     )
+    return judged(block, origin.plans) if origin.plans else block
 
 
 class _Gathered:
@@ -334,8 +347,19 @@ def _judge_into(
     return 0
 
 
-def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFrame:
+def _table(frame: pl.DataFrame, lines: Lines, origin: Origin) -> pl.DataFrame:
     """The columns of table `events`, and `row`."""
+    numbers = lines.number_of(frame["row"])
+    if isinstance(lines, LandedLines):
+        frame = with_heads(frame, lines.heads[frame["row"]])
+        of_source = pl.col("source")
+        purpose = of_source.replace_strict(
+            list(origin.purposes), list(origin.purposes.values()), default=None,
+            return_dtype=pl.String,
+        )  # fmt: skip
+    else:
+        of_source = pl.lit(origin.source)
+        purpose = pl.lit(origin.purpose, pl.String)
     named = frame.with_columns(
         *(pl.col(c).replace("", None) for c in ("anonymous_id", "user_id", "message_id")),
         pl.coalesce(
@@ -351,9 +375,9 @@ def _table(frame: pl.DataFrame, numbers: pl.Series, origin: Origin) -> pl.DataFr
     return (
         correct(named, origin.date_format)
         .with_columns(
-            pl.lit(origin.source).alias("source"),
+            of_source.alias("source"),
             pl.coalesce("anonymous_id", "user_id", pl.lit("")).alias("visitor"),
-            pl.lit(origin.purpose, pl.String).alias("purpose"),
+            purpose.alias("purpose"),
             pl.lit(origin.sha256).alias("origin"),
         )
         .select("row", *EVENTS.schema)

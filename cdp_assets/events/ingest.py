@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from cdp_assets.events.catalogue import outstanding, prepare, recover
-from cdp_assets.events.config import EventFilesSpec
+from cdp_assets.events.config import EventFilesSpec, LandedConfig
 from cdp_assets.events.dedup import Seen
 from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
 from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS
@@ -33,7 +33,8 @@ def quarantine_step(source: str) -> str:
 class IngestResult:
     """What an ingest did, in lines and files.
 
-    read = stored + duplicates + quarantined + suppressed. reused_id: how many of the stored ones
+    read = stored + duplicates + quarantined + suppressed + dropped. dropped_events: event → how
+    many of those its tracking plan says not to keep. reused_id: how many of the stored ones
     bear the message id and visitor of another event (looked for in the days touched). by_day:
     UTC day of each event that was read → how many of them are new. decoded: keys of the tables
     that the configuration now means otherwise, decoded anew from stored payloads. unread_times:
@@ -48,6 +49,7 @@ class IngestResult:
     duplicates: int = 0
     quarantined: int = 0
     suppressed: int = 0
+    dropped_events: dict[str, int] = field(default_factory=dict)
     reused_id: int = 0
     by_day: dict[date, int] = field(default_factory=dict)
     by_event: dict[str, int] = field(default_factory=dict)
@@ -59,6 +61,11 @@ class IngestResult:
     notes: list[FileNote] = field(default_factory=list)
     growing: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def dropped(self) -> int:
+        """Events that their tracking plan says not to keep."""
+        return sum(self.dropped_events.values())
 
     @property
     def files(self) -> int:
@@ -152,7 +159,8 @@ def _files(
 ) -> list[tuple[EventFilesSpec, FoundFile, str]]:
     files: list[tuple[EventFilesSpec, FoundFile, str]] = []
     for spec in sources:
-        scan = find(lake, spec.name, spec.config.path, now, settle=settle)
+        whole = timedelta(0) if isinstance(spec.config, LandedConfig) else settle
+        scan = find(lake, spec.name, spec.config.path, now, settle=whole)
         note(lake, scan.skipped)
         result.notes += scan.skipped
         result.growing += scan.growing
@@ -188,6 +196,8 @@ class Writer:
             quarantine.add(self._lake, rows)
             result.quarantined += len(refused)
         crash_point("ingest:after-quarantine")
+        for event, count in chunk.dropped.items():
+            result.dropped_events[event] = result.dropped_events.get(event, 0) + count
         result.read += chunk.lines
         if len(chunk.events):
             self._store(chunk)

@@ -228,6 +228,22 @@ def landed_lines(path: str, block: int = BLOCK) -> Iterator[LandedLines]:
         )
 
 
+def chosen(path: str, numbers: Sequence[int]) -> LandedLines:
+    """The events with these numbers, ascending, of a sealed segment. Raises UnreadableFile."""
+    wanted = set(numbers)
+    lines: list[bytes] = []
+    heads: list[pl.DataFrame] = []
+    for block in landed_lines(path):
+        rows = [row for row in range(len(block)) if block.number(row) in wanted]
+        if rows:
+            whole = block.data.split(b"\n")
+            lines += [whole[row] for row in rows]
+            heads.append(block.heads[rows])
+    frame = pl.concat(heads) if heads else pl.DataFrame(schema=HEADS)
+    data = b"".join(line + b"\n" for line in lines)
+    return LandedLines(numbers[0], data, frame, numbers=sorted(numbers))
+
+
 def _too_long(number: int, line: bytes) -> Refusal:
     return Refusal(number, "too_long", f"{len(line)} bytes in one event", line[:EXCERPT])
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from cdp_assets.events.catalogue import prepare, recover
-from cdp_assets.events.config import EventFilesSpec
+from cdp_assets.events.config import EventFilesSpec, LandedConfig
 from cdp_assets.events.decode import decode_block
 from cdp_assets.events.ingest import STEP, IngestResult, Writer, quarantine_step
+from cdp_assets.events.landed import chosen
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.stream import as_chunk, origin_of
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
@@ -64,16 +65,43 @@ def replay(
         prepare(lake, specs.values(), traits)
         writer = Writer(lake, specs, now, result)
         for spec in sources:
-            step = quarantine_step(spec.name)
-            rows = quarantine.open_rows(lake, step=step, reason=reason)
+            rows = _open_rows(lake, spec, reason)
             whole = rows.filter(~pl.col("reason").is_in(_UNREADABLE))
-            skipped += len(rows) - len(whole)
             for (origin,), group in whole.group_by("origin", maintain_order=True):
-                closed = _replay_origin(lake, spec, str(origin), group, specs, traits, writer)
+                lines = _lines(lake, spec, str(origin), group)
+                if lines is None:
+                    continue
+                closed = _replay_origin(
+                    lake, spec, str(origin), group, lines, specs, traits, writer
+                )
                 crash_point("replay:before-close")
                 quarantine.mark_replayed(lake, closed)
+                skipped -= len(group)
+            skipped += len(rows)
         fold(lake)
     return ReplayResult(result.read, result.stored, result.duplicates, result.quarantined, skipped)
+
+
+def _open_rows(lake: Lake, spec: EventFilesSpec, reason: str | None) -> pl.DataFrame:
+    """The open rows of a source; of the landing log those of every source in its segments."""
+    if not isinstance(spec.config, LandedConfig):
+        return quarantine.open_rows(lake, step=quarantine_step(spec.name), reason=reason)
+    segments = lake.open(FILES).scan().filter(pl.col("source") == spec.name).select("sha256")
+    known = segments.unique().collect()["sha256"]
+    rows = quarantine.open_rows(lake, reason=reason)
+    return rows.filter(pl.col("origin").is_in(known.implode()))
+
+
+def _lines(lake: Lake, spec: EventFilesSpec, origin: str, group: pl.DataFrame) -> Lines | None:
+    """The lines of these rows as they were first read; None where their segment is gone."""
+    positions = group["position"].to_list()
+    if not isinstance(spec.config, LandedConfig):
+        data = b"".join(line.replace(b"\n", b" ") + b"\n" for line in group["payload"].to_list())
+        return Lines(positions[0], data, numbers=positions)
+    file = _file(lake, spec.name, origin)
+    if file is None or not Path(file.path).exists():
+        return None
+    return chosen(file.path, positions)
 
 
 def _replay_origin(
@@ -81,17 +109,15 @@ def _replay_origin(
     spec: EventFilesSpec,
     origin: str,
     group: pl.DataFrame,
+    lines: Lines,
     specs: Mapping[str, TypedSpec],
     traits: TraitSpec,
     writer: Writer,
 ) -> pl.DataFrame:
     """Write what is an event now; step, origin, position of the rows that can be closed."""
-    positions = group["position"].to_list()
-    data = b"".join(line.replace(b"\n", b" ") + b"\n" for line in group["payload"].to_list())
     file = _file(lake, spec.name, origin)
     first_seen = file.first_seen if file else group["first_seen"][0]
     minted = Versions(lake, spec.name).first(file) if file and Path(file.path).exists() else None
-    lines = Lines(positions[0], data, numbers=positions)
     block = decode_block(lines, origin_of(spec, origin, first_seen, minted), specs, traits)
     writer.write(as_chunk([(spec.name, origin, block)], []))
     again = {r.position for r in block.refused}

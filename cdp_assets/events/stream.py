@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import polars as pl
 
-from cdp_assets.events.config import EventFilesSpec, FilesConfig
+from cdp_assets.events.config import EventFilesSpec, FilesConfig, LandedConfig
 from cdp_assets.events.decode import Block, Origin, decode_block
+from cdp_assets.events.landed import landed_lines
 from cdp_assets.events.lines import Lines, read_lines
 from cdp_assets.events.rows import event_lines
 from cdp_assets.events.typed import TraitSpec, TypedSpec
@@ -34,7 +35,7 @@ class Chunk:
 
     events: the columns of table `events` and `row`, unique in the chunk. typed, observations:
     as in `Block`, by the same rows. refused: (source, origin) → its refused lines.
-    finished: notes of the files that end in this chunk.
+    finished: notes of the files that end in this chunk. dropped: as in `Block`.
     """
 
     events: pl.DataFrame
@@ -43,6 +44,7 @@ class Chunk:
     refused: dict[tuple[str, str], list[Refusal]]
     lines: int
     finished: list[FileNote]
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,11 +114,10 @@ def _blocks(
 ) -> Iterator[Block]:
     """The blocks of a file in its order, some of them decoded at once. Raises UnreadableFile
     after those that could be read."""
-    rows = spec.config if isinstance(spec.config, FilesConfig) else None
     origin = origin_of(spec, file.sha256, file.first_seen, minted)
     ahead: deque[Future[Block]] = deque()
     trouble: UnreadableFile | None = None
-    read = _lines(file, rows)
+    read = _lines(file, spec)
     while True:
         try:
             lines = next(read)
@@ -139,16 +140,25 @@ def origin_of(
 ) -> Origin:
     """What holds for all lines of a file of this source."""
     config = spec.config
+    if isinstance(config, LandedConfig):
+        return Origin(
+            spec.name, sha256, first_seen, minted=minted, purposes=config.purposes,
+            plans=spec.plans,
+        )  # fmt: skip
     date_format = config.date_format if isinstance(config, FilesConfig) else None
-    return Origin(spec.name, sha256, first_seen, config.purpose, date_format, minted)
+    return Origin(
+        spec.name, sha256, first_seen, config.purpose, date_format, minted, plans=spec.plans
+    )
 
 
-def _lines(file: FoundFile, rows: FilesConfig | None) -> Iterator[Lines]:
-    if rows is not None:
-        yield from event_lines(file.path, rows)
-        return
-    with open_bytes(file.path) as stream:
-        yield from read_lines(stream)
+def _lines(file: FoundFile, spec: EventFilesSpec) -> Iterator[Lines]:
+    if isinstance(spec.config, LandedConfig):
+        yield from landed_lines(file.path)
+    elif isinstance(spec.config, FilesConfig):
+        yield from event_lines(file.path, spec.config)
+    else:
+        with open_bytes(file.path) as stream:
+            yield from read_lines(stream)
 
 
 def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote]) -> Chunk:
@@ -157,6 +167,7 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
     typed: dict[str, list[pl.DataFrame]] = {}
     observations: list[pl.DataFrame] = []
     refused: dict[tuple[str, str], list[Refusal]] = {}
+    dropped: dict[str, int] = {}
     lines = start = 0
     for source, sha256, block in gathered:
         shift = pl.col("row") + start
@@ -165,8 +176,11 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
             typed.setdefault(event, []).append(frame.with_columns(shift))
         if len(block.observations):
             observations.append(block.observations.with_columns(shift))
-        if block.refused:
-            refused.setdefault((source, sha256), []).extend(block.refused)
+        for refusal in block.refused:
+            of_source = block.source_at(refusal.position) if block.source_at else source
+            refused.setdefault((of_source, sha256), []).append(refusal)
+        for event, count in block.dropped.items():
+            dropped[event] = dropped.get(event, 0) + count
         lines += block.lines
         last = events[-1]["row"].tail(1).to_list()  # rows of a block ascend
         start = last[0] + 1 if last else start
@@ -177,6 +191,7 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
         refused=refused,
         lines=lines,
         finished=finished,
+        dropped=dropped,
     )
 
 

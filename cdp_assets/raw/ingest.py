@@ -41,6 +41,8 @@ class PullResult:
     calls: int = 0
     changes: tuple[str, ...] = ()
     """What changed in the object's description since the last pull (`health.schema_changes`)."""
+    gaps: tuple[str, ...] = ()
+    """What the system could not tell any more, of a window that follows others."""
     by_day: dict[str, int] = field(default_factory=dict)
     """New rows by the UTC day of their cursor (`none` without one)."""
 
@@ -156,11 +158,16 @@ def pull_window(
         before = known.objects.get(object_name) if known else None
         result.changes = schema_changes(before, found.objects.get(object_name))
     envelope = _Envelope(now, f"{start.isoformat()}/{end.isoformat()}", run_id)
-    writer = _Writer(lake.open(raw_table(source.name, object_name)), envelope, result, start, end)
+    table = lake.open(raw_table(source.name, object_name))
+    writer = _Writer(table, envelope, result, start, end)
     token: str | None = None
+    reached, follows = end, table.exists()
     for page in source.pull(object_name, start, end):
         writer.take(page)
         token = page.token or token
+        reached = min(reached, page.upto or reached)
+        if page.gap and follows:
+            result.gaps = tuple(dict.fromkeys([*result.gaps, page.gap]))
     writer.flush()
     crash_point("pull:after-data")
     # Where the source's clock is behind ours, what changes there from now on is stamped earlier.
@@ -170,7 +177,7 @@ def pull_window(
         source=source.name,
         object_name=object_name,
         start=start,
-        end=max(start, min(end, now - behind)),
+        end=max(start, min(reached, now - behind)),
         token=token,
         rows=result.rows,
         kind=kind,

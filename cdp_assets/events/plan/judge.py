@@ -1,0 +1,231 @@
+"""Events judged by their plan: a block at once, or one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from msgspec import Raw
+
+from cdp_assets.events.plan.config import Policy
+from cdp_assets.events.plan.rules import (
+    FINE,
+    MOST,
+    NOT_AN_OBJECT,
+    UNPLANNED_EVENT,
+    Codes,
+    Plan,
+    Rule,
+    Verdict,
+    load,
+    safe_name,
+)
+from cdp_assets.events.shapes import TYPES_OF_TRAITS, Shapes, member_texts, shapes_of
+from cdp_assets.raw.quarantine import Refusal
+
+if TYPE_CHECKING:
+    from cdp_assets.events.decode import Block
+
+FLAG: Final = "violation:"
+_object = msgspec.json.Decoder(dict[str, Raw])
+Found = list[tuple[int, Codes, Policy]]
+"""(row, violations, what becomes of it)."""
+
+
+def judge_event(plan: Plan, event: Mapping[str, Any] | bytes) -> Verdict:
+    """What the plan says of one event, as its JSON text or its decoded fields. Raises
+    msgspec.DecodeError where the text is no JSON object."""
+    fields: Mapping[str, Any] = _object.decode(event) if isinstance(event, bytes) else event
+    kind, name = _text(fields.get("type")).strip().lower(), ""
+    if kind == "track":
+        name = _text(fields.get("event")).strip()
+    member = fields.get("traits" if kind in TYPES_OF_TRAITS else "properties")
+    rule = plan.rules.get((kind, name))
+    if rule is None:
+        return unplanned(plan) if kind == "track" else FINE
+    text = bytes(member) if isinstance(member, Raw) else msgspec.json.encode(member)
+    codes = rule.judge(text)
+    return Verdict(rule.action(codes), codes) if codes else FINE
+
+
+def unplanned(plan: Plan) -> Verdict:
+    """What the plan says of an event that it does not name."""
+    return Verdict(plan.config.unplanned_events, (UNPLANNED_EVENT,))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Raw):
+        try:
+            value = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            return ""
+    return value if isinstance(value, str) else ""
+
+
+def judged(block: Block, plans: Mapping[str, Plan]) -> Block:
+    """The same block after the plans of its sources: flagged events bear `violation:…`, others are
+    taken out and counted as dropped, or refused."""
+    events = block.events
+    found: dict[int, tuple[Codes, Policy, str]] = {}
+    for source in events["source"].unique().to_list():
+        if (plan := plans.get(source)) is not None:
+            own = (events["source"] == source).arg_true()
+            at = own.to_numpy().astype(np.int64)
+            for row, codes, action in _violations(events[own], plan):
+                found[int(at[row])] = codes, action, plan.label
+    if not found:
+        return block
+    if flagged := {row: said for row, said in found.items() if said[1] == "flag"}:
+        events = _flag(events, flagged)
+    out = sorted(row for row, said in found.items() if said[1] != "flag")
+    if not out:
+        return replace(block, events=events)
+    gone = events[out]
+    refused: list[Refusal] = []
+    dropped = dict(block.dropped)
+    columns = ("row_number", "event", "type", "payload")
+    for place, line in zip(out, gone.select(columns).iter_rows(), strict=True):
+        number, event, kind, payload = line
+        codes, action, label = found[place]
+        if action == "drop":
+            name = safe_name(event) if event else kind
+            dropped[name] = dropped.get(name, 0) + 1
+        else:
+            refused.append(refusal(number, event or kind, codes, label, payload.encode()))
+    rows = gone["row"].implode()
+    left = ~pl.col("row").is_in(rows)
+    told = block.observations
+    return replace(
+        block,
+        events=events.filter(left),
+        typed={event: frame.filter(left) for event, frame in block.typed.items()},
+        observations=told.filter(left) if len(told) else told,
+        refused=sorted([*block.refused, *refused], key=lambda r: r.position),
+        dropped=dropped,
+    )
+
+
+def refusal(position: int, event: str, codes: Codes, label: str, payload: bytes) -> Refusal:
+    """A violation as a row of quarantine. label: the plan's."""
+    reason = codes[0].partition(":")[0]
+    detail = f"{safe_name(event)} breaks {label}: {', '.join(codes[:MOST])}"
+    return Refusal(position, f"{FLAG}{reason}", detail, payload)
+
+
+def _flag(events: pl.DataFrame, flagged: Mapping[int, tuple[Codes, Policy, str]]) -> pl.DataFrame:
+    added = pl.DataFrame(
+        {
+            "at": list(flagged),
+            "added": [
+                [*(f"{FLAG}{code}" for code in codes[:MOST]), f"plan:{label}"]
+                for codes, _, label in flagged.values()
+            ],
+        },
+        schema={"at": pl.UInt32, "added": pl.List(pl.String)},
+    )
+    flags = events.select("flags").with_row_index("at")
+    joined = flags.join(added, on="at", how="left", maintain_order="left").select(
+        pl.when(pl.col("added").is_null())
+        .then("flags")
+        .otherwise(pl.concat_list("flags", "added"))
+        .alias("flags")
+    )
+    return events.with_columns(joined["flags"])
+
+
+def _violations(events: pl.DataFrame, plan: Plan) -> Found:
+    """Every row (its place in `events`) that the plan does not simply allow."""
+    rules = plan.rules
+    names = events["event"].fill_null("")
+    frame = pl.DataFrame([events["type"], names]).with_row_index("at")
+    groups = {
+        (str(kind), str(event)): rows["at"].to_numpy().astype(np.int64)
+        for (kind, event), rows in frame.group_by("type", "event", maintain_order=True)
+    }
+    found: Found = []
+    outside = unplanned(plan)
+    planned = {key: rows for key, rows in groups.items() if key in rules}
+    if outside.action != "allow":
+        for key, rows in groups.items():
+            if key[0] == "track" and key not in rules:
+                found += [(int(row), outside.violations, outside.action) for row in rows]
+    if not planned:
+        return found
+    asked = events.select("payload", "type")
+    places = np.sort(np.concatenate(list(planned.values())))
+    if len(places) < len(events):
+        asked = asked[places]
+    shapes = shapes_of(asked["payload"], asked["type"])
+    for key, rows in planned.items():
+        inside = np.searchsorted(places, rows)
+        for at, codes in _of_rule(rules[key], shapes, inside, asked["payload"]):
+            action = rules[key].action(codes)
+            if action != "allow":
+                found.append((int(places[at]), codes, action))
+    return found
+
+
+def _of_rule(
+    rule: Rule, shapes: Shapes, rows: np.ndarray[Any, Any], payload: pl.Series
+) -> list[tuple[int, Codes]]:
+    """The rows (of `shapes`) that break a rule, with how."""
+    found: dict[int, Codes] = {}
+    alone = shapes.odd[rows] | shapes.exponents[rows] | rule.whole
+    for row in rows[shapes.no_object[rows] & ~alone].tolist():
+        found[row] = (NOT_AN_OBJECT,)
+    by_shape = rows[~alone & ~shapes.no_object[rows]]
+    hashes, first, which = np.unique(
+        shapes.hashes[by_shape], return_index=True, return_inverse=True
+    )
+    for number, (shape, at) in enumerate(zip(hashes.tolist(), first.tolist(), strict=True)):
+        codes = rule.by_shape.get(shape)
+        if codes is None:
+            text = shapes.text(by_shape[at])
+            codes = rule.form(load(text) if text else None)
+            rule.remember(shape, codes)
+        if codes:
+            found |= dict.fromkeys(by_shape[which == number].tolist(), codes)
+    if rule.watched and len(by_shape):
+        texts, odd = member_texts(shapes, by_shape, list(rule.watched))
+        alone_too = by_shape[odd].tolist()
+        for watched, values in zip(rule.watched.values(), texts, strict=True):
+            for at, codes in _wrong(watched, values):
+                row = int(by_shape[at])
+                found[row] = tuple(sorted({*found.get(row, ()), *codes}))
+    else:
+        alone_too = []
+    for row in [*rows[alone].tolist(), *alone_too]:
+        found.pop(row, None)
+        if codes := judge_alone(rule, payload[row]):
+            found[row] = codes
+    return sorted(found.items())
+
+
+def judge_alone(rule: Rule, payload: str) -> Codes:
+    """What is wrong with a payload, read as a whole."""
+    fields = _object.decode(payload.encode())
+    kind = _text(fields.get("type")).strip().lower()
+    text = fields.get("traits" if kind in TYPES_OF_TRAITS else "properties")
+    return rule.judge(bytes(text) if text is not None else b"")
+
+
+def _wrong(watched: Any, values: pl.Series) -> list[tuple[int, Codes]]:
+    """Places of values (JSON texts, null where absent) that a property may not have."""
+    fine = watched.surely(values)
+    left = values if fine is None else values.filter(~fine)
+    wrong = {
+        text: codes
+        for text in left.unique().to_list()
+        if text is not None and (codes := watched.judge(text))
+    }
+    if not wrong:
+        return []
+    at = values.is_in(list(wrong)).fill_null(False).arg_true()
+    return [
+        (place, wrong[text])
+        for place, text in zip(at.to_list(), values.gather(at).to_list(), strict=True)
+    ]

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from cdp_assets.events import IngestResult, ingest
+from cdp_assets.events.config import EventFilesConfig, EventFilesSpec
+from cdp_assets.events.decode import Origin, decode_block
+from cdp_assets.events.lines import Lines
+from cdp_assets.events.plan.config import TrackingPlanConfig
+from cdp_assets.events.plan.judge import judge_event
+from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats
+from cdp_assets.events.plan.schema import schema_of
+from cdp_assets.events.replay import replay
+from cdp_assets.events.typed import TraitSpec
+from cdp_assets.lake import Lake
+from cdp_assets_tests.events.world import NO_WAIT, NOW, content, event, line, table, write
+
+EXPORTED = {
+    "format": {"type": "string", "enum": ["csv", "pdf"], "required": True},
+    "rows": "integer",
+    "recipient": {"type": "string", "pii": "email"},
+}
+
+
+def plan(name: str = "product", schemas: Mapping[str, Any] | None = None, **said: Any) -> Plan:
+    said.setdefault("events", {"Report Exported": {"properties": EXPORTED}})
+    return Plan(name, TrackingPlanConfig.model_validate(said), schemas or {})
+
+
+def exported(number: int, **properties: Any) -> dict[str, Any]:
+    return event(number, event="Report Exported", properties=properties)
+
+
+def planned(folder: Path, of: Plan | None, name: str = "app") -> EventFilesSpec:
+    plans = {name: of} if of else {}
+    return EventFilesSpec(name, EventFilesConfig(path=f"{folder}/*.jsonl*"), plans)
+
+
+def run(lake: Lake, source: EventFilesSpec) -> IngestResult:
+    result = ingest(lake, [source], {}, (), NOW, settle=NO_WAIT)
+    assert result.read == (result.stored + result.duplicates + result.quarantined + result.dropped)
+    return result
+
+
+def quarantined(lake: Lake) -> list[tuple[str, str]]:
+    return table(lake, "raw/quarantine").sort("position").select("reason", "detail").rows()
+
+
+GOOD = exported(1, format="csv", rows=3)
+BAD = exported(2, format="doc", rows="three")
+
+
+@pytest.mark.parametrize(
+    ("policy", "stored", "waiting", "dropped"),
+    [("allow", 2, 0, 0), ("flag", 2, 0, 0), ("drop", 1, 0, 1), ("quarantine", 1, 1, 0),
+     ("block", 1, 1, 0)],
+)  # fmt: skip
+def test_what_becomes_of_an_event_that_breaks_its_plan(
+    lake: Lake, tmp_path: Path, policy: str, stored: int, waiting: int, dropped: int
+) -> None:
+    write(tmp_path / "in", "a.jsonl", [line(GOOD), line(BAD)])
+    result = run(lake, planned(tmp_path / "in", plan(violations=policy, version=3)))
+    assert (result.stored, result.quarantined, result.dropped) == (stored, waiting, dropped)
+    flags = {row["message_id"]: row["flags"] for row in table(lake, "events").to_dicts()}
+    assert flags["m1"] == []
+    if policy == "flag":
+        assert flags["m2"] == ["violation:enum:format", "violation:type:rows", "plan:product@3"]
+    if policy == "allow":
+        assert flags["m2"] == []
+    if waiting:
+        said = "Report Exported breaks product@3: enum:format, type:rows"
+        assert quarantined(lake) == [("violation:enum", said)]
+    assert judge_event(plan(violations=policy), line(BAD)).action == policy
+
+
+def test_an_event_has_its_own_policy_and_so_have_the_unplanned(lake: Lake, tmp_path: Path) -> None:
+    of = plan(
+        violations="flag",
+        unplanned_events="quarantine",
+        events={
+            "Report Exported": {"properties": EXPORTED, "violations": "quarantine"},
+            "Signed In": {"properties": {"method": "string"}, "unplanned_properties": "drop"},
+            "Opened": {"properties": {"at": "datetime"}},
+        },
+    )
+    lines = [
+        BAD,
+        event(3, event="Reprot Exported"),
+        event(4, event="Signed In", properties={"method": "sso", "colour": 1}),
+        event(5, event="Opened", properties={"at": "yesterday"}),
+        event(6, type="page", event=None, properties={"anything": 1}),
+    ]
+    write(tmp_path / "in", "a.jsonl", [line(one) for one in lines])
+    result = run(lake, planned(tmp_path / "in", of))
+    assert (result.stored, result.quarantined) == (2, 2)
+    assert result.dropped_events == {"Signed In": 1}
+    assert [reason for reason, _ in quarantined(lake)] == [
+        "violation:enum", "violation:unplanned_event",
+    ]  # fmt: skip
+    flags = table(lake, "events").sort("message_id")["flags"].to_list()
+    assert flags == [["violation:format:at", "plan:product"], []]
+
+
+def test_replay_after_the_fix_stores_each_event_once(lake: Lake, tmp_path: Path) -> None:
+    write(tmp_path / "in", "a.jsonl", [line(GOOD), line(BAD), line(exported(3, format="xls"))])
+    run(lake, planned(tmp_path / "in", plan(violations="quarantine")))
+    mended = plan(
+        violations="quarantine",
+        events={"Report Exported": {"properties": {"format": {"enum": ["csv", "doc"]}}}},
+    )
+    source = planned(tmp_path / "in", mended)
+    done = replay(lake, [source], {}, (), NOW)
+    assert (done.read, done.stored, done.refused) == (2, 1, 1)
+    again = replay(lake, [source], {}, (), NOW)
+    assert (again.read, again.stored, again.refused) == (1, 0, 1)
+    assert sorted(table(lake, "events")["message_id"]) == ["m1", "m2"]
+    # as if the plan had been right from the first
+    other = Lake(tmp_path / "other", clock=lambda: NOW)
+    run(other, source)
+    assert content(other) == content(lake)
+
+
+def test_a_rule_that_came_later_asks_for_nothing_of_what_is_stored(
+    lake: Lake, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "a.jsonl", [line(BAD)])
+    run(lake, planned(tmp_path / "in", None))
+    write(tmp_path / "in", "b.jsonl", [line(BAD), line(GOOD)])
+    result = run(lake, planned(tmp_path / "in", plan(violations="quarantine")))
+    assert (result.stored, result.quarantined) == (1, 1)
+    done = replay(lake, [planned(tmp_path / "in", plan(violations="flag"))], {}, (), NOW)
+    assert (done.stored, done.duplicates) == (0, 1)
+    assert len(table(lake, "events")) == 2
+
+
+def test_names_that_hold_somebody_are_not_told(lake: Lake, tmp_path: Path) -> None:
+    said = exported(1, format="csv", **{"jane@example.com": 1, "4917012345678": 2, "colour": 3})
+    write(tmp_path / "in", "a.jsonl", [line(said)])
+    run(lake, planned(tmp_path / "in", plan(unplanned_properties="quarantine")))
+    assert quarantined(lake) == [
+        (
+            "violation:unplanned",
+            "Report Exported breaks product: unplanned:(odd name), unplanned:colour",
+        )
+    ]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([1.0, 1.5, 1e300, 1e-7, 12.0])
+    | st.sampled_from(["csv", "pdf", "", "a", "é\u0000\"", "2026-06-30", "2026-06-30T10:00:00Z"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["a", "b", "é", 'q"']), inner, max_size=2),
+    max_leaves=6,
+)  # fmt: skip
+objects = st.dictionaries(st.sampled_from(["format", "rows", "when", "list", "x", "é"]), values)
+RULES: dict[str, Any] = {
+    "format": {"type": "string", "enum": ["csv", "pdf", "é"], "required": True},
+    "rows": {"type": "integer", "minimum": -5, "maximum": 10},
+    "when": "datetime",
+    "list": {"type": "array", "items": {"type": "object", "properties": {"a": "number"}}},
+    "é": {"type": "string", "min_length": 1, "pattern": "^[a-z]+$"},
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(objects | values, min_size=1, max_size=12), st.booleans())
+def test_a_block_and_one_alone_are_judged_as_json_schema_says(
+    said: list[Any], escaped: bool
+) -> None:
+    of = plan(violations="quarantine", events={"E": {"properties": RULES}})
+    schema = schema_of(of.config.events["E"])
+    oracle = Draft202012Validator(schema, format_checker=formats)
+    events = [event(n, event="E", properties=one) for n, one in enumerate(said)]
+    texts = [json.dumps(one, ensure_ascii=escaped) for one in events]
+    # a null object says nothing, as none does
+    wrong = [
+        n for n, one in enumerate(events) if not oracle.is_valid(one.get("properties") or {})
+        or one.get("properties", {}) in (False, 0, "", [])
+    ]  # fmt: skip
+    lines = Lines(0, "".join(f"{text}\n" for text in texts).encode())
+    block = decode_block(lines, Origin("app", "f" * 64, NOW, plans={"app": of}), {}, TraitSpec(()))
+    assert [refused.position for refused in block.refused] == wrong
+    alone = [judge_event(of, text.encode()) for text in texts]
+    assert [n for n, verdict in enumerate(alone) if verdict.action != "allow"] == wrong
+    told = {r.position: r.detail.partition(": ")[2] for r in block.refused}
+    assert told == {n: ", ".join(v.violations) for n, v in enumerate(alone) if v.violations}
+
+
+def test_what_json_schema_can_say_more_is_judged_whole() -> None:
+    schema = {
+        "properties": {"plan": {"type": "string"}, "seats": {"type": "integer"}},
+        "if": {"properties": {"plan": {"const": "team"}}, "required": ["plan"]},
+        "then": {"required": ["seats"]},
+    }
+    of = plan(
+        violations="quarantine", schemas={"s.json": schema}, events={"E": {"schema": "s.json"}}
+    )
+    assert of.rules["track", "E"].whole
+    said = [{"plan": "team"}, {"plan": "solo"}, {"plan": "team", "seats": 3}, {"seats": 1e0}]
+    texts = [event(n, event="E", properties=one) for n, one in enumerate(said)]
+    lines = Lines(0, b"".join(line(text) + b"\n" for text in texts))
+    block = decode_block(lines, Origin("app", "f" * 64, NOW, plans={"app": of}), {}, TraitSpec(()))
+    assert [r.position for r in block.refused] == [0]
+
+
+def test_a_plan_of_a_file_and_segments_own() -> None:
+    inner = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    ours = {"events": {"E": inner}}
+    segments = {"rules": [
+        {"key": "E", "type": "TRACK", "version": 1,
+         "jsonSchema": {"type": "object", "properties": {"properties": inner}}},
+        {"type": "IDENTIFY", "version": 1, "jsonSchema": {}},
+    ]}  # fmt: skip
+    for file in (ours, segments):
+        of = plan(schemas={"p.json": file}, schema="p.json", events={}, violations="block")
+        assert judge_event(of, event(1, event="E", properties={})).violations == ("missing:n",)
+        assert judge_event(of, event(1, event="E", properties={"n": 1})).action == "allow"
+    with pytest.raises(PlanError, match="it is no plan"):
+        _ = plan(schemas={"p.json": {"rules": 1}}, schema="p.json", events={}).rules
+
+
+def test_a_schema_fetches_nothing_and_leads_nowhere_is_said() -> None:
+    for ref in ("https://example.invalid/x.json", "#/$defs/none"):
+        with pytest.raises(PlanError, match="refers to"):
+            Rule({"$ref": ref}, "flag", "allow")
+    with pytest.raises(PlanError, match="no JSON Schema: at type"):
+        Rule({"type": "strin"}, "flag", "allow")
+
+
+def test_digits_survive_the_plan() -> None:
+    of = plan(
+        events={"E": {"properties": {"id": {"type": "integer", "minimum": 2**53 + 1}}}},
+        violations="quarantine",
+    )
+    for number, action in ((2**53, "quarantine"), (2**53 + 1, "allow"), (10**40, "allow")):
+        text = line(event(1, event="E", properties={"id": number}))
+        assert judge_event(of, text).action == action
+        block = decode_block(
+            Lines(0, text + b"\n"), Origin("app", "f", NOW, plans={"app": of}), {}, TraitSpec(())
+        )
+        assert bool(block.refused) == (action == "quarantine")
+        assert isinstance(block.events, pl.DataFrame)
