@@ -21,7 +21,7 @@ const { code } = await minify(bundle.outputFiles[0].text, {
   ecma: 2020,
   toplevel: true,
   compress: { passes: 3, unsafe_arrows: true, keep_fargs: false },
-  format: { preamble: `/*! cdp.js ${version} ${licence}, MIT */` },
+  format: { preamble: `/*! cdp.js ${version} ${licence} MIT */` },
 });
 writeFileSync(file, code + "\n");
 readdirSync(".").filter((name) => /^cdp-.*\.min\.js$/.test(name) && name !== file).forEach(unlinkSync);

@@ -60,6 +60,8 @@ class Site:
     answer: Callable[[int], tuple[int, dict[str, str]]] = lambda n: (200, {})
     options: dict[str, Any] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)  # HTML in place of the usual page
+    slow: float = 0  # seconds before a post is answered
+    limit: int = 10_000  # events a post, beyond which it is too large
     before: str = ""  # script that runs between the tag and the page's body
     collector: str = ""
 
@@ -71,6 +73,7 @@ class Site:
         self.key = f"web_{uuid4().hex}"
         self.posts = []
         self.answer = lambda n: (200, {})
+        self.slow, self.limit = 0, 10_000
         self.options, self.pages, self.before = {}, {}, ""
 
     def events(self, *names: str) -> list[Event]:
@@ -154,8 +157,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 body, status, more = json.loads(raw), 200, {}
                 if body["writeKey"] == site.key:
                     status, more = site.answer(len(site.posts))
+                    if len(body["batch"]) > site.limit:
+                        status = 413
                     headers = dict(self.headers)
                     site.posts.append(Post(time.time(), status, headers, len(raw), body))
+                time.sleep(site.slow)
                 self.reply(status, b'{"success":true}', "application/json", more)
             else:
                 self.reply(200, site.html(self.path).encode(), "text/html", {})

@@ -41,9 +41,9 @@ function followed(link) {
   if (wanted("downloads") && (link.hasAttribute("download") || FILES.test(file))) {
     const [, extension = ""] = /\.(\w+)$/.exec(file) || [];
     track("File Downloaded", { url: address(to.href), file_extension: extension.toLowerCase() });
-  } else if (wanted("links") && !within(to.hostname, [home(), ...options.internal, ...options.linker]))
+  } else if (wanted("links") && !within(to.hostname, [home(), ...options.linker]))
     track("Link Clicked", { url: address(to.href), domain: to.hostname, outbound: true });
-  decorate(link, "href");
+  decorate(link);
 }
 
 /** This site with all its subdomains. */
@@ -58,29 +58,24 @@ function submitted(event) {
   for (const { name, type, value, checked } of form.querySelectorAll("[data-cdp-value][name]"))
     if (!/password|file|hidden/.test(type) && (checked || !/checkbox|radio/.test(type))) values = { ...values, [name]: value };
   track(name || "Form Submitted", {
-    form_id: form.getAttribute("id") || undefined,
-    form_name: form.getAttribute("name") || undefined,
+    form_id: form.getAttribute("id"),
+    form_name: form.getAttribute("name"),
     action: address(form.getAttribute("action") || location.href),
     values,
     ...marked(form),
   });
-  if (form.method === "post") decorate(form, "action");
 }
 
 // --- errors: kind and place; a message may hold anything, so it stays here ---
 let seen = [];
 
-function failed(error, file, line, column) {
-  const kind = error?.constructor?.name || "Error";
+function failed({ error, reason = error }) {
+  const [, file, line, column] = /^(?: +at |\S*@).*?(https?:[^\s()]+):(\d+):(\d+)/m.exec(reason?.stack) || [];
+  const kind = reason?.constructor?.name;
   const place = kind + file + line + ":" + column;
   if (!file || seen.includes(place) || seen.length >= ERRORS) return;
   seen.push(place);
-  track("Error Occurred", { kind, file: address(file), line, column });
-}
-
-function rejected({ reason }) {
-  const frame = /(https?:\/\/[^\s()]+):(\d+):(\d+)/.exec(reason?.stack);
-  if (frame) failed(reason, frame[1], +frame[2], +frame[3]);
+  track("Error Occurred", { kind, file: address(file), line: +line, column: +column });
 }
 
 // --- attention ---
@@ -120,11 +115,9 @@ const left = () => {
   since = undefined;
 };
 
-const shown = () => document.visibilityState === "visible";
-
 function begin() {
-  since = shown() ? performance.now() : undefined;
   active = performance.now();
+  since = document.hidden ? undefined : active;
 }
 
 // --- pages ---
@@ -171,18 +164,15 @@ export function watch(told, report, pages, flush, farewell) {
   page = report;
   on(document, "click auxclick", clicked, true);
   on(document, "submit", submitted, true);
-  if (wanted("errors")) {
-    on(window, "error", (event) => failed(event.error, event.filename, event.lineno, event.colno));
-    on(window, "unhandledrejection", rejected);
-  }
+  if (wanted("errors")) on(window, "error unhandledrejection", failed);
   const passive = { passive: true, capture: true };
-  on(window, "pointerdown pointermove keydown touchstart wheel scroll", (event) => {
+  on(window, "pointerdown pointermove keydown scroll", (event) => {
     active = settle();
     if (event.type === "scroll") scrolled();
   }, passive);
-  setInterval(() => shown() && performance.now() > active + options.idle * 1000 && attended(), 5000);
+  setInterval(() => performance.now() > active + options.idle * 1000 && attended(), 5000);
   on(document, "visibilitychange", () => {
-    if (shown()) return begin();
+    if (!document.hidden) return begin();
     left();
     flush(0);
   });

@@ -3,7 +3,7 @@
 import { attended, stale, turn, wanted, watch } from "./auto.js";
 import { allowed, decide, elsewhere, stamp, undecide } from "./consent.js";
 import { VERSION, context, page as describe, viewId, viewUrl } from "./context.js";
-import { attempt, json, options, uuid } from "./env.js";
+import { attempt, json, on, options, uuid } from "./env.js";
 import { anew, change, gone, identity, renew } from "./identity.js";
 import { arrive } from "./linker.js";
 import * as queue from "./queue.js";
@@ -19,14 +19,14 @@ let moment; // when the call being made was made, if it had to wait
 
 const object = (value) => value && typeof value === "object";
 const text = (value) => String(value ?? "") || undefined;
-const time = (value) => attempt(() => new Date(value ?? moment ?? Date.now()).toISOString()) || time(Date.now());
+const time = (value) => attempt(() => new Date(value).toISOString(), new Date().toISOString());
 
 /** Sends, holds or drops an event, as consent has it. */
 function emit(type, fields, more, delay, permitted = allowed()) {
   if (permitted === false) return;
   const { context: extra, timestamp, ...rest } = object(more) ? more : {};
   const { a, u, g } = identity();
-  const at = time(timestamp);
+  const at = time(timestamp ?? moment ?? Date.now());
   const event = {
     type,
     messageId: uuid(),
@@ -38,13 +38,8 @@ function emit(type, fields, more, delay, permitted = allowed()) {
     originalTimestamp: at,
     context: { ...context(), groupId: g, ...extra },
   };
-  if (permitted) put(event, delay);
+  if (permitted) queue.add(event, delay);
   else if (held.push([event, rest.anonymousId]) > HELD) held.shift();
-}
-
-function put(event, delay) {
-  event.context.lostEvents = queue.losses() || undefined;
-  queue.add(event, delay);
 }
 
 const track = (event, properties, more, delay, permitted) =>
@@ -58,7 +53,7 @@ function decided() {
     held.forEach(([event, anonymousId]) => {
       event.anonymousId = anonymousId || identity().a;
       event.context.consent = stamp();
-      put(event);
+      queue.add(event);
     });
   } else gone();
   if (permitted !== undefined) held = [];
@@ -148,17 +143,17 @@ function load(writeKey, given, at) {
   if (loaded) return;
   loaded = true;
   Object.assign(options, given);
-  options.host = (options.host || attempt(() => new URL(script.src).origin, location.origin)).replace(/\/$/, "");
+  const url = new URL(options.path, options.host || script?.src || location).href;
   // A page that was loaded ahead of time and never shown was not seen.
-  if (document.prerendering) document.addEventListener("prerenderingchange", () => start(writeKey), { once: true });
-  else start(writeKey, at);
+  if (document.prerendering) on(document, "prerenderingchange", () => start(writeKey, url), { once: true });
+  else start(writeKey, url, at);
 }
 
-function start(writeKey, at) {
+function start(writeKey, url, at) {
   const waiting = cdp.splice(0);
   // A page that calls page() itself right away, as with analytics.js, reports its pages itself.
   const pages = wanted("pages") && !waiting.some(([name]) => name === "page");
-  queue.open(writeKey);
+  queue.open(writeKey, url);
   arrive(landing);
   turn(document.referrer, landing);
   if (allowed()) renew();
@@ -183,10 +178,10 @@ if (!cdp.version) {
     };
   });
   cdp.load = (writeKey, given) => load(writeKey, given) || cdp;
-  cdp.user = () => ({
-    id: () => (started ? identity().u : undefined),
-    anonymousId: () => (started ? identity().a : undefined),
-  });
+  cdp.user = () => {
+    const { a, u } = started ? identity() : {};
+    return { id: () => u, anonymousId: () => a };
+  };
   const asked = cdp.findIndex(([name]) => name === "load");
   const key = script?.dataset.writeKey;
   if (asked >= 0) {

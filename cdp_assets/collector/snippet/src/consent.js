@@ -42,6 +42,6 @@ export function decide(categories) {
 
 export const undecide = () => erase(NAME);
 
-/** Calls the listener when another tab has decided. */
+/** Calls the listener when another tab has decided, and has written whose visit it is. */
 export const elsewhere = (listener) =>
-  on(window, "storage", (event) => event.key === NAME && listener());
+  on(window, "storage", (event) => event.key === NAME && setTimeout(listener, 99));

@@ -25,7 +25,7 @@ export const query = (search) =>
 function cleaned(search) {
   const kept = query(search).filter(([name]) =>
     name !== LINK && !SECRETS.test(name.toLowerCase()) && !options.hide.includes(name));
-  return kept.length ? "?" + kept.map((one) => one[2]).join("&") : "";
+  return kept.map((one, n) => (n ? "&" : "?") + one[2]).join("");
 }
 
 /** An address without fragment, user and hidden parameters. */

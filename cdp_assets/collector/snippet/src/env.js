@@ -1,17 +1,14 @@
 // What a browser may refuse at any time (cookies, storage, identifiers), made safe to ask for.
 
-/** The options given to cdp.load(), with their defaults. */
+/** The options given to cdp.load(), with their defaults; without one: host, hashRoutes. */
 export const options = {
-  host: "",
   path: "/v1/batch",
   delay: 250, // ms that events wait for company
   maxQueue: 1000, // events kept while nothing can be sent
   idle: 120, // s without input after which a visible page counts as left
-  hashRoutes: false,
   auto: {}, // {pages, clicks, features, forms, links, downloads, engagement, errors}: false turns one off
   consent: {}, // {required, category, ads, gpc, dnt}
-  linker: [], // domains that share a visitor with this one
-  internal: [], // domains that are no outbound links
+  linker: [], // domains that share a visitor with this one and are no outbound links
   hide: [], // parameters of addresses that are never sent, besides the usual secrets
 };
 

@@ -10,21 +10,19 @@ const earlier = () => (remembered("ajs_anonymous_id") || "").replace(/"/g, "");
 
 export function identity() {
   const shared = json(cookie(NAME));
-  if (shared && shared.a) memory = shared;
+  if (shared?.a) memory = shared;
   else if (allowed()) {
     // Cookies expire alone (7 days in Safari). A user id is only taken from storage where cookies
     // do not work at all: another subdomain may have logged out since.
     const stored = json(read(NAME));
-    if (stored && stored.a) memory = navigator.cookieEnabled ? { ...memory, a: stored.a } : stored;
+    if (stored?.a) memory = navigator.cookieEnabled ? { ...memory, a: stored.a } : stored;
   }
-  if (!memory) memory = { a: (allowed() && earlier()) || uuid() };
-  if (!shared && allowed()) save();
+  memory = memory || { a: (allowed() && earlier()) || uuid() };
+  if (!shared) save();
   return memory;
 }
 
-function save() {
-  if (allowed()) remember(NAME, JSON.stringify(memory));
-}
+const save = () => allowed() && remember(NAME, JSON.stringify(memory));
 
 /** Lengthens the cookie's life by a visit. */
 export const renew = () => identity() && save();

@@ -16,14 +16,14 @@ function device(time, id) {
   return (sum >>> 0).toString(36);
 }
 
-/** Gives an address in an element this visitor's id, if it leads to a domain that shares visitors. */
-export function decorate(element, attribute) {
-  const to = parse(element.getAttribute(attribute) || "");
-  if (!allowed() || !to || to.hostname === location.hostname || !within(to.hostname, options.linker)) return;
+/** Gives the address of a link this visitor's id, if it leads to a domain that shares visitors. */
+export function decorate(link) {
+  const to = parse(link.href);
+  if (!allowed() || to.hostname === location.hostname || !within(to.hostname, options.linker)) return;
   const time = Math.floor(Date.now() / 1000).toString(36);
   const id = identity().a;
   to.searchParams.set(LINK, [time, device(time, id), id].join("."));
-  element.setAttribute(attribute, to.href);
+  link.href = to.href;
 }
 
 /** Takes the id from the page's address, if it may, and always takes it out of the address. */

@@ -6,7 +6,8 @@ import { attempt, forget, keep, names, on, options, read } from "./env.js";
 const LIMIT = 60000; // bytes a request: browsers allow 64 KB for all keepalive requests together
 const LONGEST = 300000; // ms, the longest wait between two tries
 const PATIENCE = 20000; // ms for an answer
-let key = "";
+let key;
+let url;
 let serial = 1e5;
 let most = 100; // events a request
 let timer;
@@ -20,14 +21,9 @@ const prefix = () => `cdp:q:${key}:`;
 const wait = () => `cdp:wait:${key}`;
 const bytes = (text) => new TextEncoder().encode(text).length;
 
-/** How many events were lost to a full queue or a refusal since last asked. */
-export function losses() {
-  const count = dropped;
-  dropped = 0;
-  return count;
-}
-
 export function add(event, delay = options.delay) {
+  if (dropped) event.context.lostEvents = dropped; // to a full queue or a refusal
+  dropped = 0;
   const waiting = names(prefix());
   for (let over = waiting.length + 1 - options.maxQueue; over > 0; over--) {
     forget(waiting[over - 1]);
@@ -58,8 +54,7 @@ function take(all, limit) {
     texts.push(text);
     size += more;
   }
-  const sentAt = new Date().toISOString();
-  const body = `{"batch":[${texts.join()}],"sentAt":"${sentAt}","writeKey":${JSON.stringify(key)}}`;
+  const body = `{"batch":[${texts}],"sentAt":"${new Date().toISOString()}","writeKey":${JSON.stringify(key)}}`;
   return [chosen, body, size];
 }
 
@@ -80,9 +75,9 @@ function later(failures, asked) {
 
 // A simple request: text/plain needs no preflight. A redirect would turn it into a GET.
 const post = (body, keepalive) =>
-  fetch(options.host + options.path, {
+  fetch(url, {
     method: "POST", body, keepalive, credentials: "omit", redirect: "error",
-    signal: AbortSignal.timeout && AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout?.(PATIENCE),
   }).catch(() => ({}));
 
 async function send() {
@@ -95,11 +90,11 @@ async function send() {
     sending = chosen;
     const answer = await post(body, size < LIMIT && !failures);
     sending = [];
-    const { status } = answer;
+    const { ok, status } = answer;
     if (status === 413 && chosen.length > 1) {
       most = chosen.length >> 1;
-    } else if ((status >= 200 && status < 300) || [400, 401, 413].includes(status)) {
-      if (status >= 300) {
+    } else if (ok || [400, 401, 413].includes(status)) {
+      if (!ok) {
         dropped += chosen.length;
         console.warn("cdp: refused", status);
       }
@@ -134,12 +129,13 @@ export function farewell() {
   if (patience()[1] > 0 || navigator.onLine === false) return;
   const room = LIMIT - (sending.length && take(sending, LIMIT)[2]);
   const [chosen, body, size] = take([...own].filter((name) => !sending.includes(name)), room);
-  if (chosen.length && size <= room && attempt(() => navigator.sendBeacon(options.host + options.path, body)))
+  if (chosen.length && size <= room && attempt(() => navigator.sendBeacon(url, body)))
     chosen.forEach((name) => own.delete(name));
 }
 
-export function open(writeKey) {
+export function open(writeKey, collector) {
   key = writeKey;
+  url = collector;
   on(window, "online", () => schedule(0));
   schedule(0);
 }
