@@ -146,11 +146,16 @@ class Page:
     token: the API's own cursor after this page, where it has one.
     volatile: top-level keys of the payload that are no values of the record (links, say): left
         out of its hash.
+    upto: where the system vouches for the window up to this moment only; the rest is pulled again.
+    gap: what of the window the system cannot tell any more, a sentence; keys that are compared
+        later find it.
     """
 
     rows: pl.DataFrame
     token: str | None = None
     volatile: tuple[str, ...] = ()
+    upto: datetime | None = None
+    gap: str = ""
 
 
 PAGE_SCHEMA: Mapping[str, pl.DataType] = {

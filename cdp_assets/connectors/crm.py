@@ -154,18 +154,23 @@ def alike(batch: Sequence[RowChange]) -> list[list[RowChange]]:
     return list(groups.values())
 
 
+def _named(change: RowChange) -> str:
+    return (change.key_value or change.record_id or "").casefold()
+
+
 def distinct(
-    batch: Sequence[RowChange],
+    batch: Sequence[RowChange], named: Callable[[RowChange], str] = _named
 ) -> tuple[list[list[RowChange]], dict[int, RowOutcome]]:
     """The batch as groups for one call each (see `alike`), and an error for every row that names a
-    record which a row before it names. Keys are one whatever their case."""
+    record which a row before it names. named: how it does, "" for not; by default keys are one
+    whatever their case."""
     doubled: dict[int, RowOutcome] = {}
     groups = []
     for group in alike(batch):
         seen: set[str] = set()
         kept = []
         for change in group:
-            key = (change.key_value or change.record_id or "").casefold()
+            key = named(change)
             if key and key in seen:
                 doubled[change.row] = RowOutcome(
                     change.row, False, error_class="data", code="DUPLICATE_KEY_IN_BATCH",

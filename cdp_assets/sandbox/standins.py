@@ -172,6 +172,10 @@ class StandIns:
         jobs.fail = body.get("salesforce_bulk_fail", jobs.fail)
         salesforce.ingest_jobs.polls = jobs.polls
         salesforce.replication.most = int(body.get("salesforce_deleted_ids", 600_000))
+        kept, late = body.get("salesforce_deleted_kept_hours", 360), "salesforce_deleted_behind"
+        salesforce.replication.kept = timedelta(hours=float(kept))
+        salesforce.replication.behind = timedelta(seconds=float(body.get(late, 0)))
+        salesforce.objects.fields_told = bool(body.get("salesforce_fields_told", True))
         salesforce.ingest_jobs.stop_after = body.get("salesforce_bulk_stop_after")
         salesforce.objects.duplicate_rule = body.get("salesforce_duplicate_rule", "off")
         hubspot.limits.forget()

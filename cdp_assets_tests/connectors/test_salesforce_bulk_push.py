@@ -183,7 +183,7 @@ def test_one_record_twice_in_a_batch_is_an_error_of_the_second_row(
     batch = [RowChange(i, "update", {"Title": f"t{i}"}, record_id=r) for i, r in enumerate(ids)]
     outcomes = way(stand_in).write("Contact", batch)
     assert [(o.ok, o.code) for o in outcomes] == [
-        (True, None), (False, "DUPLICATE_ID_IN_BATCH"), (True, None),
+        (True, None), (False, "DUPLICATE_KEY_IN_BATCH"), (True, None),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Refused
+from cdp_assets.connectors.base import PAGE_SCHEMA, Page, Refused
 from cdp_assets.connectors.frames import moments, page_rows
 from cdp_assets.connectors.paging import pages_ahead
 from cdp_assets.connectors.salesforce.bulk_query import NotTaken, query_pages
@@ -21,6 +21,7 @@ KEPT = timedelta(days=15)
 """How far back the org tells what was deleted."""
 _MARGIN = timedelta(minutes=5)
 _SHORTEST = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
 _MOMENT = pl.Datetime("us", "UTC")
 
 
@@ -62,13 +63,17 @@ def keys(client: SalesforceClient, name: str) -> Iterator[pl.DataFrame]:
 
 def deleted(
     client: SalesforceClient, described: SalesforceObject, start: datetime, end: datetime
-) -> Iterator[pl.DataFrame]:
-    """Pages (see `Page`) of what was deleted in [start, end), by getDeleted ("Get Deleted" in
-    Salesforce's REST API Developer Guide): for objects whose queries show nothing of it.
+) -> Iterator[Page]:
+    """Pages of what was deleted in [start, end), by getDeleted ("Get Deleted" in Salesforce's REST
+    API Developer Guide): for objects whose queries show nothing of it.
 
-    The org tells of the last 15 days; what is older is found by comparing keys.
+    The org tells of the last 15 days, or fewer where its log was purged (`earliestDateAvailable`):
+    a gap, found by comparing keys. What a running transaction deletes is told when it is over, so
+    the window counts up to `latestDateCovered` only.
     """
     now = client.options.now()
+    if start < now - KEPT:
+        yield Page(pl.DataFrame(schema=PAGE_SCHEMA), gap=_gap(described.name, now - KEPT))
     # Stamps are cut to the second: one second more takes in the present one.
     start, end = max(start, now - KEPT + _MARGIN), min(end, now + timedelta(seconds=1))
     spans = [(start, end)] if start < end else []
@@ -83,18 +88,44 @@ def deleted(
                 params={"start": _stamp(begin), "end": _stamp(finish)},
             )
         except Refused as refused:
+            if "INVALID_REPLICATION_DATE" in refused.codes:
+                # An administrator emptied the bin: nothing of before is told.
+                yield Page(pl.DataFrame(schema=PAGE_SCHEMA), gap=_gap(described.name, finish))
+                continue
             if "EXCEEDED_ID_LIMIT" not in refused.codes or finish - begin <= 2 * _SHORTEST:
                 raise
             half = begin + (finish - begin) / 2
             spans += [(half, finish), (begin, half)]
             continue
         records = [r for r in found.get("deletedRecords") or [] if r.get("id")]
-        if records:
-            ids = [str(r["id"]) for r in records]
-            payload = pl.Series([msgspec.json.encode({"Id": i}).decode() for i in ids])
-            yield page_rows(
-                ids, moments([r.get("deletedDate") for r in records]), "delete", None, payload
-            )
+        ids = [str(r["id"]) for r in records]
+        payload = pl.Series([msgspec.json.encode({"Id": i}).decode() for i in ids], dtype=pl.String)
+        rows = page_rows(
+            ids, moments([r.get("deletedDate") for r in records]), "delete", None, payload
+        )
+        covered, earliest = (
+            _moment(found.get(name)) for name in ("latestDateCovered", "earliestDateAvailable")
+        )
+        purged = earliest is not None and begin < earliest
+        yield Page(
+            rows,
+            upto=covered if covered is not None and covered < finish - _SECOND else None,
+            gap=_gap(described.name, earliest) if purged and earliest else "",
+        )
+
+
+def _gap(name: str, upto: datetime) -> str:
+    return (
+        f"the org tells no more which {name} records were deleted before {upto:%Y-%m-%d %H:%M} "
+        "UTC; the next comparison of keys finds them"
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
 
 
 def _frame(ids: list[str], stamps: list[str | None]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from cdp_assets.connectors.salesforce.ids import long_id
 LOCKED = "UNABLE_TO_LOCK_ROW"
 DELETED = "ENTITY_IS_DELETED"
 DUPLICATES = "DUPLICATES_DETECTED"
+REFERENCE = "a record that a field of this row names is not there, or not for this user to see"
 _CLASSES: Mapping[str, ErrorClass] = {
     LOCKED: "retry",
     "SERVER_UNAVAILABLE": "retry",
@@ -35,7 +36,10 @@ _CLASSES: Mapping[str, ErrorClass] = {
     "NO_SUCH_COLUMN": "mapping",
     "JSON_PARSER_ERROR": "mapping",
 }
-_GONE = frozenset({DELETED, "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
+GONE = frozenset({DELETED, "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
+"""What the org says of a record that is not there, the row's own or one that a field of it names;
+an error that names the field is about the latter."""
+_ITSELF = frozenset({"", "id"})
 
 
 def refused(
@@ -67,7 +71,8 @@ def of_result(change: RowChange, result: Any) -> RowOutcome:
         said = _redacted(change, str(error.get("message", "")))
         said += _matches(error)
         texts.append(said if said.startswith(fields) else f"{fields}: {said}")
-    return failed(change, code, "; ".join(texts))
+    about = [str(f) for f in errors[0].get("fields") or []] if errors else []
+    return failed(change, code, "; ".join(texts), about)
 
 
 def of_error(change: RowChange, text: str) -> RowOutcome:
@@ -76,7 +81,8 @@ def of_error(change: RowChange, text: str) -> RowOutcome:
     code = code.strip()
     if not code or not code.replace("_", "").isalnum():
         code, said = "UNKNOWN", text
-    return failed(change, code, _redacted(change, said.removesuffix("--").strip(" :")))
+    about = said.removesuffix("--").rpartition(":")[2].split() if text.endswith("--") else []
+    return failed(change, code, _redacted(change, said.removesuffix("--").strip(" :")), about)
 
 
 def written(change: RowChange, record_id: str, *, created: bool) -> RowOutcome:
@@ -89,10 +95,16 @@ def written(change: RowChange, record_id: str, *, created: bool) -> RowOutcome:
     )
 
 
-def failed(change: RowChange, code: str, message: str) -> RowOutcome:
-    """The outcome of a row that was refused with this code; to delete what is gone is done."""
-    if change.op == "delete" and code in _GONE:
-        return RowOutcome(change.row, True, record_id=change.record_id)
+def failed(change: RowChange, code: str, message: str, about: Sequence[str] = ()) -> RowOutcome:
+    """The outcome of a row that was refused with this code; to delete what is gone is done.
+
+    about: the fields that the error names. What is not there is the row's own record only where
+    it names none and the row has one."""
+    if code in GONE:
+        if any(field.lower() not in _ITSELF for field in about) or change.op == "create":
+            return refused(change, code, message or REFERENCE, "data")
+        if change.op == "delete":
+            return RowOutcome(change.row, True, record_id=change.record_id)
     return refused(change, code, message or "refused without a reason")
 
 

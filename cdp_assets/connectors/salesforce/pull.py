@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -91,7 +91,7 @@ class SalesforcePull:
         described = self._described
         if not self._deletes and described.replicateable and described.deletable:
             for page in deleted(self._client, described, start, end):
-                yield Page(page, volatile=VOLATILE)
+                yield replace(page, volatile=VOLATILE)
 
     def _records(self, start: datetime, end: datetime) -> Iterator[Page]:
         """What queries show of [start, end): by Bulk API 2.0 where there are many records and it

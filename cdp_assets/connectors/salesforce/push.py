@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from cdp_assets.connectors.base import (
     WriteOp,
     WrongObject,
 )
-from cdp_assets.connectors.crm import alike
+from cdp_assets.connectors.crm import alike, distinct
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.salesforce import bulk_ingest, collections
 from cdp_assets.connectors.salesforce.bulk_query import NotTaken
@@ -28,7 +29,14 @@ from cdp_assets.connectors.salesforce.describe import SalesforceField
 from cdp_assets.connectors.salesforce.forms import normalised, shown, sought
 from cdp_assets.connectors.salesforce.ids import long_id
 from cdp_assets.connectors.salesforce.links import linked
-from cdp_assets.connectors.salesforce.outcomes import DELETED, DUPLICATES, LOCKED, refused
+from cdp_assets.connectors.salesforce.outcomes import (
+    DELETED,
+    DUPLICATES,
+    GONE,
+    LOCKED,
+    REFERENCE,
+    refused,
+)
 
 _LONGEST_WHERE = 3_500
 _LOCK_ROUNDS = 4
@@ -137,6 +145,7 @@ class SalesforcePush:
             group.sort(key=lambda change: self._parents(name, change))
             self._deliver(name, group, outcomes)
         self._unlock(name, ready, outcomes)
+        self._tell_references(name, ready, outcomes)
         self._follow_merges(name, ready, outcomes)
         outcomes |= early
         return [outcomes[change.row] for change in batch if change.row in outcomes]
@@ -146,27 +155,15 @@ class SalesforcePush:
     ) -> list[RowChange]:
         """The rows that can be sent, their links as fields; the others get their outcome."""
         ready = []
-        keys: set[tuple[str, str]] = set()
+        known: dict[int, str] = {}
         for change in batch:
-            if change.op == "upsert" and change.key_field is not None:
-                key = self._field(name, change.key_field)
-                try:
-                    value = str(normalised(key, change.key_value))
-                except ValueError as error:
-                    outcomes[change.row] = refused(change, "INVALID_KEY", str(error))
-                    continue
-                folded = (key.name, value if key.case_sensitive else value.casefold())
-                if folded in keys:
-                    message = "another row of this batch has the same external id"
-                    outcomes[change.row] = refused(change, "DUPLICATE_KEY_IN_BATCH", message)
-                    continue
-                keys.add(folded)
-            elif change.record_id is not None:
-                if ("Id", long_id(change.record_id)) in keys:
-                    message = "another row of this batch is of the same record"
-                    outcomes[change.row] = refused(change, "DUPLICATE_ID_IN_BATCH", message)
-                    continue
-                keys.add(("Id", long_id(change.record_id)))
+            try:
+                known[change.row] = self._key(name, change)
+            except ValueError as error:
+                outcomes[change.row] = refused(change, "INVALID_KEY", str(error))
+        groups, doubled = distinct([c for c in batch if c.row in known], lambda c: known[c.row])
+        outcomes |= doubled
+        for change in (change for group in groups for change in group):
             if change.op == "create" and change.links:
                 fields, missing = linked(self._client.object(name), change)
                 if missing:
@@ -176,6 +173,15 @@ class SalesforcePush:
                 change = replace(change, fields=fields)
             ready.append(change)
         return ready
+
+    def _key(self, name: str, change: RowChange) -> str:
+        """By what two rows of a batch are of one record, as the org compares it; "" of a new one
+        without a key. Raises ValueError where the key cannot be of its field's type."""
+        if change.op == "upsert" and change.key_field is not None:
+            key = self._field(name, change.key_field)
+            value = str(normalised(key, change.key_value))
+            return value if key.case_sensitive else value.casefold()
+        return long_id(change.record_id) if change.record_id is not None else ""
 
     def _deliver(
         self, name: str, group: Sequence[RowChange], outcomes: dict[int, RowOutcome]
@@ -252,6 +258,25 @@ class SalesforcePush:
                         del outcomes[change.row]
                     return
             size = max(size // 4, 1)
+
+    def _tell_references(
+        self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]
+    ) -> None:
+        """Where an error may mean the row's own record or one that it names, the record is looked
+        for: if it is there, what is missing is the other."""
+        doubtful = {
+            long_id(c.record_id or ""): c
+            for c in batch
+            if c.op == "update" and _code(outcomes, c) in GONE
+            and outcomes[c.row].error_class == "gone" and self._parents(name, c)
+        }  # fmt: skip
+        if not doubtful:
+            return
+        with suppress(ConnectorError):  # then it is told as it was
+            for record_id in self.read(name, list(doubtful), []):
+                change = doubtful[record_id]
+                code = outcomes[change.row].code or ""
+                outcomes[change.row] = refused(change, code, REFERENCE, "data")
 
     def _follow_merges(
         self, name: str, batch: Sequence[RowChange], outcomes: dict[int, RowOutcome]

@@ -197,7 +197,7 @@ class SalesforceApi:
             body = {"totalSize": result.total, "done": True, "records": result.rows}
             return Reply(body=body, rows=len(result.rows))
         locator = f"01g5g{self.calls:010x}"
-        if len(result.ids) > self._page_size(request):
+        if len(result.ids) > self.objects.rows.most(_page_size(request)):
             self._locators[locator] = result
             while len(self._locators) > _LOCATORS:
                 self._locators.popitem(last=False)
@@ -213,16 +213,12 @@ class SalesforceApi:
     def _page(
         self, request: Request, version: str, kind: str, locator: str, result: Result, start: int
     ) -> Reply:
-        end = min(start + self._page_size(request), len(result.ids))
+        end = min(start + self.objects.rows.most(_page_size(request)), len(result.ids))
         records = self.queries.render(result, result.ids[start:end], version)
         body: Row = {"totalSize": result.total, "done": end == len(result.ids)}
         if not body["done"]:
             body["nextRecordsUrl"] = f"/services/data/v{version}/{kind}/{locator}-{end}"
         return Reply(body=body | {"records": records}, rows=len(records))
-
-    def _page_size(self, request: Request) -> int:
-        found = re.search(r"batchSize=(\d+)", request.headers.get("sforce-query-options", ""))
-        return self.objects.rows.most(min(2000, max(200, int(found[1]))) if found else 2000)
 
     def _get(self, request: Request, version: str, match: re.Match[str]) -> Reply:
         spec = self.objects.spec(match["name"])
@@ -346,3 +342,8 @@ def _version(version: str) -> Row:
     number = int(version.split(".")[0])
     label = f"{_LABELS[(number - 52) % 3]} '{21 + (number - 52 + 2) // 3:02d}"
     return {"label": label, "url": f"/services/data/v{version}", "version": version}
+
+
+def _page_size(request: Request) -> int:
+    found = re.search(r"batchSize=(\d+)", request.headers.get("sforce-query-options", ""))
+    return min(2000, max(200, int(found[1]))) if found else 2000

@@ -29,6 +29,8 @@ class Objects:
         self.tables = tables
         self.clock = clock
         self.rows = Rows()
+        self.fields_told = True
+        """Whether the error of a bad reference names its field; it does not always."""
         self.locks: dict[str, int] = {}
         """Records that somebody else holds, and how many writes of them or of their children are
         refused before they are let go."""
@@ -223,7 +225,12 @@ class Objects:
                     "permission set.",
                     [field.name],
                 )
-            kept = stored(field, value, self.tables)
+            try:
+                kept = stored(field, value, self.tables)
+            except SalesforceError as error:
+                if field.references and not self.fields_told:
+                    error.fields = []
+                raise
             free = field.type in ("string", "textarea") and not (field.external_id or field.unique)
             given[field.name] = self.rows.kept(kept) if free else kept
         return given

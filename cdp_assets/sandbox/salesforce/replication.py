@@ -17,6 +17,8 @@ class Replication:
     """The handler of `/sobjects/<name>/deleted` and `/updated`.
 
     most: ids an answer holds. kept: how long deletions are remembered; a large log is purged early.
+    behind: by how much the log is behind, as a long transaction holds it back: what is deleted
+        meanwhile is told later, and `latestDateCovered` says so.
     """
 
     def __init__(self, objects: Objects, clock: Clock) -> None:
@@ -24,6 +26,7 @@ class Replication:
         self.clock = clock
         self.most = 600_000
         self.kept = timedelta(days=15)
+        self.behind = timedelta(0)
 
     def changed(self, request: Request, version: str, match: re.Match[str]) -> Reply:
         """`GET /sobjects/<name>/deleted|updated?start=…&end=…`."""
@@ -37,7 +40,8 @@ class Replication:
                 400, "INVALID_REPLICATION_DATE", "startDate before org replication enabled date"
                 if start < oldest else "endDate must be more than a minute after startDate",
             )  # fmt: skip
-        low, high = salesforce_time(start), salesforce_time(end)
+        upto = min(end, now - self.behind)
+        low, high = salesforce_time(start), salesforce_time(upto)
         rows = [
             row
             for row in self.objects.table(spec).rows.values()
@@ -47,7 +51,7 @@ class Replication:
             raise SalesforceError(
                 400, "EXCEEDED_ID_LIMIT", "too many ids; use a smaller span of time"
             )
-        covered = {"latestDateCovered": salesforce_time(min(end, now))}
+        covered = {"latestDateCovered": salesforce_time(upto)}
         if not deleted:
             return Reply(body={"ids": [row["Id"] for row in rows]} | covered, rows=len(rows))
         earliest = now - self.kept
