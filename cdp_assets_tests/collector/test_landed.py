@@ -1,0 +1,294 @@
+"""From a request to rows of `events`: each event once, with what its request says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdp_assets.events import EVENTS, EventFilesSpec, ingest
+from cdp_assets.events.config import LANDED, LandedConfig
+from cdp_assets.events.landed import parts
+from cdp_assets.events.model import TYPES, Refusal, judge
+from cdp_assets.events.replay import replay
+from cdp_assets.lake import Lake
+from cdp_assets.landing import LogWriter, Request
+from cdp_assets.landing.frames import content
+from cdp_assets.raw.tables import QUARANTINE
+from cdp_assets_tests.collector.serving import KEY, serving
+
+RECEIVED = "2026-03-01T12:00:00.000000Z"
+NOW = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def land(folder: Path, *pairs: tuple[Request, bytes]) -> None:
+    log = LogWriter(folder)
+    left = threading.Semaphore(0)
+    for request, body in pairs:
+        log.append(content(request, body), lambda trouble: left.release())
+    for _ in pairs:
+        assert left.acquire(timeout=20)
+    log.close()
+
+
+def spec(folder: Path, **purposes: str) -> EventFilesSpec:
+    return EventFilesSpec(LANDED, LandedConfig(f"{folder}/*.segment", purposes))
+
+
+def read_in(
+    tmp_path: Path, *pairs: tuple[Request, bytes], **purposes: str
+) -> tuple[Any, pl.DataFrame]:
+    """Land these, ingest them, and give the result and the rows in order."""
+    land(tmp_path / "landing", *pairs)
+    lake = Lake(tmp_path / "lake")
+    result = ingest(lake, [spec(tmp_path / "landing", **purposes)], {}, (), NOW)
+    return result, lake.open(EVENTS).scan().sort("row_number").collect()
+
+
+def request(call: str = "batch", **more: Any) -> Request:
+    return msgspec.structs.replace(Request("web", RECEIVED, call), **more)
+
+
+@given(st.lists(JSON, max_size=5), st.sampled_from([None, 2]), st.booleans())
+@settings(max_examples=100)
+def test_a_batch_is_its_elements_however_it_is_written(
+    batch: list[Any], indent: int | None, first: bool
+) -> None:
+    """Also where a bare NaN or an infinity keeps any decoder from reading it as a whole."""
+    around = {"sentAt": RECEIVED, "writeKey": "k}]"}
+    whole = {"batch": batch, **around} if first else {**around, "batch": batch}
+    found = parts("batch", json.dumps(whole, indent=indent).encode())
+    assert [json.dumps(json.loads(line)) for line in found.lines] == [json.dumps(e) for e in batch]
+    if batch or "NaN" not in json.dumps(batch):
+        assert found.sent == RECEIVED
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200)
+def test_no_bytes_crash_it(body: bytes) -> None:
+    for call in ("batch", "track"):
+        assert all(b"\n" not in line for line in parts(call, body).lines)
+
+
+def test_a_torn_batch_gives_up_only_its_last(tmp_path: Path) -> None:
+    events = [{"type": "track", "event": "E", "userId": "u", "messageId": str(n)} for n in range(3)]
+    body = json.dumps({"batch": events}).encode()[:-25]
+    result, rows = read_in(tmp_path, (request(), body))
+    assert rows["message_id"].to_list() == ["0", "1"]
+    assert (result.read, result.stored, result.quarantined) == (3, 2, 1)
+
+
+def test_what_a_request_says_of_its_events(tmp_path: Path) -> None:
+    sent = {
+        "type": "track",
+        "event": "E",
+        "userId": "u",
+        "messageId": "m",
+        "receivedAt": "1999-01-01",
+        "timestamp": "2026-03-01T11:00:00Z",
+        "context": {"ip": "10.9.9.9"},
+    }
+    body = json.dumps({"batch": [sent], "sentAt": "2026-03-01T11:30:00Z"}).encode()
+    browser = request(ip="203.0.113.7", agent="Firefox", gpc=True)
+    server = request(source="backend", ip="203.0.113.8", agent="python", server=True)
+    _, rows = read_in(tmp_path, (browser, body), (server, body), web="analytics")
+    web, backend = rows.sort("source", descending=True).iter_rows(named=True)
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert web["received_at"] == backend["received_at"] == moment, "the collector's own clock"
+    assert web["sent_at"] == datetime(2026, 3, 1, 11, 30, tzinfo=UTC)
+    assert web["timestamp"] == datetime(2026, 3, 1, 11, 30, tzinfo=UTC), "corrected by 30 minutes"
+    assert (web["ip"], backend["ip"]) == ("203.0.113.7", "10.9.9.9"), "a browser's word is none"
+    assert (web["user_agent"], backend["user_agent"]) == ("Firefox", None)
+    assert (web["purpose"], backend["purpose"]) == ("analytics", None)
+    assert "gpc" in web["flags"]
+    assert "gpc" not in backend["flags"]
+    assert json.loads(web["payload"]) == sent
+
+
+def test_the_address_says_the_type_and_the_batch_the_context(tmp_path: Path) -> None:
+    bare = {"event": "E", "userId": 7}
+    batch = {
+        "batch": [{"type": "page", "userId": "u", "context": {"page": {"url": "https://a/"}}}],
+        "context": {"userAgent": "A", "page": {"url": "https://b/"}},
+    }
+    _, rows = read_in(
+        tmp_path,
+        (request("track"), json.dumps(bare).encode()),
+        (request(), json.dumps(batch).encode()),
+    )
+    assert rows["type"].to_list() == ["track", "page"]
+    assert rows["user_id"].to_list() == ["7", "u"]
+    assert rows["page_url"].to_list() == [None, "https://a/"]
+    assert rows["user_agent"].to_list() == [None, "A"]
+
+
+def test_ids_minted_at_landing_stay_and_resends_are_known(tmp_path: Path) -> None:
+    """Two equal clicks without an id are two; a retry bears its id, with another sentAt."""
+    click = json.dumps({"event": "Click", "anonymousId": "a"}).encode()
+    named = {"type": "track", "event": "E", "anonymousId": "a", "messageId": "m1",
+             "timestamp": "2026-03-01T11:00:00Z"}  # fmt: skip
+    first = json.dumps({"batch": [named], "sentAt": "2026-03-01T11:00:01Z"}).encode()
+    again = json.dumps({"batch": [named], "sentAt": "2026-03-01T11:50:01Z"}).encode()
+    result, rows = read_in(
+        tmp_path, *((request("track"), click),) * 2, (request(), first), (request(), again)
+    )
+    assert (result.stored, result.duplicates) == (3, 1)
+    before = rows["message_id"].to_list()
+    lake = Lake(tmp_path / "lake")
+    day = NOW.date()
+    repeated = ingest(lake, [spec(tmp_path / "landing")], {}, (), NOW, days=(day, day))
+    assert (repeated.stored, repeated.duplicates) == (0, 4)
+    assert lake.open(EVENTS).scan().sort("row_number").collect()["message_id"].to_list() == before
+
+
+def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
+    good = [
+        json.dumps({"type": "track", "event": "E", "userId": "u", "messageId": str(n)})
+        for n in range(983)
+    ]
+    start = '{"type":"track","event":"E","userId":"u","properties":'
+    deep = start + "[" * 90 + "1" + "]" * 90 + "}"
+    poison = [
+        start + '{"x":NaN}}', start + '{"x":Infinity}}', start + '{"x":1e400}}',
+        start + '{"x":"\\ud800"}}', start + '{"x":tru}}', deep, "[]", "null", "17", '"text"',
+        '{"type":"track","userId":"u"}', '{"type":"track","event":"E"}',
+        '{"type":"sing","userId":"u"}',
+        '{"userId":"u"}', '{"type":"track","event":"E","userId":{"a":1}}',
+        '{"type":"track","event":"E","userId":"' + "u" * 600 + '"}',
+        start + '{"x":"' + "x" * 1_100_000 + '"}}',
+    ]  # fmt: skip
+    mixed = good + poison
+    random.Random(3).shuffle(mixed)
+    body = ('{"sentAt":"2026-03-01T12:00:00Z","batch":[' + ",".join(mixed) + "]}").encode()
+    result, rows = read_in(tmp_path, (request(), body))
+    assert sorted(rows["message_id"], key=int) == [str(n) for n in range(983)]
+    assert (result.read, result.quarantined) == (1_000, 17)
+    kept = Lake(tmp_path / "lake").open(QUARANTINE).scan().collect()
+    assert set(kept["step"]) == {"events/web"}
+    assert kept["reason"].null_count() == 0
+    reasons = "not_json too_deep not_an_object no_id too_long no_event_name unknown_type no_type"
+    assert set(kept["reason"]) >= {*reasons.split(), "id_not_text"}
+
+
+def test_what_was_refused_is_replayed_with_its_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = import_module("cdp_assets.events.decode")
+    real: Callable[[str | bytes], Any] = judge
+    monkeypatch.setattr(room, "judge", lambda line: Refusal("strict", "a fault of ours"))
+    odd = {"type": "track", "event": "E", "userId": 5, "context": "text"}
+    body = json.dumps({"batch": [odd, odd], "sentAt": "2026-03-01T11:59:00Z"}).encode()
+    result, rows = read_in(tmp_path, (request(ip="203.0.113.7"), body))
+    assert (result.quarantined, len(rows)) == (2, 0)
+    monkeypatch.setattr(room, "judge", real)
+    lake = Lake(tmp_path / "lake")
+    for stored in (2, 0):
+        done = replay(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+        assert (done.stored, done.refused, done.skipped) == (stored, 0, 0)
+    rows = lake.open(EVENTS).scan().collect()
+    assert set(rows["ip"]) == {"203.0.113.7"}
+    assert set(rows["received_at"]) == {datetime(2026, 3, 1, 12, tzinfo=UTC)}
+    assert set(rows["source"]) == {"web"}
+    assert rows["message_id"].n_unique() == 2
+
+
+def test_a_segment_damaged_later_is_told_and_its_sound_part_read(tmp_path: Path) -> None:
+    body = json.dumps({"event": "E", "userId": "u"}).encode()
+    land(tmp_path / "landing", *((request("track"), body),) * 5)
+    (path,) = (tmp_path / "landing").glob("*.segment")
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 0xFF
+    path.write_bytes(data)
+    lake = Lake(tmp_path / "lake")
+    result = ingest(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+    assert (result.stored, result.failed) == (4, 1)
+    assert "damaged" in str(result.notes[0].reason)
+
+
+def published() -> list[dict[str, Any]]:
+    folder = os.environ.get("CDP_SPECS")
+    if not folder:
+        pytest.skip("CDP_SPECS names no folder of published specs and recordings")
+    text = Path(folder, "segment", "segment_docs_examples.json").read_text()
+    found = [item["payload"] for item in json.loads(text)]
+    events = [p for p in found if isinstance(p, dict) and p.get("type") in TYPES]
+    return [p for p in events if p.get("userId") or p.get("anonymousId")]
+
+
+def test_every_published_payload_is_stored_as_it_stands(tmp_path: Path) -> None:
+    wanted = published()
+    assert len(wanted) >= 40
+    pairs = [(request(item["type"]), json.dumps(item).encode()) for item in wanted]
+    result, rows = read_in(tmp_path, *pairs)
+    assert (result.quarantined, result.read) == (0, len(wanted))
+    stored = [json.loads(payload) for payload in rows["payload"]]
+    assert all(item in stored for item in wanted)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_acknowledged_events_are_stored_once_though_workers_are_killed(
+    tmp_path: Path, kills: int
+) -> None:
+    acked: set[str] = set()
+    stop = threading.Event()
+
+    def send(name: str, url: str) -> None:
+        session, number = requests.Session(), 0
+        while not stop.is_set():
+            ids = [f"{name}-{number + k}" for k in range(3)]
+            number += 3
+            batch = [{"type": "track", "event": "E", "userId": "u", "messageId": i} for i in ids]
+            while not stop.is_set():
+                try:
+                    answer = session.post(
+                        f"{url}/v1/b", json={"batch": batch, "writeKey": KEY}, timeout=5
+                    )
+                except requests.RequestException:
+                    time.sleep(0.05)
+                    continue
+                if answer.status_code == 200:
+                    acked.update(ids)
+                    break
+
+    with serving(tmp_path / "home", arguments=["--workers", "2"]) as served:
+        threads = [threading.Thread(target=send, args=(f"t{n}", served.url)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        chance = random.Random(kills)
+        for _ in range(kills):
+            time.sleep(0.3 + chance.random())
+            workers = served.workers()
+            if workers:
+                os.kill(chance.choice(workers), signal.SIGKILL)
+        time.sleep(1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        served.stop()
+        served.frames()
+        lake = Lake(tmp_path / "lake")
+        ingest(lake, [spec(served.landing)], {}, (), datetime.now(UTC))
+    stored = lake.open(EVENTS).scan().collect()["message_id"].to_list()
+    assert len(acked) > 50
+    assert len(stored) == len(set(stored))
+    assert acked <= set(stored)
