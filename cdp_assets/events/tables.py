@@ -16,7 +16,18 @@ DECIMAL = pl.Decimal(28, 9)
 """Money and every number that expressions reckon with."""
 
 RESERVED = frozenset(
-    {"values", "relation", "told", "facts", "changes", "observations", "catalogue"}
+    {
+        "values",
+        "relation",
+        "told",
+        "facts",
+        "changes",
+        "observations",
+        "catalogue",
+        "properties",
+        "volumes",
+        "features",
+    }
 )
 """Table names under `events/` that belong to no event."""
 
