@@ -3,7 +3,7 @@ asset reads which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -240,16 +240,6 @@ def _from_column(
     if source.kind == "profiles":
         return f"profiles/{name}", "profile_id"
     return "records/values", "value"
-
-
-def visits_missing(
-    deployment: Deployment, config: TraitsConfig
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Traits that read sessions or page views where nothing makes them."""
-    for name, trait in config.traits.items():
-        if isinstance(trait, SelectTrait) and trait.from_ in VISITS and not deployment.sessions:
-            begin = "`dg scaffold defs cdp_assets.Sessions sessions` begins them"
-            yield ("traits", name, "from"), f"no sessions are declared in defs/: {begin}"
 
 
 def audience_inputs(deployment: Deployment, name: str) -> list[str]:

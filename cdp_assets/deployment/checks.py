@@ -11,15 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
-from cdp_assets.deployment.catalog import (
-    audience_circle,
-    bare_specs,
-    connector,
-    trait_kinds,
-    visits_missing,
-)
+from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector, trait_kinds
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, events_seen, unseen
+from cdp_assets.deployment.selections import selected_events, visits_missing
 from cdp_assets.deployment.source_checks import check_source
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
 from cdp_assets.identity.config import IdentifierConfig, IdentityConfig
@@ -30,7 +25,6 @@ from cdp_assets.profiles.config import LatestTrait, PreferTrait, SelectTrait, Sq
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, parse
 from cdp_assets.profiles.kinds import Kind
-from cdp_assets.profiles.model import VISITS
 from cdp_assets.profiles.needs import needs
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.check import check_created, check_fields, paused_fields
@@ -382,17 +376,6 @@ class _Check:
             source, _, object_name = name.partition(".")
             if missing := self._not_pulled(source, object_name, self.deployment.crms):
                 yield ("members", i), missing
-
-
-def selected_events(deployment: Deployment, config: TraitsConfig) -> dict[str, str]:
-    """Trait → the event that it selects from."""
-    others = {"events", *VISITS, *deployment.traits}
-    others |= {spec.entity for spec in bare_specs(deployment)}
-    return {
-        name: trait.from_
-        for name, trait in config.traits.items()
-        if isinstance(trait, SelectTrait) and "." not in trait.from_ and trait.from_ not in others
-    }
 
 
 def _is_object(origin: str) -> bool:

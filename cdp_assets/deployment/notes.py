@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from cdp_assets.connectors.base import Description
 from cdp_assets.connectors.systems import system_of
 from cdp_assets.deployment.catalog import bare_specs, catalog, connector, raw_keys
-from cdp_assets.deployment.checks import selected_events
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.seen import any_events, properties_seen, unseen
+from cdp_assets.deployment.selections import selected_events
 from cdp_assets.deployment.source_checks import check_url, url_of_environment
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
 from cdp_assets.identity.config import IdentityConfig

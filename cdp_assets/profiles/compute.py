@@ -27,7 +27,7 @@ from cdp_assets.profiles.changes import as_built
 from cdp_assets.profiles.expressions import Expression
 from cdp_assets.profiles.inputs import GRAPH, Inputs
 from cdp_assets.profiles.kinds import Kind, text_as
-from cdp_assets.profiles.model import Model, Origin, SqlFile
+from cdp_assets.profiles.model import HAPPEN, Model, Origin, SqlFile
 from cdp_assets.profiles.observations import surviving
 from cdp_assets.profiles.owners import Owners
 from cdp_assets.profiles.sources import (
@@ -90,7 +90,7 @@ def _aggregated(
     columns = columns_of(measures)
     adding = [m for m in measures if m.adds_up]
     others = [m for m in measures if not m.adds_up]
-    if source.kind in ("events", "event"):
+    if source.kind in HAPPEN:
         owners = Owners(inputs, model.entity, touched)
         rows = owners.rows(event_rows(inputs, source, columns), ["timestamp", *columns]).lazy()
     elif source.kind == "records":
@@ -99,7 +99,7 @@ def _aggregated(
         )
     else:
         rows = profile_rows(inputs, model.entity, source.name, columns)
-    if touched is not None and source.kind not in ("events", "event"):
+    if touched is not None and source.kind not in HAPPEN:
         rows = rows.join(touched.lazy(), on=KEY, how="semi")
     found = []
     if adding:

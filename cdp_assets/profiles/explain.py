@@ -21,7 +21,7 @@ from cdp_assets.profiles.errors import TraitError
 from cdp_assets.profiles.expressions import Expression
 from cdp_assets.profiles.inputs import TS, Inputs
 from cdp_assets.profiles.kinds import Kind
-from cdp_assets.profiles.model import Model, Origin, Survivor
+from cdp_assets.profiles.model import HAPPEN, Model, Origin, Survivor
 from cdp_assets.profiles.observations import is_event_field, observed
 from cdp_assets.profiles.owners import Owners
 from cdp_assets.profiles.past import InputsAsOf, InputsOfBuild
@@ -40,6 +40,8 @@ from cdp_assets.raw.tables import raw_table
 KEY = "profile_id"
 SHOWN = 5
 """Rows shown of an aggregate or of the values that lost."""
+VISIT_IDS = {"sessions": "session_id", "page_views": "page_view_id"}
+"""By what a row of these is shown; an event by its message id."""
 
 
 @dataclass(frozen=True)
@@ -213,12 +215,13 @@ class _Whys:
 
     def _measure(self, base: TraitWhy, origin: Origin, measure: Measure) -> TraitWhy:
         columns = columns_of([measure])
-        if origin.kind in ("events", "event"):
-            read = {**columns, "message_id": Kind.STRING}
+        if origin.kind in HAPPEN:
+            name = VISIT_IDS.get(origin.name, "message_id")
+            read = {**columns, name: Kind.STRING}
             owners = Owners(self.inputs, self.model.entity, self.only)
             events = event_rows(self.inputs, origin, read)
             rows = owners.rows(events, ["timestamp", *read]).lazy()
-            ref, moment = pl.col("message_id"), pl.col("timestamp")
+            ref, moment = pl.col(name), pl.col("timestamp")
         elif origin.kind == "records":
             rows = (
                 record_rows(self.inputs, objects_of(origin, self.objects), columns)

@@ -79,6 +79,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "records/relation": ("from", "kind", "to"),
     "records/values": ("source", "object", "record_id", "field", "changed_at"),
     "records/": ("source", "object", "record_id"),
+    "sessions": ("visitor", "session_id"),
+    "sessions/page_views": ("visitor", "session_id", "page_view_number"),
     "events/values": ("source", "visitor", "identifier", "field", "changed_at"),
     "events/catalogue": ("table",),
     "profiles/changes": (),
@@ -87,7 +89,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """Primary keys of the tables read here; `x/` stands for every other table of that room."""
 
 _KEY_TYPES: Mapping[str, pl.DataType] = {
-    "from": pl.String(), "changed_at": TS, "profile_id": pl.Int64()
+    "from": pl.String(), "changed_at": TS, "profile_id": pl.Int64(),
+    "page_view_number": pl.Int64(),
 }  # fmt: skip
 
 

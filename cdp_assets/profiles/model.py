@@ -26,6 +26,7 @@ from cdp_assets.profiles.config import (
 from cdp_assets.profiles.errors import ExpressionError, TraitError, nearest
 from cdp_assets.profiles.expressions import Context, Expression, parse, parse_select
 from cdp_assets.profiles.kinds import Kind, kind_of
+from cdp_assets.sessions.tables import PAGE_VIEWS, SESSIONS
 
 RESOLVED = ("person", "account")
 """Entities whose profiles identity makes of many records; every other record is its own."""
@@ -43,12 +44,24 @@ EVENT_COLUMNS: Mapping[str, Kind] = _plain_columns(typed_table("", "events/x", {
 """What `from: <event>` may name besides the event's properties."""
 
 
+VISITS: Mapping[str, Table] = {"sessions": SESSIONS, "page_views": PAGE_VIEWS}
+"""What `from: sessions` and `from: page_views` read."""
+
+VISITS_COLUMNS: Mapping[str, Mapping[str, Kind]] = {
+    name: _plain_columns(table) | {"timestamp": Kind.TIMESTAMP} for name, table in VISITS.items()
+}
+"""What they may name; `timestamp` of a session is when it started."""
+
+HAPPEN = ("events", "event", "visits")
+"""Kinds of origins whose rows happen at a time, on a device or to a user."""
+
+
 @dataclass(frozen=True)
 class Origin:
-    """Where a `select` reads: all events, one event, the records of an object or an entity, or
-    the profiles of another entity. `name` is as written after `from`."""
+    """Where a `select` reads: all events, one event, sessions or page views, the records of an
+    object or an entity, or the profiles of another entity. `name` is as written after `from`."""
 
-    kind: Literal["events", "event", "records", "profiles"]
+    kind: Literal["events", "event", "visits", "records", "profiles"]
     name: str
 
 
@@ -127,6 +140,8 @@ def origin(name: str, own: str, records: Mapping[str, object] | None = None) -> 
     """
     if name == "events":
         return Origin("events", name)
+    if name in VISITS and name not in (records or {}):
+        return Origin("visits", name)
     if name in RESOLVED and name != own:
         return Origin("profiles", name)
     if "." in name and " " not in name:
@@ -231,9 +246,9 @@ class _Compiler:
                     f"trait {name}: now() cannot stand in a select, whose result is stored; "
                     "use `within`"
                 )
-        if trait.within and source.kind not in ("events", "event"):
+        if trait.within and source.kind not in HAPPEN:
             raise TraitError(f"trait {name}: `within` counts the days of events only")
-        if selection.function in ("first", "last") and source.kind not in ("events", "event"):
+        if selection.function in ("first", "last") and source.kind not in HAPPEN:
             raise TraitError(f"trait {name}: only events have a first and a last")
         if declared not in (None, selection.kind):
             raise TraitError(
@@ -248,13 +263,15 @@ class _Compiler:
     def _context(self, name: str, source: Origin) -> Context:
         if source.kind == "events":
             return Context(EVENTS_COLUMNS)
-        if source.kind == "event":
+        if source.kind in ("event", "visits"):
             if self.config.entity not in RESOLVED:
                 known = ["events", *RESOLVED, *self.records]
                 raise TraitError(
                     f"trait {name}: events belong to persons and accounts, not to "
                     f"{self.config.entity}{nearest(source.name, known)}"
                 )
+            if source.kind == "visits":
+                return Context(VISITS_COLUMNS[source.name])
             return Context(EVENT_COLUMNS, open=True)
         if source.kind == "records":
             return Context({}, open=True)

@@ -60,6 +60,11 @@ class InputsAsOf(Inputs):
             # A deletion seen only later had not happened yet.
             seen = pl.col("extracted_at") <= self.moment
             return super().scan(key, wanted).with_columns(pl.col("deleted") & seen).select(*schema)
+        if room == "sessions":
+            # Of visits only the moment is known, not when their events were received.
+            moment = "timestamp" if name == "page_views" else "started_at"
+            rows = super().scan(key, dict(schema) | {moment: TS})
+            return rows.filter(pl.col(moment) <= self.moment).select(*schema)
         return super().scan(key, schema)
 
     def _values(self) -> pl.LazyFrame:

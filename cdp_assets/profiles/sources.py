@@ -21,7 +21,14 @@ from cdp_assets.profiles.inputs import (
     Inputs,
 )
 from cdp_assets.profiles.kinds import Kind, text_as
-from cdp_assets.profiles.model import EVENT_COLUMNS, EVENTS_COLUMNS, Model, Origin
+from cdp_assets.profiles.model import (
+    EVENT_COLUMNS,
+    EVENTS_COLUMNS,
+    VISITS,
+    VISITS_COLUMNS,
+    Model,
+    Origin,
+)
 from cdp_assets.records.config import ObjectSpec
 
 
@@ -91,8 +98,11 @@ def event_rows(
     columns: Mapping[str, Kind],
     which: Literal["all", "news", "old"] = "all",
 ) -> pl.LazyFrame:
-    """The events of `origin` with user_id, anonymous_id ("" where absent), timestamp, and
-    `columns` in their kinds. which: all, those that came since the last build, or the others."""
+    """The events (or visits) of `origin` with user_id, anonymous_id ("" where absent), timestamp,
+    and `columns` in their kinds. which: all, those that came since the last build, or the others.
+    """
+    if origin.kind == "visits":
+        return _visit_rows(inputs, origin, columns, which)
     table = event_table(inputs, origin)
     known = EVENTS_COLUMNS if origin.kind == "events" else EVENT_COLUMNS
     if table is None:
@@ -123,6 +133,26 @@ def event_rows(
         pl.col("anonymous_id").fill_null(""),
         pl.col("timestamp"),
         *read,
+    )
+
+
+def _visit_rows(
+    inputs: Inputs,
+    origin: Origin,
+    columns: Mapping[str, Kind],
+    which: Literal["all", "news", "old"],
+) -> pl.LazyFrame:
+    table, known = VISITS[origin.name], VISITS_COLUMNS[origin.name]
+    moment = "started_at" if "started_at" in table.schema else "timestamp"
+    named = {name: known[name].polars for name in columns if name in table.schema}
+    keys = {name: table.stored()[name] for name in table.primary_key}
+    ids = {"user_id": pl.String(), "anonymous_id": pl.String(), moment: TS}
+    read_from = {"all": inputs.scan, "news": inputs.news, "old": inputs.old}[which]
+    return read_from(table.key, {**keys, **ids, **named}).select(
+        pl.col("user_id").fill_null(""),
+        pl.col("anonymous_id").fill_null(""),
+        pl.col(moment).alias("timestamp"),
+        *(name for name in named if name not in ("user_id", "anonymous_id", "timestamp")),
     )
 
 

@@ -148,13 +148,13 @@ def _as(dtype: pl.DataType, kind: Kind, step: SqlFile) -> pl.Expr:
 
 
 def _readable(lake: Lake, entity: str) -> list[str]:
-    """Tables that SQL files of `entity` may read: events, their typed tables, records, and the
-    profiles of the other entities. Neither its own nor the history of builds, or a rebuild would
-    give something else."""
-    rooms = ("events", "profiles", "records")
+    """Tables that SQL files of `entity` may read: events, their typed tables, sessions, records,
+    and the profiles of the other entities. Neither its own nor the history of builds, or a rebuild
+    would give something else."""
+    rooms = ("events", "profiles", "records", "sessions")
     hidden = {
         "events/catalogue", "events/observations", "profiles/builds", "profiles/changes",
-        "profiles/traits", "records/rules", "records/told", f"profiles/{entity}",
+        "profiles/traits", "records/rules", "records/told", "sessions/builds", f"profiles/{entity}",
     }  # fmt: skip
     keys = lake.keys()
     return [key for key in keys if key.split("/")[0] in rooms and key not in hidden]

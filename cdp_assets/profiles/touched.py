@@ -20,7 +20,7 @@ from cdp_assets.profiles.inputs import (
     RELATION,
     Inputs,
 )
-from cdp_assets.profiles.model import Model, Origin
+from cdp_assets.profiles.model import HAPPEN, VISITS, Model, Origin
 from cdp_assets.profiles.observations import is_event_field
 from cdp_assets.profiles.owners import Owners, event_ids, told_by
 from cdp_assets.profiles.sources import (
@@ -77,6 +77,8 @@ def input_keys(
         if origin.kind in ("events", "event"):
             table = event_table(inputs, origin)
             keys |= {"identity/logins"} | ({table.key} if table else {"events/catalogue"})
+        elif origin.kind == "visits":
+            keys |= {"identity/logins", VISITS[origin.name].key}
         elif origin.kind == "records":
             keys |= {"records/values", "records/relation"}
             keys |= {f"records/{item.entity}" for item in objects_of(origin, objects)}
@@ -101,7 +103,7 @@ def touched(
     """
     others = [o for o in model.measures if o.kind == "profiles"]
     through_persons = model.entity != "person" and any(
-        o.kind in ("events", "event", "profiles") for o in model.measures
+        o.kind in (*HAPPEN, "profiles") for o in model.measures
     )
     if through_persons and (
         any(map(inputs.has_news, BELONGING))
@@ -119,15 +121,19 @@ def touched(
             owners = owners or Owners(inputs, model.entity)
             events[origin] = news = _events(inputs, owners, model, origin, clock, last)
             found += [news.came.lazy(), news.crossed.lazy()]
+        elif origin.kind == "visits":
+            owners = owners or Owners(inputs, model.entity)
+            found += _visits(inputs, owners, model, origin, clock, last)
         elif origin.kind == "records":
             found.append(_records(inputs, model, origin, objects))
     for origin in others:
         found.append(_profiles(inputs, model.entity, origin.name))
     moved = [identified]
-    if events and inputs.has_news("identity/logins"):
+    happen = [origin for origin in model.measures if origin.kind in HAPPEN]
+    if happen and inputs.has_news("identity/logins"):
         moved.append(_of_logins(inputs, model.entity))
-    if events and model.entity == "person":
-        moved.append(_of_devices_left(inputs, list(events)))
+    if happen and model.entity == "person":
+        moved.append(_of_devices_left(inputs, happen))
     theirs = _ids(moved)
     profiles = _ids([respoken.lazy(), theirs.lazy(), *found])
     return Touched(profiles, theirs, respoken, events)
@@ -189,6 +195,15 @@ def _events(
     columns = columns_of(model.measures[origin])
     kept = ["timestamp", *columns]
     came = owners.rows(event_rows(inputs, origin, columns, "news"), kept)
+    crossed = _crossing(model, origin, clock, last)
+    if crossed is None:
+        return EventNews(came, came.clear())
+    old = event_rows(inputs, origin, columns, "old").filter(crossed)
+    return EventNews(came, owners.rows(old, kept))
+
+
+def _crossing(model: Model, origin: Origin, clock: Clock, last: Clock) -> pl.Expr | None:
+    """Whether a row entered or left a window of the origin's measures; None where none can."""
     spans: set[tuple[datetime, datetime]] = set()
     for days in {m.within for m in model.measures[origin] if m.within}:
         before, after = last.window(days), clock.window(days)
@@ -198,10 +213,34 @@ def _events(
         for start, end in sorted(spans)
         if start < end
     ]
-    if not tests:
-        return EventNews(came, came.clear())
-    old = event_rows(inputs, origin, columns, "old").filter(pl.any_horizontal(tests))
-    return EventNews(came, owners.rows(old, kept))
+    return pl.any_horizontal(tests) if tests else None
+
+
+def _visits(
+    inputs: Inputs, owners: Owners, model: Model, origin: Origin, clock: Clock, last: Clock
+) -> list[pl.LazyFrame]:
+    """Profiles whose visits are others than before: everybody who was ever named on a device of
+    which a row was written, since a session may have been another's; and those of windows."""
+    devices = event_rows(inputs, origin, {}, "news").select("anonymous_id").unique().collect()
+    persons = [_who_used(inputs, devices.lazy())]
+    user = rules.event_ids(inputs.lake, "person").get("user_id")
+    if user is not None and not devices.is_empty():
+        named = (
+            inputs.open("events", {"anonymous_id": pl.String(), "user_id": pl.String()})
+            .scan()
+            .join(devices.lazy(), on="anonymous_id", how="semi")
+            .select(pl.col("user_id").drop_nulls().unique())
+        )
+        spelt = pl.concat_str(pl.lit(f"{user.name}:"), user.spelling(pl.col("user_id")))
+        persons.append(_of_identifiers(inputs, "person", named.select(identifier=spelt)))
+    found = pl.concat(persons)
+    if model.entity != "person":
+        found = _related(inputs, found, "person", model.entity)
+    crossed = _crossing(model, origin, clock, last)
+    if crossed is None:
+        return [found]
+    old = event_rows(inputs, origin, {}, "old").filter(crossed)
+    return [found, owners.rows(old).lazy()]
 
 
 def _of_devices_left(inputs: Inputs, origins: Sequence[Origin]) -> pl.LazyFrame:

@@ -26,11 +26,9 @@ def sessions(lake: Lake) -> pl.LazyFrame:
 
 
 def page_views(lake: Lake) -> pl.LazyFrame:
-    """Table `sessions/page_views` with the profile_id and `person` of its session: a page view
+    """Table `sessions/page_views` with profile_id and `person`, as in `sessions`. A page view
     before the log-in belongs to who logs in later in the same visit."""
-    whose = sessions(lake).select("visitor", "session_id", "profile_id", "person")
-    views = lake.open(PAGE_VIEWS).scan().drop("_seq")
-    return views.join(whose, on=["visitor", "session_id"], how="left")
+    return _with_person(attribute(lake, lake.open(PAGE_VIEWS).scan().drop("_seq")))
 
 
 def touches(lake: Lake) -> pl.LazyFrame:

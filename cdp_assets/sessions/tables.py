@@ -138,7 +138,7 @@ PAGE_VIEWS = Table(
         "page_view_id": "The event's message id.",
         "type": "page or screen.",
         "anonymous_id": "The same as visitor.",
-        "user_id": "The user id that the event itself names.",
+        "user_id": "The user id that the event names, else the first of its session.",
         "day": "Its own day, in the zone of sessions.",
         "page_title": "Of a screen without one, its name.",
         "seconds_on_page": "Until the session's next page view, by the device's own clock; of the "

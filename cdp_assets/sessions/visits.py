@@ -11,7 +11,6 @@ import polars as pl
 
 from cdp_assets.sessions.cut import (
     Cut,
-    Flags,
     Ints,
     Rules,
     count_up,
@@ -95,8 +94,6 @@ def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
     landing = rows.select("page_url", "page_path", "page_title")[cut.first_page()]
     leaving = rows.select("page_url", "page_path", "page_title")[cut.last_page()]
     first = rows.select("source")[start]
-    user, has_user = following(_present(rows["user_id"]), start, end)
-    agent, has_agent = following(_present(rows["user_agent"]), start, end)
     devices = cut.device[start]
     number = count_up(np.diff(devices, prepend=-1) == 0) + 1
     duration = (cut.clock[end] - cut.clock[start]) / 1_000_000
@@ -107,7 +104,7 @@ def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         pl.Series("session_number", number),
         first["source"].alias("source_name"),
         pl.col("visitor").alias("anonymous_id"),
-        _taken(rows["user_id"], user, has_user),
+        _first_of(cut, "user_id"),
         _time("ended_at", cut.moment[end]),
         _time("seen_until", np.maximum(cut.moment[end], seen.until)),
         days(ids["started_at"], rules.zone).alias("day"),
@@ -123,7 +120,7 @@ def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         leaving["page_url"].alias("exit_url"),
         leaving["page_path"].alias("exit_path"),
         leaving["page_title"].alias("exit_title"),
-        _taken(rows["user_agent"], agent, has_agent),
+        _first_of(cut, "user_agent"),
     )
     entry, leave = _parts(frame["landing_url"]), _parts(frame["exit_url"])
     device = derived(frame["user_agent"], _device().alias("device"))["device"]
@@ -163,12 +160,11 @@ def _with_traffic(frame: pl.DataFrame, cut: Cut) -> pl.DataFrame:
     return pl.concat([frame, found.with_columns(sent.alias("referrer"))], how="horizontal")
 
 
-def _present(texts: pl.Series) -> Ints:
-    """The rows where a text stands."""
-    return np.flatnonzero((texts != "").fill_null(value=False).to_numpy())
-
-
-def _taken(texts: pl.Series, rows: Ints, there: Flags) -> pl.Series:
+def _first_of(cut: Cut, column: str) -> pl.Series:
+    """Of each session the first text of a column that is not empty."""
+    texts = cut.rows[column]
+    present = np.flatnonzero((texts != "").fill_null(value=False).to_numpy())
+    rows, there = following(present, cut.start, cut.end)
     return texts[rows].set(pl.Series(~there), None)
 
 
@@ -211,6 +207,7 @@ def _page_views(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
     frame = cut.rows.select(names)[pages]
     parts = _parts(frame["page_url"])
     ids = cut.ids().select("session_id", "month")[visit]
+    users = _first_of(cut, "user_id")[visit]
     return frame.select(
         pl.col("anonymous_id").alias("visitor"),
         ids["session_id"],
@@ -220,7 +217,7 @@ def _page_views(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         pl.col("source").alias("source_name"),
         "type",
         "anonymous_id",
-        "user_id",
+        pl.coalesce(pl.when(pl.col("user_id") != "").then("user_id"), users).alias("user_id"),
         "timestamp",
         days(frame["timestamp"], rules.zone).alias("day"),
         "page_url",
