@@ -15,6 +15,7 @@ Action = Literal[
 ]  # fmt: skip
 
 _JOURNAL = 200_000
+_POST = re.compile(rb'"method": ?"POST"')
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Entry:
 
     at: when it was answered, seconds since 1970, with what callers let pass without waiting.
     seconds: how long it took. rows: records it carried. retry_after: what the answer said in the
-    header of this name. body: a hash of what was sent; empty without a body.
+    header of this name. body: a hash of what was sent; empty without a body. posts: whether it
+    holds requests of its own, a POST among them.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Entry:
     fault: str | None = None
     retry_after: str | None = None
     body: str = ""
+    posts: bool = False
 
 
 class Journal:
@@ -64,7 +67,7 @@ class Journal:
         self._entries.append(
             Entry(
                 self._count, at, method, path, query, status, seconds, rows, fault, retry_after,
-                sent,
+                sent, _POST.search(body) is not None,
             )
         )  # fmt: skip
 

@@ -40,7 +40,8 @@ def made_twice(journal: Entries) -> list[str]:
     for entry in journal:
         if _LOOKING.search(entry["path"]):
             waiting.clear()
-        if entry["method"] != "POST" or not _CREATING.search(entry["path"]):
+        creating = entry["method"] == "POST" and _CREATING.search(entry["path"])
+        if not creating or (entry["path"].endswith("/bulk") and not entry["posts"]):
             continue
         key = entry["path"], entry["body"]
         if key in waiting:

@@ -106,7 +106,7 @@ def faults() -> dict[str, Fault]:
         "truncated JSON": {"action": "truncate"},
         "no answer": {"action": "reset"},
         "no answer, though it was done": {"action": "commit_then_reset"},
-        "time-out, though it was done": {"action": "commit_then_stall", "seconds": 0.6},
+        "time-out, though it was done": {"action": "commit_then_stall", "seconds": 1.1},
     }
 
 
@@ -191,7 +191,7 @@ class Patience:
             now=self.now,
             monotonic=lambda: time.monotonic() + self.waited,
             usage=self.folder / "usage",
-            read_timeout=0.3,
+            read_timeout=0.8,
             attempts=3,
         )
         return getattr(self.stand_in, system)(options=options, **PACE.get(system, {}))
@@ -306,6 +306,7 @@ def test_what_a_system_shows_late_or_stamps_wrong_is_pulled(
     running: StandIn, tmp_path: Path, system: str, kind: str
 ) -> None:
     patience = _begin(running, tmp_path / "patience", SKEWED.get(kind, 0))
+    patience.sleep(SKEW)
     lake = _pull(system, tmp_path / "lake", patience)
     if kind == LATE:
         lag = {"hubspot_search_lag_seconds": 90, "zendesk_generated_lag_seconds": 90}
