@@ -17,6 +17,7 @@ from cdp_assets.connectors.systems import Connector, system_of
 from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.deployment.plans import with_planned
 from cdp_assets.events import typed_keys, typed_specs
+from cdp_assets.events.tables import DECIMAL
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import needed_fields
 from cdp_assets.lake import Table
@@ -70,7 +71,19 @@ def catalog(deployment: Deployment) -> Catalog:
     specs = tuple(
         replace(spec, value_fields=tuple(sorted(fields.get(spec.name, ())))) for spec in bare
     )
-    return Catalog(specs, with_planned(wanted.properties, deployment), frozenset(told))
+    properties = _with_engagement(wanted.properties, deployment)
+    return Catalog(specs, with_planned(properties, deployment), frozenset(told))
+
+
+def _with_engagement(
+    properties: Mapping[str, Mapping[str, pl.DataType]], deployment: Deployment
+) -> dict[str, Mapping[str, pl.DataType]]:
+    """The properties that traits read, and the one by which pages tell engaged time."""
+    found = dict(properties)
+    if deployment.sessions is not None and deployment.sessions.engagement is not None:
+        event, name = deployment.sessions.engagement
+        found[event] = {name: DECIMAL, **found.get(event, {})}
+    return found
 
 
 @lru_cache(maxsize=8)

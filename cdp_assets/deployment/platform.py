@@ -194,6 +194,7 @@ class Platform(Syncing):
 
     def build_sessions(self) -> sessions.SessionsResult:
         """Sessions and page views up to events."""
+        self.keep_named()
         return sessions.build(self.lake, self._sessions, timezone=self.settings.timezone)
 
     def account_sessions(self) -> sessions.Account:

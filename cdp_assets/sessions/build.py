@@ -13,6 +13,7 @@ from cdp_assets.events.tables import EVENTS
 from cdp_assets.lake import Lake, OpenTable
 from cdp_assets.sessions.config import SessionsConfig
 from cdp_assets.sessions.cut import COLUMNS, Rules, taking_part
+from cdp_assets.sessions.engagement import Told, told_seconds, with_told
 from cdp_assets.sessions.origins import Own
 from cdp_assets.sessions.tables import BUILDS, PAGE_VIEWS, SESSIONS
 from cdp_assets.sessions.visits import RULES_VERSION, Visits, visits
@@ -48,7 +49,7 @@ def rules_of(config: SessionsConfig, timezone: str) -> Rules:
         campaign_change=config.campaign_change,
         zone=config.timezone or timezone,
         own=Own(tuple(config.domains), tuple(config.ignore_referrers)),
-        heartbeats=tuple(config.heartbeats),
+        heartbeats=(*config.heartbeats, *(config.engagement or ())[:1]),
     )
 
 
@@ -60,8 +61,10 @@ def build(lake: Lake, config: SessionsConfig, *, timezone: str = "UTC") -> Sessi
     half-way under other rules. With nothing new, nothing is written.
     """
     rules = rules_of(config, timezone)
-    digest = hashlib.sha256(f"{RULES_VERSION} {rules}".encode()).hexdigest()[:16]
     with lake.step(STEP):
+        told = told_seconds(lake, config.engagement)
+        said = f"{RULES_VERSION} {rules} {told and (told.table, told.column)}"
+        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
         events, out, pages = lake.open(EVENTS), lake.open(SESSIONS), lake.open(PAGE_VIEWS)
         since, upto, number = out.watermark(EVENTS.key), events.seq(), out.watermark(NUMBER)
         last = lake.open(BUILDS).scan().filter(pl.col("build") == number).collect()
@@ -79,12 +82,12 @@ def build(lake: Lake, config: SessionsConfig, *, timezone: str = "UTC") -> Sessi
         full = not same or last["events"].to_list() != [known]
         taking = whole.filter(taking_part(rules.heartbeats)).select(COLUMNS)
         if full:
-            found, scope = _all(taking, there, rules), None
+            found, scope = _all(taking, there, rules, told), None
         else:
             news = _news(events, since, upto, rules)
             devices = news.select("anonymous_id").lazy()
             chosen = taking.join(devices, on="anonymous_id", how="semi")
-            found = visits(chosen.collect(engine="streaming"), rules)
+            found = visits(with_told(chosen.collect(engine="streaming"), told), rules)
             found, scope = _narrowed(found, news, out)
         this = number + 1
         row = {"build": this, "rules": digest, "events": there}
@@ -106,9 +109,9 @@ def build(lake: Lake, config: SessionsConfig, *, timezone: str = "UTC") -> Sessi
     )
 
 
-def _all(taking: pl.LazyFrame, count: int, rules: Rules) -> Visits:
+def _all(taking: pl.LazyFrame, count: int, rules: Rules, told: Told | None) -> Visits:
     """Visits of all devices, some of the devices at a time."""
-    parts = list(_parts(taking, count, rules))
+    parts = list(_parts(taking, count, rules, told))
     return Visits(
         pl.concat([part.sessions for part in parts]),
         pl.concat([part.page_views for part in parts]),
@@ -118,13 +121,13 @@ def _all(taking: pl.LazyFrame, count: int, rules: Rules) -> Visits:
     )
 
 
-def _parts(taking: pl.LazyFrame, count: int, rules: Rules) -> Iterator[Visits]:
+def _parts(taking: pl.LazyFrame, count: int, rules: Rules, told: Told | None) -> Iterator[Visits]:
     pieces = -(-count // CHUNK) or 1
     for piece in range(pieces):
         mine = taking
         if pieces > 1:
             mine = taking.filter(pl.col("anonymous_id").hash() % pieces == piece)
-        yield visits(mine.collect(engine="streaming"), rules)
+        yield visits(with_told(mine.collect(engine="streaming"), told), rules)
 
 
 def _news(events: OpenTable, since: int, upto: int, rules: Rules) -> pl.DataFrame:

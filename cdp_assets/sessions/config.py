@@ -70,6 +70,11 @@ class SessionsConfig(BaseModel):
         default=timedelta(seconds=10),
         description="How often the tracker sends them.",
     )
+    engaged_time: str | None = Field(
+        default="Page Engaged.engaged_seconds",
+        description="Event and property (EVENT.property) by which a page tells the seconds in "
+        "which it was looked at, as the snippet does; the event is a heartbeat too. Null: none.",
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -80,6 +85,19 @@ class SessionsConfig(BaseModel):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is not an IANA time zone, such as Europe/Berlin") from error
         return name
+
+    @field_validator("engaged_time")
+    @classmethod
+    def _of_event(cls, name: str | None) -> str | None:
+        if name is not None and not all(part.strip() for part in name.rpartition(".")[::2]):
+            raise ValueError(f"{name!r} is no property of an event: write EVENT.property")
+        return name
+
+    @property
+    def engagement(self) -> tuple[str, str] | None:
+        """The event and the property of `engaged_time`."""
+        event, _, name = (self.engaged_time or "").rpartition(".")
+        return (event, name) if event else None
 
     @field_validator("domains", "ignore_referrers")
     @classmethod

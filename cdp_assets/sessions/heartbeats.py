@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from cdp_assets.sessions.cut import Cut, Flags, Ints, Rules
@@ -19,7 +20,17 @@ class Heartbeats:
     last heartbeat (or -1), and engaged seconds.
     """
 
-    def __init__(self, cut: Cut, beat: Flags, device: Ints, moment: Ints, rules: Rules) -> None:
+    def __init__(
+        self,
+        cut: Cut,
+        beat: Flags,
+        device: Ints,
+        moment: Ints,
+        told: npt.NDArray[np.float64],
+        rules: Rules,
+    ) -> None:
+        """beat, device, moment: of each event, heartbeat or not, whether it is one, its device and
+        its time. told: seconds in which the page was looked at, NaN where it tells none."""
         self.until = np.full(len(cut.start), -1, dtype=np.int64)
         self.page_until = np.full(len(cut.pages), -1, dtype=np.int64)
         self.engaged = np.zeros(len(cut.pages), dtype=np.int64)
@@ -32,21 +43,29 @@ class Heartbeats:
         last = np.maximum(last, 0)
         held &= (cut.device[last] == whose) & (when - cut.moment[last] <= rules.timeout)
         self.unplaced = int((~held).sum())
-        last, when = last[held], when[held]
+        last, when, told = last[held], when[held], told[beat][held]
         visit = cut.of[last]
         np.maximum.at(self.until, visit, when)
         if not len(cut.pages):
             return
         page = np.searchsorted(cut.pages, last, side="right") - 1
         on = (page >= 0) & (cut.pages[np.maximum(page, 0)] >= cut.start[visit])
-        page, when = page[on], when[on]
+        page, when, told = page[on], when[on], told[on]
         np.maximum.at(self.page_until, page, when)
+        tells = ~np.isnan(told)
+        seconds = np.zeros(len(cut.pages))
+        np.add.at(seconds, page[tells], np.maximum(told[tells], 0))
+        self.engaged[:] = np.rint(seconds)
+        self._count_pings(page[~tells], when[~tells], rules)
+
+    def _count_pings(self, page: Ints, when: Ints, rules: Rules) -> None:
+        """Add the seconds that pings tell, as Snowplow's model counts them."""
         stretches = (
             pl.DataFrame({"page": page, "stretch": when // rules.heartbeat})
             .group_by("page")
             .agg(pl.col("stretch").n_unique())
         )
         seconds = rules.heartbeat // 1_000_000
-        self.engaged[stretches["page"].to_numpy()] = (
+        self.engaged[stretches["page"].to_numpy()] += (
             seconds * (stretches["stretch"].cast(pl.Int64).to_numpy() - 1) + MIN_VISIT
         )

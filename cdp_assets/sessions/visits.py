@@ -49,6 +49,8 @@ def visits(events: pl.DataFrame, rules: Rules) -> Visits:
     """Sessions and page views of these events: all events of some devices that take part."""
     if events.is_empty():
         return Visits(_empty(SESSIONS.schema), _empty(PAGE_VIEWS.schema))
+    if "engaged" not in events.columns:
+        events = events.with_columns(pl.lit(None, dtype=pl.Float64).alias("engaged"))
     both = ordered(events)
     beat = flags_of(both.select(is_beat(rules.heartbeats)))
     device: Ints = np.cumsum(flags_of(both.select(is_first())), dtype=np.int64)
@@ -59,7 +61,8 @@ def visits(events: pl.DataFrame, rules: Rules) -> Visits:
             _empty(SESSIONS.schema), _empty(PAGE_VIEWS.schema), 0, both.height, both.height
         )
     cut = Cut(rows, device[~beat], moment[~beat], rules)
-    seen = Heartbeats(cut, beat, device, moment, rules)
+    told = both["engaged"].to_numpy()
+    seen = Heartbeats(cut, beat, device, moment, told, rules)
     return Visits(
         _sessions(cut, seen, rules),
         _page_views(cut, seen, rules),

@@ -3,18 +3,21 @@ after a kill."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from cdp_assets.events.tables import EVENTS
+from cdp_assets.events.tables import CATALOGUE, DECIMAL, ENVELOPE, EVENTS, typed_table
 from cdp_assets.lake import Lake
 from cdp_assets.sessions import PAGE_VIEWS, SESSIONS, account, build
-from cdp_assets_tests.sessions.world import config, event, send, stored
+from cdp_assets_tests.sessions.world import at, config, event, send, stored
 
 DAY = 1440
 
@@ -121,3 +124,38 @@ def test_killed_it_is_as_if_it_had_not_run(lake: Lake, point: str) -> None:
     build(other, config())
     for one, whole in zip(stored(lake), stored(other), strict=True):
         assert_frame_equal(one, whole)
+
+
+def _engaged(lake: Lake, *seconds: tuple[float, str | None]) -> None:
+    """Page Engaged as an ingest leaves it: in table events, and decoded in one of its own."""
+    rows = [event(minutes, name="Page Engaged") for minutes, _ in seconds]
+    properties = {"engaged_seconds": DECIMAL}
+    table = typed_table("Page Engaged", "events/page_engaged", properties)
+    typed = [
+        {name: row.get(name) for name in ENVELOPE}
+        | {"engaged_seconds": value and Decimal(value), "engaged_seconds__str": None}
+        for row, (_, value) in zip(rows, seconds, strict=True)
+    ]
+    lake.open(table).append(pl.DataFrame(typed, schema=dict(table.schema)))
+    columns = json.dumps({"engaged_seconds": "engaged_seconds"})
+    known = {"table": table.key, "event": "Page Engaged", "columns": columns, "spec": "x"}
+    lake.open(CATALOGUE).merge(pl.DataFrame([known], schema=dict(CATALOGUE.schema)))
+    frame = pl.DataFrame(rows, schema=dict(EVENTS.schema))
+    lake.open(EVENTS).append(frame, watermarks={table.key: lake.open(table).seq()})
+
+
+def test_engaged_time_is_what_the_page_tells(lake: Lake) -> None:
+    send(lake, event(0, "/a"), event(10, "/b"), event(11, name="Heartbeat"))
+    _engaged(lake, (9, "30.4"), (9.9, "12.2"), (55, "1000"))
+    done = build(lake, config())
+    assert done.unplaced == 1
+    found = stored(lake)
+    assert found[1]["engaged_seconds"].to_list() == [43, 5]
+    assert found[0].select("engaged_seconds", "events", "ended_at").row(0) == (48, 2, at(10))
+    _engaged(lake, (12, "7"))
+    assert not build(lake, config()).full
+    assert stored(lake)[1]["engaged_seconds"].to_list() == [43, 12]
+    assert account(lake, config()).balanced
+    # without it, the same events are interactions like any other
+    build(lake, config(engaged_time=None))
+    assert stored(lake)[0]["events"].to_list() == [5, 1]
