@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 
 from pydantic import ValidationError
 
-from cdp_assets import cli_collector, cli_syncs
+from cdp_assets import cli_collector, cli_events, cli_syncs
 from cdp_assets.cli_base import Command, complain, open_platform
 from cdp_assets.settings import Settings, load_home_env
 
@@ -252,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--fields", action="store_true", help="list the fields too")
     cli_syncs.add_commands(add)
     cli_collector.add_commands(add)
+    cli_events.add_commands(add)
     one = add("replay", replay, "Try again what was put aside: quarantine, or a sync's rows.")
     one.add_argument("what", help="`events`, or the name of a sync")
     add("letters", letters, "What was put aside: refused rows of syncs, lines in quarantine.")

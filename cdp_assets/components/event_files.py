@@ -19,6 +19,7 @@ from cdp_assets.components.dagster_assets import (
     rules_version,
     safe_errors,
 )
+from cdp_assets.components.event_catalogue import event_catalogue, quarantine_table
 from cdp_assets.components.tracking_plan import plan_keys
 from cdp_assets.deployment.catalog import catalog
 from cdp_assets.deployment.declarations import Declared, Deployment
@@ -69,7 +70,7 @@ def shared_by(declared: Declared, deployment: Deployment, own: dg.Definitions) -
     """`own`, and with the deployment's first source of events what all of them share."""
     if next(iter((*deployment.event_files, *deployment.event_sources))) != declared.name:
         return own
-    return dg.Definitions.merge(own, events_definitions(deployment))
+    return dg.Definitions.merge(own, events_definitions(deployment), event_catalogue(deployment))
 
 
 def segments_sensor(deployment: Deployment) -> dg.SensorDefinition:
@@ -184,7 +185,8 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 files_with_known_bytes=result.same_bytes,
                 files_failed=result.failed,
                 tables_decoded_anew=len(result.decoded),
-            ),
+            )
+            | quarantine_table(platform(deployment).lake),
             check_results=[
                 *accounted(
                     result.read

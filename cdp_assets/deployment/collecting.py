@@ -21,6 +21,7 @@ from cdp_assets.collector.keys import KeyRing, key_ring, parse_quick_keys
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
 from cdp_assets.deployment.declarations import find_defs, load_deployment
+from cdp_assets.deployment.plans import blockers
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.landing import LogWriter, recover
 from cdp_assets.settings import Settings, load_home_env
@@ -40,7 +41,8 @@ def collector_app() -> Collector:
     watch = KeyWatch(settings)
     recover(settings.landing)
     log = LogWriter(settings.landing, seal_seconds=settings.seal_seconds)
-    return Collector(log, lambda: watch.ring, Verdicts(), Pages(), trusted_networks(settings))
+    verdicts = Verdicts(blockers(load_deployment(find_defs(settings))))
+    return Collector(log, lambda: watch.ring, verdicts, Pages(), trusted_networks(settings))
 
 
 def serve(

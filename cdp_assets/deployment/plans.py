@@ -4,7 +4,7 @@ judged by which."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import polars as pl
 
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.yaml_source import KeyPath
+from cdp_assets.events.model import Event, Refusal
 from cdp_assets.events.plan.config import EventRule, TrackingPlanConfig
+from cdp_assets.events.plan.judge import blocker
 from cdp_assets.events.plan.rules import Plan, PlanError, events_of_file
 from cdp_assets.events.plan.tables import column_types
 from cdp_assets.events.tables import typed_keys
@@ -47,6 +49,24 @@ def plans_of_sources(deployment: Deployment) -> dict[str, Plan]:
     known = plans(deployment)
     named = {name: plan_named(item) or "" for name, item in deployment.declared.items()}
     return {name: known[plan] for name, plan in named.items() if plan in known}
+
+
+def blockers(deployment: Deployment) -> dict[str, Callable[[Event, bytes], Refusal | None]]:
+    """source → its plan's word on an event, of those whose plan blocks anything. Where a plan
+    cannot be used nothing is blocked: what came is judged when it is ingested."""
+    found: dict[str, Callable[[Event, bytes], Refusal | None]] = {}
+    try:
+        named = {
+            source: (plan, plan.rules) for source, plan in plans_of_sources(deployment).items()
+        }
+    except (ValueError, OSError):
+        return found
+    for source, (plan, _) in named.items():
+        rules = plan.rules.values()
+        said = {plan.config.unplanned_events, *(r.violations for r in rules)}
+        if "block" in said | {r.unplanned for r in rules}:
+            found[source] = blocker(plan)
+    return found
 
 
 def planned_properties(deployment: Deployment) -> dict[str, dict[str, pl.DataType]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from msgspec import Raw
 
+from cdp_assets.events.model import Event
+from cdp_assets.events.model import Refusal as Refused
 from cdp_assets.events.plan.config import Policy
 from cdp_assets.events.plan.rules import (
     FINE,
@@ -52,6 +54,28 @@ def judge_event(plan: Plan, event: Mapping[str, Any] | bytes) -> Verdict:
     return Verdict(rule.action(codes), codes) if codes else FINE
 
 
+def blocker(plan: Plan) -> Callable[[Event, bytes], Refused | None]:
+    """The plan's word on an event that was read already, for whoever has to answer its sender: why
+    it is blocked, None where it is not."""
+
+    def word(event: Event, line: bytes) -> Refused | None:
+        del line
+        name = (event.event or "") if event.type == "track" else ""
+        rule = plan.rules.get((event.type, name))
+        if rule is None:
+            found = unplanned(plan) if event.type == "track" else FINE
+        else:
+            said = event.traits if event.type in TYPES_OF_TRAITS else event.properties
+            codes = rule.judge(bytes(said))
+            found = Verdict(rule.action(codes), codes) if codes else FINE
+        if found.action != "block":
+            return None
+        told = refusal(0, name or event.type, found.violations, plan.label, b"")
+        return Refused(told.reason, told.detail)
+
+    return word
+
+
 def unplanned(plan: Plan) -> Verdict:
     """What the plan says of an event that it does not name."""
     return Verdict(plan.config.unplanned_events, (UNPLANNED_EVENT,))
@@ -75,7 +99,7 @@ def judged(block: Block, plans: Mapping[str, Plan]) -> Block:
         if (plan := plans.get(source)) is not None:
             own = (events["source"] == source).arg_true()
             at = own.to_numpy().astype(np.int64)
-            for row, codes, action in _violations(events[own], plan):
+            for row, codes, action in violations(events[own], plan):
                 found[int(at[row])] = codes, action, plan.label
     if not found:
         return block
@@ -137,7 +161,7 @@ def _flag(events: pl.DataFrame, flagged: Mapping[int, tuple[Codes, Policy, str]]
     return events.with_columns(joined["flags"])
 
 
-def _violations(events: pl.DataFrame, plan: Plan) -> Found:
+def violations(events: pl.DataFrame, plan: Plan) -> Found:
     """Every row (its place in `events`) that the plan does not simply allow."""
     rules = plan.rules
     names = events["event"].fill_null("")

@@ -1,0 +1,121 @@
+"""The sub-commands of `cdp` that are about events: tracking plans, what was seen, what waits."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+from typing import Any
+
+from cdp_assets.cli_base import Add, complain, count, open_platform
+
+
+def infer(args: argparse.Namespace) -> int:
+    from cdp_assets.events.plan.infer import infer as draft
+
+    print(draft(open_platform().lake, args.source or None, args.event or None), end="")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from cdp_assets.events.plan.trial import trial
+
+    here = open_platform()
+    plan, sources = _plan(here, args.name)
+    if plan is None:
+        return 2
+    since = here.now.date() - timedelta(days=args.days) if args.days else None
+    looked, found = trial(here.lake, plan, args.source or sources, since)
+    for (event, code, action), events in sorted(found.items(), key=lambda i: (-i[1], i[0])):
+        print(f"{events:>10,}  {event}  {code}  → {action}")
+    print(f"{looked:,} stored events of {', '.join(args.source or sources) or 'no source'} judged")
+    return 1 if found else 0
+
+
+def schema(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.plans import schema_text
+    from cdp_assets.profiles.errors import nearest
+
+    plan, _ = _plan(open_platform(), args.name)
+    if plan is None:
+        return 2
+    if ("track", args.event) not in plan.rules:
+        near = nearest(args.event, plan.event_rules)
+        complain(f"`{args.name}` plans no event `{args.event}`{near}")
+        return 2
+    print(schema_text(plan, args.event))
+    return 0
+
+
+def seen(args: argparse.Namespace) -> int:
+    from cdp_assets.events.properties import PROPERTIES, build_properties
+
+    here = open_platform()
+    build_properties(here.lake)
+    rows = here.lake.open(PROPERTIES).scan().collect()
+    for row in rows.sort("source", "type", "event", "property").iter_rows(named=True):
+        if args.event and row["event"] not in args.event:
+            continue
+        if not row["property"]:
+            name = row["event"] or row["type"]
+            print(f"{row['source']}: {name}  {row['count']:,} times")
+            continue
+        marks = "  types clash" if row["clash"] else ""
+        marks += f"  like {row['alike']}" if row["alike"] else ""
+        print(f"  {row['property']}  {row['kind']}  {row['count']:,}{marks}")
+    return 0
+
+
+def quarantine(args: argparse.Namespace) -> int:
+    from cdp_assets.events.waiting import waiting
+
+    rows = waiting(open_platform().lake, args.source)
+    for row in rows.iter_rows(named=True):
+        print(f"{row['rows']:>8,}  {row['source']}  {row['reason']}  {row['detail']}")
+        print(f"          since {row['first_seen']:%Y-%m-%d}, such as {row['example']}")
+    total = int(rows["rows"].sum()) if len(rows) else 0
+    print(f"{total:,} lines wait" + (": mend, then `cdp replay events`" if total else ""))
+    return 0
+
+
+def _plan(here: Any, name: str) -> tuple[Any, list[str]]:
+    from cdp_assets.deployment.plans import plans, plans_of_sources
+    from cdp_assets.profiles.errors import nearest
+
+    known = plans(here.deployment)
+    if name not in known:
+        complain(f"no tracking plan `{name}` in defs/{nearest(name, known)}")
+        return None, []
+    return known[name], [s for s, p in plans_of_sources(here.deployment).items() if p.name == name]
+
+
+def add_commands(add: Add) -> None:
+    """Add them to the parser."""
+    group = add(
+        "tracking-plan", lambda args: 2, "Draft a tracking plan, try one, show its schemas."
+    )
+    parts = group.add_subparsers(metavar="WHAT", required=True)
+
+    def part(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = parts.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    one = part("infer", infer, "Draft a plan from the events that are stored, as a defs.yaml.")
+    one.add_argument("--source", action="append", help="only events of this source; repeatable")
+    one.add_argument("--event", action="append", help="only this event; repeatable")
+    one = part(
+        "check",
+        check,
+        "Judge stored events by a plan and count what breaks it; nothing is changed. Ends with 1 "
+        "where anything does.",
+    )
+    one.add_argument("name", help="name of the folder in defs/ that declares it")
+    one.add_argument("--source", action="append", help="a source; by default those that name it")
+    one.add_argument("--days", type=count, default=0, help="only the last days; by default all")
+    one = part("schema", schema, "Print the JSON Schema that an event is judged by.")
+    one.add_argument("name", help="the plan")
+    one.add_argument("event", help="the event")
+    one = part("seen", seen, "List every property seen with its types.")
+    one.add_argument("--event", action="append", help="only this event; repeatable")
+    one = add("quarantine", quarantine, "What waits in quarantine: how much, why, and an example.")
+    one.add_argument("--source", help="only of this source")
