@@ -37,14 +37,17 @@ def timeline(
 ) -> pl.DataFrame:
     """The latest `limit` moments of a profile before `before`, newest first.
 
-    Returns at Datetime[us, UTC], kind (event, record, value, identity, trait), what (the event's
-    name, the field, the trait …), detail, ref (message id, record, identifier). For an account,
-    events are those of its people.
+    Returns at Datetime[us, UTC], kind (event, session, record, value, identity, trait), what (the
+    event's name, a session's channel, the field, the trait …), detail (of a session its source and
+    medium, where it landed, and whether it is the first, last or last non-direct touch), ref
+    (message id, session id, record, identifier). For an account, events and sessions are those of
+    its people.
     """
     inputs = Inputs(lake)
     only = pl.DataFrame({KEY: [profile_id]}, schema={KEY: pl.Int64})
     frames = [
         _events(inputs, entity, only),
+        _visits(inputs, entity, only),
         *_records(inputs, entity, only),
         _values(inputs, entity, only),
         _identity(inputs, entity, profile_id),
@@ -79,6 +82,37 @@ def _events(inputs: Inputs, entity: str, only: pl.DataFrame) -> pl.LazyFrame:
     return found.select(
         _row(pl.col("timestamp"), "event", what, pl.col("page_path"), pl.col("message_id"))
     )
+
+
+def _visits(inputs: Inputs, entity: str, only: pl.DataFrame) -> pl.LazyFrame:
+    names = ("session_id", "channel", "source", "medium", "landing_path")
+    if entity not in ("person", "account"):
+        return pl.LazyFrame(schema={n: TS if n == "at" else pl.String() for n in COLUMNS})
+    rows = event_rows(inputs, Origin("visits", "sessions"), dict.fromkeys(names, Kind.STRING))
+    found = Owners(inputs, entity, only).rows(rows, ["timestamp", *names])
+    found = found.sort("timestamp", "session_id")
+    place, brought = pl.int_range(pl.len()), pl.col("channel") != "Direct"
+    touches = pl.concat_str(
+        pl.when(place == 0).then(pl.lit("first touch")),
+        pl.when(place == pl.len() - 1).then(pl.lit("last touch")),
+        pl.when(place == place.filter(brought).max()).then(pl.lit("last non-direct touch")),
+        separator=", ", ignore_nulls=True,
+    )  # fmt: skip
+    nothing = pl.lit("(not set)")
+    way = pl.concat_str(
+        pl.coalesce("source", nothing), pl.lit(" / "), pl.coalesce("medium", nothing)
+    )
+    detail = pl.concat_str(
+        way,
+        pl.concat_str(pl.lit(" → "), "landing_path").fill_null(""),
+        pl.when(touches != "")
+        .then(pl.concat_str(pl.lit(" ("), touches, pl.lit(")")))
+        .otherwise(pl.lit("")),
+    )
+    # Which touches they are depends on all of them, so before any row is left out.
+    moments = found.with_columns(detail.alias("detail")).lazy()
+    at, ref = pl.col("timestamp"), pl.col("session_id")
+    return moments.select(_row(at, "session", pl.col("channel"), pl.col("detail"), ref))
 
 
 def _records(inputs: Inputs, entity: str, only: pl.DataFrame) -> list[pl.LazyFrame]:

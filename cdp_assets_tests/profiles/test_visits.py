@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cdp_assets import sessions
-from cdp_assets.profiles import explain
+from cdp_assets.profiles import explain, timeline
 from cdp_assets.profiles.errors import ExpressionError
 from cdp_assets.profiles.model import compile_traits
 from cdp_assets.sessions import SessionsConfig
@@ -155,6 +155,27 @@ def test_counts_windows_first_and_last(tmp_path: Path) -> None:
     assert told.evidence[0].ref.startswith("d")
     before = explain(story.world.lake, "person", 1, as_of=visits.at(60), traits=["sessions"])
     assert before.traits[0].value == 1
+
+
+def test_the_timeline_names_the_touches(tmp_path: Path) -> None:
+    story = Story(tmp_path / "lake")
+    story.tell("event", 0, "/?utm_source=N&utm_medium=email", "d1", None)
+    story.tell("event", 2000, "/?gclid=1", "d2", "ada")
+    story.tell("event", 4000, "/pricing", "d1", None)
+    story.tell("identify", "anonymous_id:d1", 1)
+    story.tell("identify", "user_id:ada", 1)
+    story.build()
+    found = timeline(story.world.lake, "person", 1)
+    assert found.filter(found["kind"] == "session").select("what", "detail").rows() == [
+        ("Direct", "(direct) / (none) → /pricing (last touch)"),
+        ("Paid Search", "google / cpc → / (last non-direct touch)"),
+        ("Email", "n / email → / (first touch)"),
+    ]
+    early = timeline(story.world.lake, "person", 1, before=visits.at(1000))
+    assert early.filter(early["kind"] == "session")["detail"].to_list() == [
+        "n / email → / (first touch)"
+    ]
+    assert timeline(story.world.lake, "account", 1).is_empty()
 
 
 def test_a_column_that_sessions_have_not_is_told_with_the_nearest() -> None:
