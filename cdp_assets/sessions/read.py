@@ -9,6 +9,7 @@ from cdp_assets.lake import Lake
 from cdp_assets.sessions.tables import PAGE_VIEWS, SESSIONS
 
 _TOUCH = ("session_id", "started_at", "channel", "source", "medium", "campaign", "landing_path")
+_SUMS = ("page_views", "engaged_seconds")
 
 
 def sessions(lake: Lake) -> pl.LazyFrame:
@@ -35,7 +36,7 @@ def touches(lake: Lake) -> pl.LazyFrame:
     """First touch, last touch and last touch that was not direct, one row a person (or a device
     of nobody known).
 
-    Returns person String, profile_id Int64, sessions, page_views Int64, first_…, last_… and
+    Returns person String, profile_id, sessions, page_views, engaged_seconds Int64, first_…, last_…,
     last_non_direct_… of session_id, started_at, channel, source, medium, campaign and
     landing_path. A direct visit never takes the place of the last that was not; where all were
     direct, last_non_direct_… is null. Sessions that began at once go by device and session id.
@@ -45,7 +46,7 @@ def touches(lake: Lake) -> pl.LazyFrame:
     return told.group_by("person", maintain_order=True).agg(
         pl.col("profile_id").first(),
         pl.len().cast(pl.Int64).alias("sessions"),
-        pl.col("page_views").sum(),
+        pl.col(_SUMS).sum(),
         *(pl.col(name).first().alias(f"first_{name}") for name in _TOUCH),
         *(pl.col(name).last().alias(f"last_{name}") for name in _TOUCH),
         *(pl.col(name).filter(other).last().alias(f"last_non_direct_{name}") for name in _TOUCH),
