@@ -13,6 +13,7 @@ _COMPONENTS = {
     "Audience": "cdp_assets.components.audience",
     "EventFiles": "cdp_assets.components.event_files",
     "EventSource": "cdp_assets.components.event_source",
+    "Features": "cdp_assets.components.features",
     "Files": "cdp_assets.components.files",
     "HubSpot": "cdp_assets.components.crm",
     "Identity": "cdp_assets.components.identity",

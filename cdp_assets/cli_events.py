@@ -77,6 +77,24 @@ def quarantine(args: argparse.Namespace) -> int:
     return 0
 
 
+def features(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.feature_use import feature_use, features_of, map_of
+    from cdp_assets.events.features import build_features
+
+    here = open_platform()
+    config, today = features_of(here.deployment), here.now.date()
+    if config is None:
+        complain("no features are declared: dg scaffold defs cdp_assets.Features features")
+        return 2
+    build_features(here.lake, map_of(here.deployment))
+    print(f"{'feature':<30} {'people':>8} {'uses':>10} {'days':>5}  last used")
+    for use in feature_use(here, args.days, today):
+        last = use.last.date().isoformat() if use.last else "never"
+        idle = "  unused: drop it?" if use.idle(today, config.unused_after) else ""
+        print(f"{use.feature:<30} {use.people:>8,} {use.uses:>10,} {use.days:>5}  {last}{idle}")
+    return 0
+
+
 def _plan(here: Any, name: str) -> tuple[Any, list[str]]:
     from cdp_assets.deployment.plans import plans, plans_of_sources
     from cdp_assets.profiles.errors import nearest
@@ -117,5 +135,7 @@ def add_commands(add: Add) -> None:
     one.add_argument("event", help="the event")
     one = part("seen", seen, "List every property seen with its types.")
     one.add_argument("--event", action="append", help="only this event; repeatable")
+    one = add("features", features, "Which product features are used, by how many, and which not.")
+    one.add_argument("--days", type=count, default=30, help="figures of so many last days")
     one = add("quarantine", quarantine, "What waits in quarantine: how much, why, and an example.")
     one.add_argument("--source", help="only of this source")

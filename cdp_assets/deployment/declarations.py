@@ -37,6 +37,7 @@ from cdp_assets.deployment.yaml_source import (
     unset_variables,
 )
 from cdp_assets.events.config import EventFilesConfig, FilesConfig
+from cdp_assets.events.features import FeaturesConfig
 from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.profiles.config import TraitsConfig
@@ -52,6 +53,7 @@ KINDS: Mapping[str, type[BaseModel]] = {
     "EventSource": EventSourceConfig,
     "Files": FilesConfig,
     "TrackingPlan": TrackingPlanConfig,
+    "Features": FeaturesConfig,
     "Identity": IdentityConfig,
     "Sessions": SessionsConfig,
     "Traits": TraitsConfig,
@@ -66,7 +68,7 @@ DAGSTER_KEYS = ("type", "attributes", "template_vars_module", "requirements", "p
 M = TypeVar("M", bound=BaseModel)
 
 
-UNNAMED = ("Identity", "Sessions", "Traits")
+UNNAMED = ("Features", "Identity", "Sessions", "Traits")
 """Kinds of which the folder's name stands in no table and no asset."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _FILE, _LIKE_IT = "defs.yaml", re.compile(r"(?i)defs?\.ya?ml")
