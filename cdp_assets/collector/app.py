@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,8 +32,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 RETRY_SECONDS = 5
-DEADLINE_SECONDS = 10.0
-"""How long a request waits for the disk before it is told to come again."""
 _JSON = (b"content-type", b"application/json")
 _ALLOWED = b"authorization, content-type, content-encoding, x-retry-count, anonymousid"
 _MAX_AGE = b"86400"
@@ -72,8 +71,7 @@ class Collector:
         verdicts: Verdicts,
         pages: Pages,
         trusted: Sequence[Network] = (),
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        deadline: float = DEADLINE_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._ring = ring
@@ -81,7 +79,7 @@ class Collector:
         self._pages = pages
         self._trusted = tuple(trusted)
         self._clock = clock
-        self._deadline = deadline
+        self._waiting: set[asyncio.Future[None]] = set()
         self._rates = Rates()
         self.counts = Counts()
 
@@ -179,9 +177,8 @@ class Collector:
             return _later(429, "too_many", "more events than this key may send", seconds)
         request = self._request(key, call, scope, headers, referer)
         try:
-            async with asyncio.timeout(self._deadline):
-                await self._land(content(request, scrubbed(body, key.ip)))
-        except (Overloaded, TimeoutError):
+            await self._land(content(request, scrubbed(body, key.ip)))
+        except Overloaded:
             self.counts.refused += 1
             return _later(503, "overloaded", "more waits to be written than can be kept")
         except OSError:
@@ -212,7 +209,7 @@ class Collector:
         agent = headers.get(b"user-agent")
         return Request(
             source=key.source,
-            received=f"{self._clock():%Y-%m-%dT%H:%M:%S.%fZ}",
+            received=moment(self._clock()),
             call=call,
             ip=kept(peer, key.ip),
             agent=agent.decode("latin-1")[:1024] if agent else None,
@@ -222,27 +219,32 @@ class Collector:
         )
 
     async def _land(self, frame: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        landed: asyncio.Future[None] = loop.create_future()
+        landed: asyncio.Future[None] = self._loop.create_future()
+        self._log.append(frame, landed)
+        self._waiting.add(landed)
+        try:
+            await landed
+        finally:
+            self._waiting.discard(landed)
 
-        def settle(trouble: OSError | None) -> None:
-            if landed.done():
-                return  # its deadline passed
-            if trouble is None:
-                landed.set_result(None)
-            else:
-                landed.set_exception(Unwritable(trouble.errno, "the log could not be written"))
+    def _deliver(self, group: Sequence[asyncio.Future[None]], trouble: OSError | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_settle, group, trouble)
 
-        def done(trouble: OSError | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, trouble)
-
-        self._log.append(frame, done)
-        await landed
+    async def _watch(self) -> None:
+        """Tell those who wait for a disk that does not answer to come again."""
+        while True:
+            await asyncio.sleep(1)
+            if self._log.stuck:
+                _settle([*self._waiting], TimeoutError("the disk has not answered in time"))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._loop = asyncio.get_running_loop()
+                self._log.deliver = self._deliver
+                self._watching = self._loop.create_task(self._watch())
             if message["type"] == "lifespan.shutdown":
                 await asyncio.to_thread(self._log.close)
             await send({"type": f"{message['type']}.complete"})
@@ -290,6 +292,27 @@ class Collector:
         if told and client and client_address(client[0], "0.0.0.0", self._trusted) != client[0]:  # noqa: S104
             return told.decode("latin-1").split(",")[0].strip()
         return str(scope.get("scheme", "http"))
+
+
+def _settle(group: Sequence[asyncio.Future[None]], trouble: OSError | None) -> None:
+    for landed in group:
+        if landed.done():
+            continue  # told already, or its client is gone
+        if trouble is None:
+            landed.set_result(None)
+        else:
+            landed.set_exception(Unwritable(trouble.errno, "the log could not be written"))
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 in ISO 8601, UTC, with microseconds."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1e6):06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _key_name(

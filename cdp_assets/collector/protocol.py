@@ -29,9 +29,9 @@ CALLS: Final[Mapping[str, str]] = {
 ROUTES: Final[Mapping[str, str]] = {
     prefix + name + end: call
     for name, call in CALLS.items()
-    for prefix in ("/v1/", "/")
+    for prefix in ("/v1/", "/beacon/v1/", "/")
     for end in ("", "/")
-    if prefix == "/v1/" or len(name) > 1
+    if prefix != "/" or len(name) > 1
 }
 """Address of a POST → what comes to it."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cdp_assets.collector.protocol import Rejected
 from cdp_assets.events.landed import Envelope, parts
 from cdp_assets.events.lines import LINE_LIMIT
-from cdp_assets.events.model import Event, Refusal, judge
+from cdp_assets.events.model import Event, Refusal, judge_each
 
 Blocker = Callable[[Event, bytes], Refusal | None]
 """A tracking plan's word on an event: why it blocks it, None where it does not."""
@@ -35,12 +35,11 @@ class Verdicts:
         lines = parts(call, body, envelope).lines
         verdict = Verdict(len(lines))
         blocker = self._blockers.get(source)
-        for index, line in enumerate(lines):
+        judged = judge_each(lines, body)
+        for index, (line, found) in enumerate(zip(lines, judged, strict=True)):
             if len(line) > LINE_LIMIT:
-                found: Event | Refusal | object = Refusal("too_long", f"{len(line)} bytes")
-            else:
-                found = judge(line)
-            if isinstance(found, Event) and blocker is not None:
+                found = Refusal("too_long", f"{len(line)} bytes")
+            elif blocker is not None and isinstance(found, Event):
                 found = blocker(found, line) or found
             if isinstance(found, Refusal):
                 verdict.rejected.append(Rejected(index, found.reason, found.detail))

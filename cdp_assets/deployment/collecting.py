@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.request
@@ -30,11 +31,15 @@ from cdp_assets.store import Store, StoreError, keys
 WATCH_SECONDS = 5.0
 """How soon a key that was made or revoked counts."""
 READY_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""How long the thread that writes may wait for the interpreter behind the one that takes requests:
+by default ten times that, which all who wait for an answer would feel."""
 
 
 def collector_app() -> Collector:
     """The application of one worker process, as the environment says."""
     os.umask(0o077)
+    sys.setswitchinterval(SWITCH_SECONDS)
     _end_with_parent()
     load_home_env(Settings().home)
     settings = Settings()

@@ -8,6 +8,7 @@ contexts as text, and is either brought into the same shape or refused with a re
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -110,6 +111,13 @@ BIG_EXPONENT_PATTERN: Final = _BIG_EXPONENT.pattern
 """Numbers that may overflow a double: skipping decoders pass them, so such a line is looked at
 again as a whole."""
 
+_SIGNS: Final = bytes(
+    48 if 48 <= sign < 58 else 101 if sign in b"eE" else 43 if sign == 43 else 32
+    for sign in range(256)
+)
+"""Every digit as 0, E as e: long exponents can then be sought as plain text, in a tenth of the time
+that a pattern takes."""
+
 _CHARACTERS: Final = ("event", "name", "messageId", "anonymousId", "userId", "groupId",
                       "previousId")  # fmt: skip
 _TIMES: Final = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
@@ -124,14 +132,16 @@ def judge(line: str | bytes) -> Event | Refusal | Blank:
     call without a name, ids and names longer than 512 characters.
     """
     try:
-        text = line.decode() if isinstance(line, bytes) else line
+        text, data = (line.decode(), line) if isinstance(line, bytes) else (line, line.encode())
     except UnicodeDecodeError as error:
         return Refusal("invalid_utf8", f"byte {error.start}")
+    except UnicodeEncodeError:
+        return Refusal("not_json", "a lone surrogate")
     if not text or text.isspace():
         return BLANK
     if too_deep(text):
         return Refusal("too_deep", f"nested deeper than {MAX_DEPTH}")
-    if _BIG_EXPONENT.search(text):
+    if _exponents(data) and _BIG_EXPONENT.search(text):
         refusal = _whole(text)
         if refusal:
             return refusal
@@ -145,15 +155,44 @@ def judge(line: str | bytes) -> Event | Refusal | Blank:
     return settle(event) or event
 
 
+def judge_each(lines: Sequence[bytes], whole: bytes) -> list[Event | Refusal | Blank]:
+    """As `judge`, of each line of a body, faster: what can be ruled out of the body as a whole is
+    not sought in each of its lines."""
+    if not whole.isascii() or _exponents(whole):
+        return [judge(line) for line in lines]
+    found: list[Event | Refusal | Blank] = []
+    for line in lines:
+        if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+            try:
+                event = _typed.decode(line)
+            except (msgspec.DecodeError, RecursionError, UnicodeError):
+                found.append(judge(line))
+            else:
+                found.append(settle(event) or event)
+        else:
+            found.append(judge(line))
+    return found
+
+
+def _exponents(data: bytes) -> bool:
+    """Whether a number may have an exponent of three digits."""
+    signs = data.translate(_SIGNS)
+    return b"0e000" in signs or b"0e+000" in signs
+
+
 def settle(event: Event) -> Refusal | None:
     """Bring ids to text in place (blank and null mean none); why the event is refused, if it is.
 
     A number as an id equals its digits as text. `type` is taken in lower case.
     """
-    for name in ("message_id", "anonymous_id", "user_id", "group_id"):
-        value = getattr(event, name)
-        if value is not None:
-            setattr(event, name, str(value).strip() or None)
+    if event.message_id is not None:
+        event.message_id = str(event.message_id).strip() or None
+    if event.anonymous_id is not None:
+        event.anonymous_id = str(event.anonymous_id).strip() or None
+    if event.user_id is not None:
+        event.user_id = str(event.user_id).strip() or None
+    if event.group_id is not None:
+        event.group_id = str(event.group_id).strip() or None
     if event.type not in TYPES:
         event.type = event.type.strip().lower()
         if event.type not in TYPES:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cdp_assets.landing.frames import START, framed
 from cdp_assets.landing.segments import create, seal
@@ -17,8 +18,15 @@ SEAL_SECONDS = 10.0
 WAITING_BYTES = 64 << 20
 STUCK_SECONDS = 10.0
 
-Done = Callable[[OSError | None], None]
-"""Called once for each append, in the writer's thread: None when it is durable, else why not."""
+Deliver = Callable[[Sequence[Any], OSError | None], None]
+"""Called in the writer's thread with the tickets of a group: None when it is durable, else why it
+is not."""
+
+
+def call_each(tickets: Sequence[Any], trouble: OSError | None) -> None:
+    """The plain way to deliver: each ticket is a function, called with the trouble or None."""
+    for ticket in tickets:
+        ticket(trouble)
 
 
 class Overloaded(Exception):
@@ -37,8 +45,8 @@ class LogWriter:
     its last durable frame, and the next group begins a new one.
 
     seal_bytes, seal_seconds: a segment is sealed when it is larger or older. waiting_bytes: what
-    may wait at most. stuck_seconds: how long a group may take before all that waits is refused.
-    committed: called with each group's number of appends and bytes, for whoever counts.
+    may wait at most. stuck_seconds: how long a group may take before more is refused. deliver: how
+    the tickets of a group are told of it.
     """
 
     def __init__(
@@ -50,15 +58,17 @@ class LogWriter:
         waiting_bytes: int = WAITING_BYTES,
         stuck_seconds: float = STUCK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        deliver: Deliver = call_each,
     ) -> None:
         self._folder = folder
+        self.deliver = deliver
         self._seal_bytes = seal_bytes
         self._seal_seconds = seal_seconds
         self._waiting_bytes = waiting_bytes
         self._stuck_seconds = stuck_seconds
         self._clock = clock
         self._wake = threading.Condition()
-        self._waiting: list[tuple[bytes, Done]] = []
+        self._waiting: list[tuple[bytes, Any]] = []
         self._bytes = 0
         self._writing_since: float | None = None
         self._closing = False
@@ -67,18 +77,18 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="landing-log", daemon=True)
         self._thread.start()
 
-    def append(self, content: bytes, done: Done) -> None:
-        """Keep `content` (see `frames.content`) and call `done` when it is durable, or is not.
+    def append(self, content: bytes, ticket: Any) -> None:
+        """Keep `content` (see `frames.content`), and deliver `ticket` when it is durable or is not.
 
-        Raises Overloaded where too much waits, Unwritable where a write hangs; `done` is then
-        never called.
+        Raises Overloaded where too much waits, Unwritable where a write hangs; the ticket is then
+        never delivered.
         """
         with self._wake:
-            if self._stuck():
+            if self.stuck:
                 raise Unwritable("the disk has not answered in time; later requests may pass")
             if self._bytes + len(content) > self._waiting_bytes:
                 raise Overloaded
-            self._waiting.append((content, done))
+            self._waiting.append((content, ticket))
             self._bytes += len(content)
             self._wake.notify()
 
@@ -89,7 +99,9 @@ class LogWriter:
             self._wake.notify()
         self._thread.join()
 
-    def _stuck(self) -> bool:
+    @property
+    def stuck(self) -> bool:
+        """Whether a write has taken longer than it may."""
         since = self._writing_since
         return since is not None and self._clock() - since > self._stuck_seconds
 
@@ -99,11 +111,11 @@ class LogWriter:
                 if not self._waiting and not self._closing:
                     self._wake.wait(self._segment.seconds_left() if self._segment else None)
                 group, self._waiting = self._waiting, []
-                size, self._bytes = self._bytes, 0
+                self._bytes = 0
                 closing = self._closing
                 self._writing_since = self._clock() if group else None
             if group:
-                self._commit(group, size)
+                self._commit(group)
             self._writing_since = None
             if self._segment is not None and (
                 (closing and not group) or self._segment.full(self._seal_bytes)
@@ -112,7 +124,7 @@ class LogWriter:
             if closing and not group:
                 return
 
-    def _commit(self, group: Sequence[tuple[bytes, Done]], size: int) -> None:
+    def _commit(self, group: Sequence[tuple[bytes, Any]]) -> None:
         trouble: OSError | None = None
         try:
             if self._segment is None:
@@ -121,8 +133,7 @@ class LogWriter:
         except OSError as error:
             trouble = error
             self._let_go()
-        for _, done in group:
-            done(trouble)
+        self.deliver([ticket for _, ticket in group], trouble)
 
     def _let_go(self) -> None:
         segment, self._segment = self._segment, None

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import argparse
 
-from cdp_assets_tests.benchmarks import bulk, events, idle, plan, profiles, pull, push, sessions
+from cdp_assets_tests.benchmarks import (
+    bulk,
+    collector,
+    events,
+    idle,
+    plan,
+    profiles,
+    pull,
+    push,
+    sessions,
+)
 from cdp_assets_tests.benchmarks.base import machine
 
 BENCHMARKS = {
     "pull": pull.run,
     "bulk": bulk.run,
+    "collector": collector.run,
     "events": events.run,
     "profiles": profiles.run,
     "sessions": sessions.run,
