@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cdp_assets.sessions.distinct import coded
 from cdp_assets.sessions.origins import Own, campaign_code, campaigns, may_be_tagged, referrers
 
 Ints = npt.NDArray[np.int64]
@@ -51,27 +52,57 @@ def taking_part(heartbeats: Sequence[str]) -> pl.Expr:
     return device & (web.fill_null(value=False) | beat.fill_null(value=False)) & ~bot
 
 
-def ordered(events: pl.DataFrame) -> pl.DataFrame:
-    """Events by device and time; see the module for the whole order."""
-    page_first = ~pl.col("type").is_in(["page", "screen"])
-    moment = pl.col("timestamp").dt.timestamp("us") * 2 + page_first.cast(pl.Int64)
-    whose = pl.col("anonymous_id").hash()
+@dataclass(frozen=True)
+class Ordered:
+    """Events by device and time. rows: the place of each in `events`, in that order. device: a
+    number of its device, moment: its corrected time in microseconds, beat: whether it is a
+    heartbeat. Columns stay where they are, and are taken where they are wanted."""
+
+    events: pl.DataFrame
+    rows: Ints
+    device: Ints
+    moment: Ints
+    beat: Flags
+
+
+def ordered(events: pl.DataFrame, heartbeats: Sequence[str]) -> Ordered:
+    """Events in the order that the module tells of."""
+    late = ~is_page()
+    moment = pl.col("timestamp").dt.timestamp("us") * 2 + late.cast(pl.Int64)
     # One number of device and time sorts three times as fast as two columns.
-    key = events.select(whose.cast(pl.Int128) * 2**64 + moment).to_series()
+    numbers = events.select(moment.alias("at"), device_number().alias("device"))
+    key = numbers.select(pl.col("device").cast(pl.Int128) * 2**64 + pl.col("at")).to_series()
     order = key.arg_sort()
     key = key.gather(order)
     alike = (key == key.shift(1)).fill_null(value=False)
     if alike.any():
         order = _settled(events, order, alike)
-    ordered = events[order]
-    number = events.select(whose).to_series().gather(order)
-    if (ordered.select(is_first()).to_series() & (number == number.shift(1))).any():
+    first = _firsts(events, order)
+    number = numbers["device"].gather(order)
+    if (first & (number == number.shift(1))).any():
         # Two devices have one number: it happens in one of 100,000 builds of ten million devices.
-        return events.sort(
-            "anonymous_id", "timestamp", page_first, "original_at", "source", "message_id",
-            nulls_last=True,
-        )  # fmt: skip
-    return ordered
+        by = ("anonymous_id", "timestamp", late, "original_at", "source", "message_id")
+        order = events.select(pl.arg_sort_by(*by, nulls_last=True)).to_series()
+        first = _firsts(events, order)
+    rows = order.cast(pl.Int64).to_numpy()
+    return Ordered(
+        events,
+        rows,
+        np.cumsum(first.to_numpy(), dtype=np.int64),
+        events["timestamp"].dt.timestamp("us").to_numpy()[rows],
+        flags_of(events, is_beat(heartbeats))[rows],
+    )
+
+
+def device_number() -> pl.Expr:
+    """A number of the device, for sorting: not for keeping."""
+    return pl.col("anonymous_id").hash().reinterpret(signed=True)
+
+
+def _firsts(events: pl.DataFrame, order: pl.Series) -> pl.Series:
+    """Whether an event is its device's first, in order."""
+    devices = events["anonymous_id"].gather(order)
+    return (devices != devices.shift(1)).fill_null(value=True)
 
 
 def _settled(events: pl.DataFrame, order: pl.Series, alike: pl.Series) -> pl.Series:
@@ -85,55 +116,78 @@ def _settled(events: pl.DataFrame, order: pl.Series, alike: pl.Series) -> pl.Ser
     return order.scatter(place, tied["row"])
 
 
-def is_first() -> pl.Expr:
-    return (pl.col("anonymous_id") != pl.col("anonymous_id").shift(1)).fill_null(value=True)
+def is_page() -> pl.Expr:
+    """Whether an event is a page view."""
+    return pl.col("type").is_in(["page", "screen"]).fill_null(value=False)
 
 
 def is_beat(names: Sequence[str]) -> pl.Expr:
+    """Whether an event is a heartbeat."""
     named = (pl.col("type") == "track") & pl.col("event").is_in(list(names))
     return named.fill_null(value=False)
 
 
-def flags_of(one: pl.DataFrame) -> Flags:
-    return one.to_series().to_numpy()
+def flags_of(events: pl.DataFrame, test: pl.Expr) -> Flags:
+    """Of each event whether the test holds."""
+    return events.select(test.fill_null(value=False).alias("holds")).to_series().to_numpy()
 
 
 class Cut:
     """Interactions in order, cut into sessions.
 
-    rows: the interactions. moment: their corrected times, clock: seconds of the device's own clock
-    along each session, both in microseconds. start, end: first and last row of each session. of:
-    the session of each row. pages: rows that are page views. origin: of each session the row that
-    says where it came from, its first row where none does. brought: whether one does; by_campaign:
-    whether it does so by a campaign.
+    device, moment: of each row its device and corrected time, clock: the device's own clock along
+    its session; times in microseconds. start, end: first and last row of each session. of: the
+    session of each row. pages: rows that are page views. origin: of each session the row that says
+    where it came from, its first row where none does; brought: whether one does, referred: whether
+    it came from another site. campaign: what rows campaign_at say of theirs.
     """
 
-    def __init__(self, rows: pl.DataFrame, device: Ints, moment: Ints, rules: Rules) -> None:
-        self.rows, self.device, self.moment = rows, device, moment
+    def __init__(self, all_of: Ordered, rules: Rules) -> None:
+        self._events, self._rows = all_of.events, all_of.rows[~all_of.beat]
+        self.device, self.moment = all_of.device[~all_of.beat], all_of.moment[~all_of.beat]
+        events, rows, moment = self._events, self._rows, self.moment
         gap = np.diff(moment, prepend=moment[0])
-        begins = (np.diff(device, prepend=-1) != 0) | (gap > rules.timeout)
+        begins = (np.diff(self.device, prepend=-1) != 0) | (gap > rules.timeout)
         if rules.midnight:
-            day = days(rows["timestamp"], rules.zone).cast(pl.Int32).to_numpy()
+            day = days(times(moment), rules.zone).cast(pl.Int32).to_numpy()
             begins |= np.diff(day, prepend=day[0]) != 0
-        internal, external = referrers(rows, rules.own)
-        tagged = flags_of(rows.select(may_be_tagged())) & ~internal
-        at = np.flatnonzero(tagged)
-        told = campaigns(rows[at]).with_columns(campaign_code().alias("code"))
+        internal, external = (found[rows] for found in referrers(events, rules.own))
+        at = np.flatnonzero(self.where(may_be_tagged()) & ~internal)
+        told = campaigns(events[rows[at]]).with_columns(campaign_code().alias("code"))
         named = told["code"].is_not_null().to_numpy()
         self.campaign_at, self.campaign = at[named], told.filter(pl.col("code").is_not_null())
         if rules.campaign_change:
             _cut_by_campaign(begins, self.campaign_at, self.campaign["code"].to_numpy())
         self.start = np.flatnonzero(begins)
-        self.end = np.append(self.start[1:], rows.height) - 1
+        self.end = np.append(self.start[1:], len(rows)) - 1
         self.of: Ints = np.cumsum(begins) - 1
-        self.clock = np.cumsum(_steps(rows, gap, begins, rules.timeout))
-        self.pages = np.flatnonzero(
-            flags_of(rows.select(pl.col("type").is_in(["page", "screen"]).fill_null(value=False)))
-        )
+        self.clock = np.cumsum(self._steps(gap, begins, rules.timeout))
+        self.pages = np.flatnonzero(self.where(is_page()))
         told_by = external.copy()
         told_by[self.campaign_at] = True
         self.origin, self.brought = following(np.flatnonzero(told_by), self.start, self.end)
         self.referred: Flags = external[self.origin]
+
+    def take(self, columns: Sequence[str], rows: Ints) -> pl.DataFrame:
+        """Columns of some of the rows."""
+        return self._events.select(columns)[self._rows[rows]]
+
+    def where(self, test: pl.Expr) -> Flags:
+        """Of each row whether the test holds."""
+        return flags_of(self._events, test)[self._rows]
+
+    def _steps(self, gap: Ints, begins: Flags, timeout: int) -> Ints:
+        """Microseconds from the interaction before, in its session: by the device's own clock
+        where both tell it, and it did not jump; else by corrected times, which the way through
+        the network shifts."""
+        own = self._events["original_at"].dt.timestamp("us").gather(self._rows)
+        sender, _ = coded(self._events["source"])
+        step = own.diff()
+        usable = ((step >= 0) & (step <= timeout)).fill_null(value=False).to_numpy()
+        usable = usable & (np.diff(sender[self._rows], prepend=-1) == 0)
+        found = np.where(usable, step.fill_null(0).to_numpy(), gap)
+        found[begins] = 0
+        return found
 
     def first_page(self) -> Ints:
         """Of each session its first page view's row, else its first."""
@@ -149,7 +203,7 @@ class Cut:
 
     def ids(self) -> pl.DataFrame:
         """visitor, session_id, month and started_at of each session."""
-        first = self.rows.select("anonymous_id", "timestamp")[self.start]
+        first = self.take(["anonymous_id", "timestamp"], self.start)
         moment = self.moment[self.start]
         same = (np.diff(moment, prepend=-1) == 0) & (
             np.diff(self.device[self.start], prepend=-1) == 0
@@ -180,18 +234,6 @@ def _cut_by_campaign(begins: Flags, at: Ints, code: npt.NDArray[np.uint64]) -> N
     begins[at] |= ~known | other
 
 
-def _steps(rows: pl.DataFrame, gap: Ints, begins: Flags, timeout: int) -> Ints:
-    """Microseconds from the interaction before, in its session: by the device's own clock where
-    both tell it, and it did not jump; else by corrected times, which the way through the network
-    shifts."""
-    own = rows["original_at"].dt.timestamp("us")
-    step = own.diff()
-    usable = (step >= 0) & (step <= timeout) & (rows["source"] == rows["source"].shift(1))
-    found = np.where(usable.fill_null(value=False).to_numpy(), step.fill_null(0).to_numpy(), gap)
-    found[begins] = 0
-    return found
-
-
 def following(candidates: Ints, start: Ints, end: Ints) -> tuple[Ints, Flags]:
     """The first candidate row within each session, else its first row; and whether there is one."""
     if not len(candidates):
@@ -208,5 +250,11 @@ def count_up(same: Flags) -> Ints:
     return index - np.maximum.accumulate(np.where(same, 0, index))
 
 
-def days(times: pl.Series, zone: str) -> pl.Series:
-    return times.dt.convert_time_zone(zone).dt.date()
+def times(micros: Ints) -> pl.Series:
+    """Microseconds since 1970 as moments."""
+    return pl.Series("at", micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def days(moments: pl.Series, zone: str) -> pl.Series:
+    """The days of moments in a zone."""
+    return moments.dt.convert_time_zone(zone).dt.date()

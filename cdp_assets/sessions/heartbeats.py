@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cdp_assets.sessions.cut import Cut, Flags, Ints, Rules
+from cdp_assets.sessions.cut import Cut, Ints, Ordered, Rules
 
 MIN_VISIT = 5
 """Seconds that Snowplow's model grants the page view itself."""
@@ -21,16 +21,10 @@ class Heartbeats:
     """
 
     def __init__(
-        self,
-        cut: Cut,
-        beat: Flags,
-        device: Ints,
-        moment: Ints,
-        told: npt.NDArray[np.float64],
-        rules: Rules,
+        self, cut: Cut, all_of: Ordered, told: npt.NDArray[np.float64], rules: Rules
     ) -> None:
-        """beat, device, moment: of each event, heartbeat or not, whether it is one, its device and
-        its time. told: seconds in which the page was looked at, NaN where it tells none."""
+        """told: of each event the seconds in which its page was looked at; NaN for none."""
+        beat = all_of.beat
         self.until = np.full(len(cut.start), -1, dtype=np.int64)
         self.page_until = np.full(len(cut.pages), -1, dtype=np.int64)
         self.engaged = np.zeros(len(cut.pages), dtype=np.int64)
@@ -38,12 +32,12 @@ class Heartbeats:
         if not beat.any():
             return
         last = (np.cumsum(~beat) - 1)[beat]
-        when, whose = moment[beat], device[beat]
+        when, whose, told = all_of.moment[beat], all_of.device[beat], told[all_of.rows[beat]]
         held = last >= 0
         last = np.maximum(last, 0)
         held &= (cut.device[last] == whose) & (when - cut.moment[last] <= rules.timeout)
         self.unplaced = int((~held).sum())
-        last, when, told = last[held], when[held], told[beat][held]
+        last, when, told = last[held], when[held], told[held]
         visit = cut.of[last]
         np.maximum.at(self.until, visit, when)
         if not len(cut.pages):

@@ -11,15 +11,12 @@ import polars as pl
 
 from cdp_assets.sessions.cut import (
     Cut,
-    Ints,
     Rules,
     count_up,
     days,
-    flags_of,
     following,
-    is_beat,
-    is_first,
     ordered,
+    times,
 )
 from cdp_assets.sessions.distinct import derived
 from cdp_assets.sessions.heartbeats import Heartbeats
@@ -51,33 +48,25 @@ def visits(events: pl.DataFrame, rules: Rules) -> Visits:
         return Visits(_empty(SESSIONS.schema), _empty(PAGE_VIEWS.schema))
     if "engaged" not in events.columns:
         events = events.with_columns(pl.lit(None, dtype=pl.Float64).alias("engaged"))
-    both = ordered(events)
-    beat = flags_of(both.select(is_beat(rules.heartbeats)))
-    device: Ints = np.cumsum(flags_of(both.select(is_first())), dtype=np.int64)
-    moment = both["timestamp"].dt.timestamp("us").to_numpy()
-    rows = both.filter(~pl.Series(beat)) if beat.any() else both
-    if rows.is_empty():
+    both = ordered(events, rules.heartbeats)
+    if both.beat.all():
         return Visits(
-            _empty(SESSIONS.schema), _empty(PAGE_VIEWS.schema), 0, both.height, both.height
+            _empty(SESSIONS.schema), _empty(PAGE_VIEWS.schema), 0, events.height, events.height
         )
-    cut = Cut(rows, device[~beat], moment[~beat], rules)
-    told = both["engaged"].to_numpy()
-    seen = Heartbeats(cut, beat, device, moment, told, rules)
+    cut = Cut(both, rules)
+    seen = Heartbeats(cut, both, events["engaged"].to_numpy(), rules)
+    beats = int(both.beat.sum())
     return Visits(
         _sessions(cut, seen, rules),
         _page_views(cut, seen, rules),
-        rows.height,
-        both.height - rows.height,
+        events.height - beats,
+        beats,
         seen.unplaced,
     )
 
 
 def _empty(schema: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(schema=dict(schema))
-
-
-def _time(name: str, micros: Ints) -> pl.Series:
-    return pl.Series(name, micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def _parts(urls: pl.Series) -> pl.DataFrame:
@@ -92,11 +81,11 @@ def _parts(urls: pl.Series) -> pl.DataFrame:
 
 
 def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
-    rows, start, end = cut.rows, cut.start, cut.end
+    start, end = cut.start, cut.end
     ids = cut.ids()
-    landing = rows.select("page_url", "page_path", "page_title")[cut.first_page()]
-    leaving = rows.select("page_url", "page_path", "page_title")[cut.last_page()]
-    first = rows.select("source")[start]
+    page = ("page_url", "page_path", "page_title")
+    landing, leaving = cut.take(page, cut.first_page()), cut.take(page, cut.last_page())
+    first = cut.take(["source"], start)
     devices = cut.device[start]
     number = count_up(np.diff(devices, prepend=-1) == 0) + 1
     duration = (cut.clock[end] - cut.clock[start]) / 1_000_000
@@ -108,8 +97,8 @@ def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         first["source"].alias("source_name"),
         pl.col("visitor").alias("anonymous_id"),
         _first_of(cut, "user_id"),
-        _time("ended_at", cut.moment[end]),
-        _time("seen_until", np.maximum(cut.moment[end], seen.until)),
+        times(cut.moment[end]).alias("ended_at"),
+        times(np.maximum(cut.moment[end], seen.until)).alias("seen_until"),
         days(ids["started_at"], rules.zone).alias("day"),
         pl.Series("duration_seconds", duration),
         pl.Series("engaged_seconds", engaged),
@@ -155,7 +144,7 @@ def _with_traffic(frame: pl.DataFrame, cut: Cut) -> pl.DataFrame:
         .join(sparse, on="_at", how="left", maintain_order="left")
         .drop("_at")
     )
-    sent = cut.rows["referrer"][cut.origin]
+    sent = cut.take(["referrer"], cut.origin)["referrer"]
     brought = sent.zip_with(
         pl.Series(cut.referred), pl.repeat(None, len(sent), dtype=pl.String, eager=True)
     )
@@ -165,10 +154,9 @@ def _with_traffic(frame: pl.DataFrame, cut: Cut) -> pl.DataFrame:
 
 def _first_of(cut: Cut, column: str) -> pl.Series:
     """Of each session the first text of a column that is not empty."""
-    texts = cut.rows[column]
-    present = np.flatnonzero((texts != "").fill_null(value=False).to_numpy())
+    present = np.flatnonzero(cut.where(pl.col(column) != ""))
     rows, there = following(present, cut.start, cut.end)
-    return texts[rows].set(pl.Series(~there), None)
+    return cut.take([column], rows)[column].set(pl.Series(~there), None)
 
 
 def _device() -> pl.Expr:
@@ -207,7 +195,7 @@ def _page_views(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         "message_id", "source", "type", "event", "anonymous_id", "user_id", "timestamp",
         "page_url", "page_path", "page_title", "referrer",
     ]  # fmt: skip
-    frame = cut.rows.select(names)[pages]
+    frame = cut.take(names, pages)
     parts = _parts(frame["page_url"])
     ids = cut.ids().select("session_id", "month")[visit]
     users = _first_of(cut, "user_id")[visit]
@@ -233,7 +221,7 @@ def _page_views(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         "referrer",
         pl.Series("seconds_on_page", spent).set(pl.Series(leaving & (spent <= 0)), None),
         pl.Series("engaged_seconds", seen.engaged),
-        _time("seen_until", np.maximum(cut.moment[pages], seen.page_until)),
+        times(np.maximum(cut.moment[pages], seen.page_until)).alias("seen_until"),
         pl.Series("entrance", number == 1),
         pl.Series("exit", leaving),
     )

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from cdp_assets.events.tables import EVENTS
+from cdp_assets.sessions import cut
 from cdp_assets.sessions.build import rules_of
 from cdp_assets.sessions.cut import taking_part
 from cdp_assets.sessions.visits import Visits, visits
@@ -292,3 +293,16 @@ def test_devices_as_dbt_labs_segment_names_them() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert made().sessions.is_empty()
+
+
+def test_devices_whose_numbers_are_the_same_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [
+        event(m, device=device, message_id=f"{m}{device}")
+        for m in (0, 40, 41)
+        for device in ("d1", "d2", "d3")
+    ]
+    apart = made(*told).sessions
+    monkeypatch.setattr(cut, "device_number", lambda: pl.lit(7, pl.Int64))
+    together = made(*told[::-1]).sessions
+    assert together.sort("session_id").equals(apart.sort("session_id"))
+    assert apart["session_number"].to_list() == [1, 2] * 3
