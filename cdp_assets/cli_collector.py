@@ -1,13 +1,18 @@
-"""What of `cdp` is about the collector: serve, keys."""
+"""What of `cdp` is about the collector: serve, keys, snippet."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from cdp_assets.cli_base import Add, complain, count, open_platform
 from cdp_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from cdp_assets.collector.tail import Seen
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -17,6 +22,31 @@ def serve(args: argparse.Namespace) -> int:
         print(json.dumps({"collector": {"url": url}, "url": url}), flush=True)
 
     return collecting.serve(Settings(), args.host, args.port, args.workers, announce)
+
+
+def tail(args: argparse.Namespace) -> int:
+    from cdp_assets.collector.tail import follow
+    from cdp_assets.deployment.collecting import verdicts
+
+    settings = Settings()
+
+    def stream() -> Iterator[Seen | None]:
+        return follow(settings.landing, verdicts(settings), args.source, args.last)
+
+    if args.page:
+        import uvicorn
+
+        from cdp_assets.collector.debugger import debugger_app
+
+        complain(f"http://127.0.0.1:{args.port}  (Ctrl-C ends it)")
+        uvicorn.run(debugger_app(stream), host="127.0.0.1", port=args.port, log_level="warning")
+        return 0
+    for event in stream():
+        if event is not None:
+            print(event.line(), flush=True)
+            if args.payload:
+                print(f"  {event.payload}", flush=True)
+    return 0
 
 
 def create_key(args: argparse.Namespace) -> int:
@@ -64,12 +94,31 @@ def revoke_key(args: argparse.Namespace) -> int:
     return 0
 
 
+def show_snippet(args: argparse.Namespace) -> int:
+    from cdp_assets.collector.snippet import tag
+
+    sources = open_platform().deployment.event_sources
+    keys = {name: config.write_key for name, config in sources.items() if config.write_key}
+    if args.source not in keys:
+        there = ", ".join(sorted(keys)) or "none"
+        complain(f"no event source `{args.source}` with a `write_key` in defs/; there are: {there}")
+        return 2
+    print(tag(keys[args.source], args.host.rstrip("/")))
+    return 0
+
+
 def add_commands(add: Add) -> None:
     """Add these sub-commands to the parser."""
     one = add("serve", serve, "Take events over HTTP, as the SDKs of Segment and RudderStack send.")
     one.add_argument("--host", default="127.0.0.1", help="address to listen on")
     one.add_argument("--port", type=count, default=8080, help="port; 0 takes a free one")
     one.add_argument("--workers", type=count, default=1, help="processes")
+    one = add("tail", tail, "Show events as they reach the collector on this machine.")
+    one.add_argument("--source", help="of this source alone")
+    one.add_argument("--last", type=count, default=10, help="begin with so many that are there")
+    one.add_argument("--payload", action="store_true", help="with what was sent")
+    one.add_argument("--page", action="store_true", help="as a page in the browser")
+    one.add_argument("--port", type=count, default=8081, help="port of the page on 127.0.0.1")
     keys = add("keys", list_keys, "Write keys: list, create or revoke those of servers.")
     verbs = keys.add_subparsers(metavar="VERB")
     one = verbs.add_parser("list", help="all keys")
@@ -86,3 +135,8 @@ def add_commands(add: Add) -> None:
     one = verbs.add_parser("revoke", help="refuse a server key from now on")
     one.add_argument("name", help="its name, or its first characters as listed")
     one.set_defaults(run=revoke_key)
+    one = add("snippet", show_snippet, "The HTML that makes a website send what happens on it.")
+    one.add_argument("source", help="name of the folder in defs/ that declares the event source")
+    one.add_argument(
+        "--host", required=True, metavar="URL", help="the collector, as browsers reach it"
+    )

@@ -46,8 +46,8 @@ def collector_app() -> Collector:
     watch = KeyWatch(settings)
     recover(settings.landing)
     log = LogWriter(settings.landing, seal_seconds=settings.seal_seconds)
-    verdicts = Verdicts(blockers(load_deployment(find_defs(settings))))
-    return Collector(log, lambda: watch.ring, verdicts, Pages(), trusted_networks(settings))
+    said = verdicts(settings)
+    return Collector(log, lambda: watch.ring, said, Pages(), trusted_networks(settings))
 
 
 def serve(
@@ -106,6 +106,13 @@ def ring(settings: Settings) -> KeyRing:
     now = settings.clock()
     secret = [(key.source, key.digest) for key in keys.every(store) if key.good_at(now)]
     return key_ring(sources, quick, secret)
+
+
+def verdicts(settings: Settings) -> Verdicts:
+    """What is known of events at once, the tracking plans' word among it. Raises
+    ConfigurationError."""
+    deployment = load_deployment(find_defs(settings)).require_valid()
+    return Verdicts(blockers(deployment))
 
 
 def declared_sources(settings: Settings) -> Mapping[str, EventSourceConfig]:

@@ -1,0 +1,113 @@
+"""What `cdp tail` and its page show while events arrive."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+
+from cdp_assets.collector.tail import Seen, follow
+from cdp_assets.collector.verdicts import Verdicts
+from cdp_assets.landing import LogWriter, Request
+from cdp_assets.landing.frames import content
+
+WHEN = "2026-01-01T10:20:30.123456Z"
+
+
+def put(log: LogWriter, source: str, call: str, body: object) -> None:
+    landed = threading.Event()
+    request = Request(source, WHEN, call)
+    log.append(content(request, json.dumps(body).encode()), lambda trouble: landed.set())
+    assert landed.wait(20)
+
+
+def take(stream: Iterator[Seen | None], wanted: int) -> list[Seen]:
+    found: list[Seen] = []
+    for _ in range(50):
+        event = next(stream)
+        if event is not None:
+            found.append(event)
+        if len(found) == wanted:
+            break
+    return found
+
+
+def test_events_are_shown_as_they_arrive_with_their_verdicts(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path, seal_bytes=400)
+    good = {"type": "track", "event": "E", "userId": "u1"}
+    put(log, "web", "track", good)
+    put(log, "web", "track", {**good, "userId": "u2"})
+    stream = follow(tmp_path, Verdicts(), last=1, sleep=lambda seconds: None)
+    assert [event.who for event in take(stream, 1)] == ["u2"]
+    put(log, "web", "batch", {"batch": [good, {"type": "page"}]})
+    put(log, "app", "page", {"anonymousId": "a", "name": "Home"})
+    log.close()
+    web, refused, app = take(stream, 3)
+    assert (web.name, web.verdict) == ("E", "ok")
+    assert refused.verdict.startswith("no_id")
+    assert app.line() == "10:20:30.123  app  page Home  a  ok"
+    assert take(stream, 1) == [], "none of them again, though the segment was sealed meanwhile"
+
+
+def test_only_one_source(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path)
+    for source in ("web", "app"):
+        put(log, source, "page", {"anonymousId": source})
+    log.close()
+    stream = follow(tmp_path, Verdicts(), "app", last=10, sleep=lambda seconds: None)
+    assert [event.source for event in take(stream, 2)] == ["app"]
+
+
+def test_the_page_is_for_this_machine_alone(tmp_path: Path) -> None:
+    home, defs = tmp_path / "home", tmp_path / "defs"
+    defs.mkdir()
+    log = LogWriter(home / "landing")
+    put(log, "web", "page", {"anonymousId": "<b>a1"})
+    log.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "cdp_assets.cli", "tail", "--page", "--port", str(port)]
+    environment = {"CDP_HOME": str(home), "CDP_DEFS": str(defs), "PATH": ""}
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(100):
+                with contextlib.suppress(requests.ConnectionError):
+                    page = requests.get(url)
+                    break
+                time.sleep(0.1)
+            assert page.status_code == 200
+            assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+            for path in ("/", "/events", "/page.js"):
+                for host in ("evil.example", f"127.0.0.1.evil.example:{port}"):
+                    assert requests.get(url + path, headers={"Host": host}).status_code == 403
+            with requests.get(f"{url}/events", stream=True) as stream:
+                first = next(line for line in stream.iter_lines() if line.startswith(b"data: "))
+            assert json.loads(first.removeprefix(b"data: "))["who"] == "<b>a1"
+        finally:
+            process.kill()
+
+
+def test_the_command_prints_what_is_there(tmp_path: Path) -> None:
+    home, defs = tmp_path / "home", tmp_path / "defs"
+    defs.mkdir()
+    log = LogWriter(home / "landing")
+    put(log, "web", "page", {"anonymousId": "a1"})
+    log.close()
+    command = [sys.executable, "-m", "cdp_assets.cli", "tail", "--payload"]
+    environment = {"CDP_HOME": str(home), "CDP_DEFS": str(defs), "PATH": ""}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+    assert lines[0].split() == ["10:20:30.123", "web", "page", "a1", "ok"]
+    assert json.loads(lines[1]) == {"type": "page", "anonymousId": "a1"}
