@@ -104,7 +104,9 @@ class YamlSource:
         found: set[KeyPath] = {()}
         for part in path:
             found |= {(*known, part) for known in found if (*known, part) in self.values}
-        return max(found, key=lambda known: (known[-1:] == path[-1:], len(known)))
+        # what begins elsewhere (`type` of the file for one of its attributes) is another thing
+        begun = [known for known in found if known[:1] == path[:1]] or found
+        return max(begun, key=lambda known: (known[-1:] == path[-1:], len(known)))
 
     def problem(self, path: KeyPath, message: str, *, key: bool = False, into: int = 0) -> Problem:
         """A mistake in the value at `path`, or in the key itself.
