@@ -7,7 +7,7 @@ SEED ?= 1
 DEPS := $(VENV)/.installed
 DEV_DEPS := $(VENV)/.installed-dev
 
-.PHONY: demo dev test lint types imports bench soak example-cdnow docs chromium clean
+.PHONY: demo dev test lint types imports bench soak example-cdnow docs chromium clients snippet clean
 
 demo: $(DEPS)
 	@$(BIN)/cdp demo --people $(PEOPLE) --seed $(SEED)
@@ -18,10 +18,10 @@ dev: $(DEPS)
 example-cdnow: $(DEPS)
 	@$(BIN)/python docs/examples/cdnow/run.py
 
-test: $(DEV_DEPS) chromium
+test: $(DEV_DEPS) chromium clients
 	$(BIN)/pytest
 
-soak: $(DEV_DEPS) chromium
+soak: $(DEV_DEPS) chromium clients
 	$(BIN)/pytest -m slow
 
 bench: $(DEV_DEPS)
@@ -63,6 +63,21 @@ chromium:
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null || true; fi; }
+
+# SDKs of others that the collector is tried with; without node those tests are skipped.
+CLIENTS := cdp_assets_tests/contract/js
+clients:
+	@command -v npm >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    { apt-get update -qq && apt-get install -y -qq nodejs npm; } >/dev/null || true; fi; }
+	@if command -v npm >/dev/null && \
+	  ! cmp -s $(CLIENTS)/package-lock.json $(CLIENTS)/node_modules/.installed; then \
+	  (cd $(CLIENTS) && npm ci --ignore-scripts --no-audit --no-fund --silent \
+	    && cp package-lock.json node_modules/.installed); fi
+
+# Builds the website's script from its sources: after a change of them, and commit what it wrote.
+snippet:
+	cd cdp_assets/collector/snippet && npm ci --no-audit --no-fund --silent && node build.mjs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

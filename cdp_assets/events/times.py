@@ -14,6 +14,8 @@ FUTURE_BOUND = timedelta(hours=24)
 """A corrected time further ahead of `received` than this is not believed."""
 SKEW_BOUND = timedelta(hours=24)
 """`received` and `sent` further apart than this are flagged (the correction still applies)."""
+SAME_BOUND = timedelta(seconds=1)
+"""`timestamp` and `originalTimestamp` no further apart than this say the same."""
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -153,9 +155,11 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
 
     Adds original_at, sent_at (null where the sender gave none that can be read), received_at
     (the line's own, else first_seen), timestamp (corrected, never null), event_day, and to
-    `flags` what was done. Rule: Segment's, timestamp = received - (sent - original), where all
-    three stand in the line; else the `timestamp` that an earlier receiver corrected; else the
-    original; else received. A result more than a day after received is not believed: received
+    `flags` what was done. Rule: a `timestamp` that stands beside another `originalTimestamp` was
+    said by the caller or corrected by an earlier receiver, and counts (as in RudderStack's
+    server, whose SDKs for servers send both); else Segment's, timestamp = received - (sent -
+    original), where all three stand in the line; else the `timestamp` beside an original; else
+    the original; else received. A result more than a day after received is not believed: received
     is taken. event_day is the UTC day of the original before correction, else of received.
     """
     unread = [
@@ -175,8 +179,10 @@ def correct(frame: pl.DataFrame, date_format: str | None = None) -> pl.DataFrame
     )
     by_clock = pl.col("received_own") - (pl.col("sent_at") - pl.col("original_at"))
     upstream = pl.when(pl.col("original_own").is_not_null()).then(pl.col("timestamp_own"))
+    apart = (pl.col("timestamp_own") - pl.col("original_own")).abs() > SAME_BOUND
+    said = pl.when(apart).then(pl.col("timestamp_own"))
     done = timed.with_columns(
-        pl.coalesce(by_clock, upstream, "original_at", "received_at").alias("corrected")
+        pl.coalesce(said, by_clock, upstream, "original_at", "received_at").alias("corrected")
     ).with_columns(
         pl.when(ahead).then("received_at").otherwise("corrected").alias("timestamp"),
         pl.coalesce("original_at", "received_at").dt.date().alias("event_day"),

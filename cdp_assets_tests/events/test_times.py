@@ -93,6 +93,26 @@ def test_without_sent_or_received_of_its_own_nothing_is_corrected() -> None:
     assert upstream["timestamp"] == datetime(2026, 1, 5, 11, tzinfo=UTC)
 
 
+def test_a_time_said_beside_another_original_counts_as_it_is() -> None:
+    """An import by RudderStack's SDK for node: `timestamp` is the caller's, the original is when
+    it was called, which alone has to do with when it was sent."""
+    row = corrected(
+        original="2026-01-05T10:00:00.5Z",
+        timestamp="2024-02-03T04:05:06Z",
+        sent="2026-01-05T10:00:10Z",
+        received="2026-01-05T10:00:11Z",
+    )
+    assert row["timestamp"] == datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
+    assert row["original_at"] == datetime(2026, 1, 5, 10, 0, 0, 500_000, tzinfo=UTC)
+    same = corrected(
+        original="2026-01-05T10:00:00Z",
+        timestamp="2026-01-05T10:00:00.001Z",
+        sent="2026-01-05T10:00:10Z",
+        received="2026-01-05T10:00:15Z",
+    )
+    assert same["timestamp"] == datetime(2026, 1, 5, 10, 0, 5, tzinfo=UTC)
+
+
 @given(st.integers(-5_000, 5_000))
 def test_no_time_is_later_than_a_day_after_received(hours: int) -> None:
     received = datetime(2026, 1, 5, tzinfo=UTC)

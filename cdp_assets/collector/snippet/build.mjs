@@ -1,6 +1,8 @@
 // Builds src/ into cdp-<version>.min.js and writes manifest.json: `npm ci && node build.mjs`.
+// Files of earlier versions stay: pages name them by version and hash. A change of a released
+// file needs a new version in package.json.
 import { createHash } from "node:crypto";
-import { readFileSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build, version as esbuild } from "esbuild";
 import { minify } from "terser";
@@ -24,7 +26,6 @@ const { code } = await minify(bundle.outputFiles[0].text, {
   format: { preamble: `/*! cdp.js ${version} ${licence} MIT */` },
 });
 writeFileSync(file, code + "\n");
-readdirSync(".").filter((name) => /^cdp-.*\.min\.js$/.test(name) && name !== file).forEach(unlinkSync);
 const built = readFileSync(file);
 const digest = (kind, data, form) => createHash(kind).update(data).digest(form);
 const sources = readdirSync("src").sort().map((name) => readFileSync(`src/${name}`));
