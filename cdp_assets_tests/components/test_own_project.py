@@ -31,6 +31,7 @@ SCAFFOLDED = {
     "EventFiles": "app",
     "Files": "orders",
     "Identity": "identity",
+    "Sessions": "sessions",
     "Traits": "person",
     "Audience": "active_people",
     "Sync": "people_to_salesforce",
