@@ -340,6 +340,8 @@ def _cors(origin: bytes) -> Headers:
     return [
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
+        # a page's script may not read it otherwise, and would wait as it sees fit
+        (b"access-control-expose-headers", b"retry-after"),
         (b"vary", b"Origin"),
     ]
 

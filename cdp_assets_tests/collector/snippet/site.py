@@ -73,7 +73,7 @@ class Site:
         self.key = f"web_{uuid4().hex}"
         self.posts = []
         self.answer = lambda n: (200, {})
-        self.slow, self.limit = 0, 10_000
+        self.slow, self.limit, self.collector = 0, 10_000, ""
         self.options, self.pages, self.before = {}, {}, ""
 
     def events(self, *names: str) -> list[Event]:
