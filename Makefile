@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEOPLE ?= 2000
 SEED ?= 1
+WORKERS ?= 2
 DEPS := $(VENV)/.installed
 DEV_DEPS := $(VENV)/.installed-dev
 
@@ -19,7 +20,7 @@ example-cdnow: $(DEPS)
 	@$(BIN)/python docs/examples/cdnow/run.py
 
 test: $(DEV_DEPS) chromium clients
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 soak: $(DEV_DEPS) chromium clients
 	$(BIN)/pytest -m slow

@@ -101,7 +101,12 @@ def sail_server() -> Iterator[str]:
             cwd=folder,
             stdout=log,
             stderr=log,
-            env={**os.environ, "RUST_LOG": "error"},
+            # by default a session that rests for some minutes ends, as it may on a busy machine
+            env={
+                **os.environ,
+                "RUST_LOG": "error",
+                "SAIL_SPARK__SESSION_TIMEOUT_SECS": "86400",
+            },
         )
         try:
             for _ in range(600):

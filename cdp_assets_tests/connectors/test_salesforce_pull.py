@@ -200,10 +200,10 @@ def test_403_names_the_object_and_is_not_repeated(stand_in: StandIn) -> None:
 
 def test_the_daily_allowance_is_left_alone(stand_in: StandIn) -> None:
     source = stand_in.salesforce()
-    stand_in.control("POST", "limits", {"salesforce_daily": 1_000, "salesforce_used": 947})
+    stand_in.control("POST", "limits", {"salesforce_daily": 1_000, "salesforce_used": 900})
     pulled(source)
     with pytest.raises(BudgetSpent, match="1000 daily"):
-        [pulled(source) for _ in range(5)]
+        [pulled(source) for _ in range(50)]
     stand_in.control("POST", "limits", {"salesforce_daily": 1_000, "salesforce_used": 0})
     careful = stand_in.salesforce(api_budget="1%", page_size=200)
     with pytest.raises(BudgetSpent, match="api_budget 1%") as caught:
