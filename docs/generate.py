@@ -52,6 +52,9 @@ attributes:
     "EventFiles": """
 attributes: {path: "{{ env.EVENTS_DIR }}/**/*.jsonl*", purpose: analytics}
 """,
+    "EventSource": """
+attributes: {write_key: aPublicKey1, origins: ["https://www.example.com", "https://*.example.com"], ip: truncate, purpose: analytics}
+""",
     "Files": """
 attributes: {path: "{{ env.ORDERS }}/*.csv", event: Order Completed, fields: {userId: customer_id, timestamp: date, revenue: dollars}}
 """,
