@@ -96,7 +96,7 @@ def _try(world: tuple[Any, list[list[dict[str, Any]]]]) -> None:
 checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=checks)
+@settings(max_examples=10, deadline=None, suppress_health_check=checks)
 @given(a_world())
 def test_bit_by_bit_is_once_and_as_the_rules_say(
     world: tuple[Any, list[list[dict[str, Any]]]],
