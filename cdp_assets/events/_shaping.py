@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import uint64
 
-from cdp_assets.events._scanning import _after, _blank, _closing
+from cdp_assets.events._scanning import _after, _blank, _closing, _show
 from cdp_assets.raw.words import compiled, word_at
 
 ABSENT, NULL, TEXT, ESCAPED, INTEGER, WHOLE, NUMBER, EXPONENT, BOOLEAN, OBJECT, ARRAY = range(11)
@@ -230,11 +230,11 @@ def shapes(
 
 @compiled
 def members(
-    data: Any, opens: Any, stops: Any, places: Any, names: Any, kinds: Any, froms: Any, tos: Any,
-    odd: Any,
+    data: Any, opens: Any, stops: Any, places: Any, names: Any, kinds: Any, views: Any, odd: Any,
 ) -> None:  # fmt: skip
-    """Fill kinds, froms, tos [name, row] of named members of each row's object (its own, not those
-    of inner ones); of two of one name the last counts. odd [row]: a name holds an escape.
+    """Fill kinds [name, row] and views [name, row, 4] of named members of each row's object (its
+    own, not those of inner ones); of two of one name the last counts. odd [row]: a name holds an
+    escape.
     places: name → where it begins in `names`, and one more."""
     many = places.shape[0] - 1
     for row in range(opens.shape[0]):
@@ -289,5 +289,4 @@ def members(
                 at, kind = _number(data, at, end)
             if found >= 0:
                 kinds[found, row] = kind
-                froms[found, row] = value
-                tos[found, row] = at
+                _show(views, found, row, data, value, at)

@@ -92,32 +92,16 @@ def member_texts(shapes: Shapes, rows: Ints, names: Sequence[str]) -> tuple[list
     places = np.cumsum([0, *map(len, texts)]).astype(np.int64)
     joined = np.frombuffer(b"".join(texts) or b"\0", dtype=np.uint8)
     kinds = np.zeros((len(names), len(rows)), dtype=np.uint8)
-    froms = np.zeros((len(names), len(rows)), dtype=np.int64)
-    tos = np.zeros((len(names), len(rows)), dtype=np.int64)
+    views = np.zeros((len(names), len(rows), 4), dtype=np.uint32)
     odd = np.zeros(len(rows), dtype=np.uint8)
     kernel.members(
-        shapes.data, shapes.opens[rows], shapes.stops[rows], places, joined, kinds, froms, tos, odd
+        shapes.data, shapes.opens[rows], shapes.stops[rows], places, joined, kinds, views, odd
     )
-    found = [_texts(shapes.data, froms[i], tos[i], kinds[i] != 0) for i in range(len(names))]
-    return found, odd != 0
+    return [_texts(shapes.data, views[i], kinds[i] != 0) for i in range(len(names))], odd != 0
 
 
-_VIEW = np.dtype([("size", "<i4"), ("prefix", "<i4"), ("buffer", "<i4"), ("offset", "<i4")])
-
-
-def _texts(data: Ints, froms: Ints, tos: Ints, valid: Ints) -> pl.Series:
-    """These stretches of `data` as a column that lies over it; short ones lie in their views."""
-    sizes = tos - froms
-    views = np.zeros(len(froms), dtype=_VIEW)
-    views["size"] = sizes
-    last = len(data) - 1
-    head = data[np.minimum(froms[:, None] + np.arange(12), last)]
-    head[np.arange(12) >= sizes[:, None]] = 0
-    words = np.ascontiguousarray(head).view("<i4")
-    views["prefix"] = words[:, 0]
-    short = sizes <= 12
-    views["buffer"] = np.where(short, words[:, 1], 0)
-    views["offset"] = np.where(short, words[:, 2], froms)
+def _texts(data: Ints, views: Ints, valid: Ints) -> pl.Series:
+    """Stretches of `data` as a column that lies over it."""
     bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     buffers = [bits, pa.py_buffer(views), pa.py_buffer(data)]
-    return pl.Series(pa.Array.from_buffers(pa.string_view(), len(froms), buffers))
+    return pl.Series(pa.Array.from_buffers(pa.string_view(), len(valid), buffers))

@@ -95,12 +95,18 @@ def judged(block: Block, plans: Mapping[str, Plan]) -> Block:
     taken out and counted as dropped, or refused."""
     events = block.events
     found: dict[int, tuple[Codes, Policy, str]] = {}
-    for source in events["source"].unique().to_list():
-        if (plan := plans.get(source)) is not None:
-            own = (events["source"] == source).arg_true()
-            at = own.to_numpy().astype(np.int64)
-            for row, codes, action in violations(events[own], plan):
-                found[int(at[row])] = codes, action, plan.label
+    asked = events.select("type", "event", "payload", "source")
+    sources = asked["source"].unique().to_list()
+    for source in sources:
+        if (plan := plans.get(source)) is None:
+            continue
+        label = plan.label
+        if len(sources) == 1:
+            found = {row: (said, how, label) for row, said, how in violations(asked, plan)}
+        else:
+            own = (asked["source"] == source).arg_true()
+            at = own.to_list()
+            found |= {at[r]: (said, how, label) for r, said, how in violations(asked[own], plan)}
     if not found:
         return block
     if flagged := {row: said for row, said in found.items() if said[1] == "flag"}:
@@ -141,16 +147,22 @@ def refusal(position: int, event: str, codes: Codes, label: str, payload: bytes)
 
 
 def _flag(events: pl.DataFrame, flagged: Mapping[int, tuple[Codes, Policy, str]]) -> pl.DataFrame:
-    added = pl.DataFrame(
+    # few verdicts, many events
+    said = {verdict: n for n, verdict in enumerate(dict.fromkeys(flagged.values()))}
+    texts = pl.DataFrame(
         {
-            "at": list(flagged),
+            "verdict": list(said.values()),
             "added": [
                 [*(f"{FLAG}{code}" for code in codes[:MOST]), f"plan:{label}"]
-                for codes, _, label in flagged.values()
+                for codes, _, label in said
             ],
         },
-        schema={"at": pl.UInt32, "added": pl.List(pl.String)},
+        schema={"verdict": pl.UInt32, "added": pl.List(pl.String)},
     )
+    added = pl.DataFrame(
+        {"at": list(flagged), "verdict": [said[verdict] for verdict in flagged.values()]},
+        schema={"at": pl.UInt32, "verdict": pl.UInt32},
+    ).join(texts, on="verdict")
     flags = events.select("flags").with_row_index("at")
     joined = flags.join(added, on="at", how="left", maintain_order="left").select(
         pl.when(pl.col("added").is_null())
@@ -167,8 +179,8 @@ def violations(events: pl.DataFrame, plan: Plan) -> Found:
     names = events["event"].fill_null("")
     frame = pl.DataFrame([events["type"], names]).with_row_index("at")
     groups = {
-        (str(kind), str(event)): rows["at"].to_numpy().astype(np.int64)
-        for (kind, event), rows in frame.group_by("type", "event", maintain_order=True)
+        (str(kind), str(event)): np.array(rows, dtype=np.int64)
+        for kind, event, rows in zip(*frame.group_by("type", "event").agg("at"), strict=True)
     }
     found: Found = []
     outside = unplanned(plan)
@@ -181,11 +193,12 @@ def violations(events: pl.DataFrame, plan: Plan) -> Found:
         return found
     asked = events.select("payload", "type")
     places = np.sort(np.concatenate(list(planned.values())))
-    if len(places) < len(events):
+    all_planned = len(places) == len(events)
+    if not all_planned:
         asked = asked[places]
     shapes = shapes_of(asked["payload"], asked["type"])
     for key, rows in planned.items():
-        inside = np.searchsorted(places, rows)
+        inside = rows if all_planned else np.searchsorted(places, rows)
         for at, codes in _of_rule(rules[key], shapes, inside, asked["payload"]):
             action = rules[key].action(codes)
             if action != "allow":
@@ -219,7 +232,8 @@ def _of_rule(
         for watched, values in zip(rule.watched.values(), texts, strict=True):
             for at, codes in _wrong(watched, values):
                 row = int(by_shape[at])
-                found[row] = tuple(sorted({*found.get(row, ()), *codes}))
+                known = found.get(row)
+                found[row] = codes if known is None else tuple(sorted({*known, *codes}))
     else:
         alone_too = []
     for row in [*rows[alone].tolist(), *alone_too]:
@@ -248,8 +262,6 @@ def _wrong(watched: Any, values: pl.Series) -> list[tuple[int, Codes]]:
     }
     if not wrong:
         return []
-    at = values.is_in(list(wrong)).fill_null(False).arg_true()
-    return [
-        (place, wrong[text])
-        for place, text in zip(at.to_list(), values.gather(at).to_list(), strict=True)
-    ]
+    at = values.is_in(pl.Series(list(wrong), dtype=pl.String).implode()).fill_null(False).arg_true()
+    texts = values.gather(at).to_list()
+    return [(place, wrong[text]) for place, text in zip(at.to_list(), texts, strict=True)]

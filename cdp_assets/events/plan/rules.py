@@ -107,6 +107,7 @@ class Rule:
         }
         self._names = planned_names(schema) if unplanned != "allow" else None
         self.by_shape: dict[int, Codes] = {}
+        self._actions: dict[Codes, Policy] = {}
 
     @property
     def whole(self) -> bool:
@@ -146,6 +147,14 @@ class Rule:
 
     def action(self, codes: Codes) -> Policy:
         """What becomes of an event with these violations."""
+        known = self._actions.get(codes)
+        if known is None:
+            if len(self._actions) >= _KEPT:
+                self._actions.clear()
+            known = self._actions[codes] = self._action(codes)
+        return known
+
+    def _action(self, codes: Codes) -> Policy:
         found: Policy = "allow"
         closed = isinstance(self.schema, Mapping) and "additionalProperties" in self.schema
         for code in codes:
