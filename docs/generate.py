@@ -58,6 +58,24 @@ attributes: {write_key: aPublicKey1, origins: ["https://www.example.com", "https
     "Files": """
 attributes: {path: "{{ env.ORDERS }}/*.csv", event: Order Completed, fields: {userId: customer_id, timestamp: date, revenue: dollars}}
 """,
+    "TrackingPlan": """
+attributes:
+  violations: quarantine               # allow | flag | drop | quarantine | block
+  version: 3
+  owner: product@example.com
+  events:
+    Report Exported:
+      feature: reporting
+      properties: {format: {type: string, enum: [csv, pdf], required: true}, rows: integer, recipient: {type: string, pii: email}}
+    Order Completed: {schema: order_completed.json, violations: block}
+""",
+    "Features": """
+attributes:
+  features:
+    reporting: {events: [Report Exported], pages: ["/reports/**"], owner: reports@example.com}
+    billing: {pages: ["https://app.example.com/billing/**"]}
+  unused_after: 90
+""",
     "Identity": """
 attributes:
   person:
