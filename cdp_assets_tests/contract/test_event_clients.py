@@ -28,10 +28,7 @@ from cdp_assets.events import EVENTS, EventFilesSpec, ingest
 from cdp_assets.events.config import LANDED, LandedConfig
 from cdp_assets.events.landed import parts
 from cdp_assets.lake import Lake
-from cdp_assets_tests.browser import chromium
 from cdp_assets_tests.collector.serving import Served, serving
-
-__all__ = ["chromium"]
 
 JS = Path(__file__).parent / "js"
 KEY = "contractkey1"

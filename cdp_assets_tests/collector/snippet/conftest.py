@@ -7,10 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from cdp_assets_tests.browser import chromium
 from cdp_assets_tests.collector.snippet.site import Site, serving
-
-__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")
