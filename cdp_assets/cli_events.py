@@ -47,10 +47,12 @@ def schema(args: argparse.Namespace) -> int:
 
 
 def seen(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.plans import pii_classes
     from cdp_assets.events.properties import PROPERTIES, build_properties
 
     here = open_platform()
     build_properties(here.lake)
+    classes = pii_classes(here.deployment)
     rows = here.lake.open(PROPERTIES).scan().collect()
     for row in rows.sort("source", "type", "event", "property").iter_rows(named=True):
         if args.event and row["event"] not in args.event:
@@ -61,6 +63,8 @@ def seen(args: argparse.Namespace) -> int:
             continue
         marks = "  types clash" if row["clash"] else ""
         marks += f"  like {row['alike']}" if row["alike"] else ""
+        pii = classes.get((row["type"], row["event"], row["property"]))
+        marks += f"  pii: {pii}" if pii else ""
         print(f"  {row['property']}  {row['kind']}  {row['count']:,}{marks}")
     return 0
 
@@ -93,6 +97,27 @@ def features(args: argparse.Namespace) -> int:
         idle = "  unused: drop it?" if use.idle(today, config.unused_after) else ""
         print(f"{use.feature:<30} {use.people:>8,} {use.uses:>10,} {use.days:>5}  {last}{idle}")
     return 0
+
+
+def transform_test(args: argparse.Namespace) -> int:
+    from cdp_assets.deployment.transforms import transform_named, try_transform
+    from cdp_assets.profiles.errors import nearest
+
+    declared = open_platform().deployment.declared
+    known = {name: item for name, item in declared.items() if transform_named(item)}
+    if args.name and args.name not in known:
+        near = nearest(args.name, known)
+        complain(f"no source `{args.name}` with a transformation in defs/{near}")
+        return 2
+    wrong = 0
+    for name in [args.name] if args.name else known:
+        cases, unlike = try_transform(known[name])
+        for where, said in unlike:
+            print(f"{name}: {where}")
+            print("".join(f"  {line}\n" for line in said), end="")
+        wrong += len(unlike)
+        print(f"{name}: {cases - len(unlike)} of {cases} cases come out as they should")
+    return 1 if wrong else 0
 
 
 def _plan(here: Any, name: str) -> tuple[Any, list[str]]:
@@ -135,6 +160,12 @@ def add_commands(add: Add) -> None:
     one.add_argument("event", help="the event")
     one = part("seen", seen, "List every property seen with its types.")
     one.add_argument("--event", action="append", help="only this event; repeatable")
+    group = add("transform", lambda args: 2, "Try the transformations of sources.")
+    parts = group.add_subparsers(metavar="WHAT", required=True)
+    one = part(
+        "test", transform_test, "Run the cases of fixtures.yaml; ends with 1 where any fails."
+    )
+    one.add_argument("name", nargs="?", help="a source; by default all that have a transformation")
     one = add("features", features, "Which product features are used, by how many, and which not.")
     one.add_argument("--days", type=count, default=30, help="figures of so many last days")
     one = add("quarantine", quarantine, "What waits in quarantine: how much, why, and an example.")

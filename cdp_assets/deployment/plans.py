@@ -53,11 +53,14 @@ def plans_of_sources(deployment: Deployment) -> dict[str, Plan]:
 
 def blockers(deployment: Deployment) -> dict[str, Callable[[Event, bytes], Refusal | None]]:
     """source → its plan's word on an event, of those whose plan blocks anything. Where a plan
-    cannot be used nothing is blocked: what came is judged when it is ingested."""
+    cannot be used nothing is blocked: what came is judged when it is ingested. So are the events
+    of a source with a transformation, whose plan is about what that makes of them."""
     found: dict[str, Callable[[Event, bytes], Refusal | None]] = {}
     try:
         named = {
-            source: (plan, plan.rules) for source, plan in plans_of_sources(deployment).items()
+            source: (plan, plan.rules)
+            for source, plan in plans_of_sources(deployment).items()
+            if getattr(deployment.declared[source].config, "transform", None) is None
         }
     except (ValueError, OSError):
         return found
@@ -182,6 +185,26 @@ def check_named(deployment: Deployment, declared: Declared) -> Said:
     known = deployment.of(TrackingPlanConfig)
     if name is not None and name not in known:
         yield ("tracking_plan",), f"no tracking plan `{name}` in defs/{nearest(name, known)}"
+
+
+def pii_classes(deployment: Deployment) -> dict[tuple[str, str, str], str]:
+    """(type, event, property) → the class of personal data that a plan says it is; members of
+    objects by `a.b`."""
+    found: dict[tuple[str, str, str], str] = {}
+    for plan in plans(deployment).values():
+        for (kind, event), rule in plan.rules.items():
+            for name, said in _classes(rule.schema, ""):
+                found[kind, event, name] = said
+    return found
+
+
+def _classes(schema: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    for name, part in (properties or {}).items():
+        if isinstance(part, Mapping):
+            if isinstance(part.get("pii"), str):
+                yield f"{prefix}{name}", part["pii"]
+            yield from _classes(part, f"{prefix}{name}.")
 
 
 def schema_text(plan: Plan, event: str) -> str:

@@ -185,6 +185,8 @@ def test_a_run_judges_counts_and_shows_features(
         "7 stored events of app judged",
     ]
     assert "format  string  1" in said("tracking-plan", "seen", "--event", "Report Exported")
+    product.change("product", "rows: integer", "rows: {type: integer, pii: other}")
+    assert "rows  integer  1  pii: other" in said("tracking-plan", "seen")
     drafted = said("tracking-plan", "infer")
     assert "Experiment Viewed" in drafted
     assert '"enum"' in said("tracking-plan", "schema", "product", "Report Exported")

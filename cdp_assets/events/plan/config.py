@@ -63,7 +63,7 @@ class PropertyRule(_Model):
     pii: Pii | None = Field(
         default=None,
         description="Which kind of personal data it is: email, phone, name, address, ip, birthday, "
-        "id or other. Shown in the catalogue of properties.",
+        "id or other. It stands in the JSON Schema, and `cdp tracking-plan seen` shows it.",
     )
     description: str | None = Field(default=None, description="What it means, for people.")
 
