@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from cdp_assets.connectors.base import (
@@ -36,6 +37,8 @@ class Typed(Protocol):
 
 F = TypeVar("F", bound=Typed)
 T = TypeVar("T")
+_FORMS = 16_384
+_KEPT = (str, int, float, Decimal)
 _FURTHEST = 300
 """Places before or behind the point of a number; a double holds 308."""
 
@@ -91,6 +94,8 @@ class Crm:
         self.name = name
         self._requests = client
         self._records = push
+        # A plan asks for one value's form several times: as wanted, as shown, as told.
+        self._forms = lru_cache(maxsize=_FORMS, typed=True)(push.normalise)
         self._objects = config.object_configs
         self._map_object = map_object
         self._api_version = api_version
@@ -113,6 +118,7 @@ class Crm:
         return self._map_object(self._objects.get(object_name) or ObjectConfig(name=object_name))
 
     def describe(self, objects: Sequence[str]) -> Description:
+        self._forms.cache_clear()
         return Description(
             source=self.name,
             system=self.system,
@@ -142,6 +148,8 @@ class Crm:
         return self._records.write(object_name, batch)
 
     def normalise(self, object_name: str, field_name: str, value: Any) -> Any:
+        if isinstance(value, _KEPT):
+            return self._forms(object_name, field_name, value)
         return self._records.normalise(object_name, field_name, value)
 
 

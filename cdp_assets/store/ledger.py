@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import polars as pl
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, text, update
 
 from cdp_assets.store import letters
 from cdp_assets.store.models import LedgerRow
@@ -42,6 +42,12 @@ _ANSWER = (
         code=bindparam("code_"),
         record_id=func.coalesce(bindparam("record"), _rows.c.record_id),
     )
+)
+_INSERT = insert(_rows)
+# What AUTOINCREMENT keeps: also of rows that were erased since.
+_LAST_ID = text("SELECT seq FROM sqlite_sequence WHERE name = 'sync_ledger'")
+_NEXT_IDS = text(
+    "SELECT nextval(pg_get_serial_sequence('sync_ledger', 'id')) FROM generate_series(1, :count)"
 )
 _texts = msgspec.json.Decoder(dict[str, str | None])
 
@@ -146,8 +152,18 @@ def announce(
         for i in intents
     ]
     with store.write_ledger() as connection:
-        statement = insert(LedgerRow).returning(LedgerRow.id, sort_by_parameter_order=True)
-        return [int(row[0]) for row in connection.execute(statement, rows)]
+        ids = _next_ids(store, connection, len(rows))
+        connection.execute(_INSERT, [row | {"id": i} for row, i in zip(rows, ids, strict=True)])
+    return ids
+
+
+def _next_ids(store: Store, connection: Connection, count: int) -> list[int]:
+    """Ids that no row has had, in their order; under the ledger's lock. Asked for beforehand, so
+    that rows go in as one statement: answering with each row's id would take one for each."""
+    if store.sqlite:
+        first = connection.execute(_LAST_ID).scalar() or 0
+        return list(range(first + 1, first + count + 1))
+    return sorted(int(row[0]) for row in connection.execute(_NEXT_IDS, {"count": count}))
 
 
 def announced(

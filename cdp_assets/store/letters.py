@@ -99,6 +99,10 @@ def put(
 
 def settle(connection: Connection, keys: Sequence[Key], now: datetime) -> None:
     """These rows were written: their letters, where there are any, are done with."""
+    syncs = {key.sync for key in keys}
+    waiting = select(Letter.id).where(Letter.sync.in_(syncs), Letter.state != "settled").limit(1)
+    if connection.execute(waiting).first() is None:
+        return
     known = {(k.sync, k.entity, k.profile_id, k.target) for k in keys}
     known |= {(k.sync, "", k.profile_id, k.target) for k in keys}
     for at in range(0, len(keys), _AT_ONCE):

@@ -70,7 +70,7 @@ def ours(
     destination: Destination, object_name: str, name: str, told: str | None, present: str | None
 ) -> bool:
     """Whether a record shows what it was told, also where that is kept in our spelling."""
-    return present in (told, mapping.present(destination, object_name, name, told))
+    return present == told or present == mapping.present(destination, object_name, name, told)
 
 
 def parts(value: Any) -> list[str]:
