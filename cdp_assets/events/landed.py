@@ -46,8 +46,7 @@ _LIST = re.compile(rb"\s*:\s*\[")
 _SENT = re.compile(rb'"sentAt"\s*:\s*"([^"\\]{1,64})"')
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, gc=False):
     """A request's events, each as the bytes of one line, and the batch's `sentAt`."""
 
     lines: list[bytes]

@@ -14,7 +14,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -47,8 +46,7 @@ class Request(msgspec.Struct, omit_defaults=True, frozen=True):
     gpc: bool = False
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A request and its body as they lie in a segment; `end` is the offset after it."""
 
     request: Request
@@ -97,8 +95,9 @@ def frames(data: memoryview, seed: bytes, offset: int = START) -> Iterator[Frame
     """Every frame from `offset` on, up to the first place where no whole one stands."""
     while (found := content_at(data, seed, offset)) is not None:
         offset += HEAD.size + len(found)
-        head, _, body = bytes(found).partition(b"\n")
-        yield Frame(_decode(head), body, offset)
+        whole = bytes(found)
+        line = whole.index(b"\n")
+        yield Frame(_decode(whole[:line]), whole[line + 1 :], offset)
 
 
 def end_of_frames(data: memoryview, seed: bytes, offset: int = START) -> int:
