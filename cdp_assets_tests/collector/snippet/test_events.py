@@ -133,21 +133,55 @@ def test_a_form_tells_no_values_but_those_asked_for(site: Site, page: Page) -> N
 
 
 def test_errors_are_told_by_kind_and_place_only(site: Site, page: Page) -> None:
-    site.before = """window.fail = () => { throw new TypeError("jane@example.com is wrong") };"""
-    page.goto(site.url())
+    site.before = """
+        window.fail = () => { throw new TypeError("jane@example.com is wrong") };
+        window.reject = () => { Promise.reject(new RangeError("secret")) };"""
+    page.goto(site.url("/?token=abc"))
     for _ in range(3):
         page.evaluate("setTimeout(fail)")
-    page.evaluate("""() => { const s = document.createElement("script");
-        s.textContent = "Promise.reject(new RangeError('secret'))\\n//# sourceURL=x";
-        document.body.append(s) }""")
-    site.named(page, "Error Occurred")
+    page.evaluate("setTimeout(reject)")
+    site.named(page, "Error Occurred", 2)
     page.wait_for_timeout(200)
-    told = site.events("Error Occurred")
-    assert told[0]["properties"]["kind"] == "TypeError"
-    assert told[0]["properties"]["file"] == site.url("/")
-    assert told[0]["properties"]["line"] > 0
-    assert sum(event["properties"]["kind"] == "TypeError" for event in told) == 1
-    assert not re.search("jane|secret", json.dumps(told))
+    told = {event["properties"]["kind"]: event for event in site.events("Error Occurred")}
+    assert set(told) == {"TypeError", "RangeError"}
+    assert len(site.events("Error Occurred")) == 2, "each place once"
+    for event in told.values():
+        assert event["properties"]["file"] == site.url("/")
+        assert event["properties"]["line"] > 0
+        assert event["properties"]["column"] > 0
+    assert not re.search("jane|secret|abc", json.dumps(site.events()))
+
+
+def test_a_page_that_comes_back_from_the_browsers_memory_is_seen_again(
+    site: Site, page: Page
+) -> None:
+    page.goto(site.url())
+    site.named(page, "page")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    first, second = site.named(page, "page", 2)
+    assert first["messageId"] != second["messageId"]
+    assert second["properties"]["referrer"] == site.url()
+
+
+def test_a_hidden_page_tells_its_attention_at_once_and_counts_none_until_seen(
+    site: Site, page: Page
+) -> None:
+    site.options = {"delay": 60000}
+    page.goto(site.url())
+    site.named(page, "page")
+    page.wait_for_timeout(300)
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange")) }"""
+    page.evaluate(hide, True)
+    (engaged,) = site.named(page, "Page Engaged")
+    assert engaged["properties"]["engaged_seconds"] >= 0.3
+    page.wait_for_timeout(600)
+    page.evaluate(hide, False)
+    page.wait_for_timeout(200)
+    page.evaluate(hide, True)
+    again = site.named(page, "Page Engaged", 2)[1]
+    assert again["properties"]["engaged_seconds"] < 0.6
 
 
 def test_attention_counts_time_looked_at_and_the_deepest_scroll(site: Site, page: Page) -> None:
