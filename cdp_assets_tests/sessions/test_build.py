@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -159,3 +160,17 @@ def test_engaged_time_is_what_the_page_tells(lake: Lake) -> None:
     # without it, the same events are interactions like any other
     build(lake, config(engaged_time=None))
     assert stored(lake)[0]["events"].to_list() == [5, 1]
+
+
+def test_a_heartbeat_goes_over_to_a_session_that_came_late_also_beyond_the_months_end(
+    lake: Lake,
+) -> None:
+    end = (datetime(2026, 4, 1, tzinfo=UTC) - at(0)).total_seconds() / 60
+    send(lake, event(end - 20), event(end + 8, name="Heartbeat"))
+    build(lake, config())
+    assert stored(lake)[0]["seen_until"].to_list() == [at(end + 8)]
+    send(lake, event(end + 5, "/?gclid=1"))
+    assert not build(lake, config()).full
+    found = stored(lake)[0].sort("started_at")
+    assert found["seen_until"].to_list() == [at(end - 20), at(end + 8)]
+    assert found["month"].to_list() == [date(2026, 3, 1), date(2026, 4, 1)]
