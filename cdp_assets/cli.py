@@ -136,7 +136,10 @@ def replay(args: argparse.Namespace) -> int:
         print(
             f"{done.read:,} lines judged again: {done.stored:,} stored, {done.duplicates:,} known,"
         )
-        print(f"{done.refused:,} still no events; {done.skipped:,} need their file read again")
+        print(
+            f"{done.refused:,} still no events, {done.dropped:,} dropped; {done.skipped:,} need "
+            "their file read again"
+        )
     else:
         cli_syncs.require(here, args.what)
         print(f"{here.replay_sync(args.what):,} rows go into the next plan of {args.what}")

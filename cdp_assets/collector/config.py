@@ -43,6 +43,11 @@ class EventSourceConfig(BaseModel):
     tracking_plan: str | None = Field(
         default=None, description="The tracking plan that its events are held against."
     )
+    transform: str | None = Field(
+        default=None,
+        description="A file beside this one that makes of each line what is judged and stored: "
+        "`transform.py` with `def transform(event)`, or `transform.sql`.",
+    )
     purpose: str | None = Field(
         default=None, description="What these events may be used for; kept with each event."
     )

@@ -176,7 +176,9 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 stored=result.stored,
                 duplicates=result.duplicates,
                 quarantined=result.quarantined,
-                dropped_by_plan=result.dropped,
+                dropped_by_plan=sum(result.dropped_events.values()),
+                dropped_by_transformation=sum(result.discarded.values()),
+                split_by_transformation=result.split,
                 reused_message_ids=result.reused_id,
                 times_unread=result.unread_times,
                 without_time=result.untimed,
@@ -189,7 +191,7 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
             | quarantine_table(platform(deployment).lake),
             check_results=[
                 *accounted(
-                    result.read
+                    result.read + result.split
                     == result.stored + result.duplicates + result.quarantined + result.dropped
                     and not result.failed,
                     read=result.read,

@@ -13,6 +13,7 @@ from cdp_assets.deployment.catalog import (
 )
 from cdp_assets.deployment.plans import plans_of_sources
 from cdp_assets.deployment.syncing import Syncing
+from cdp_assets.deployment.transforms import transforms_of_sources
 from cdp_assets.events import EventFilesSpec
 from cdp_assets.events.config import LANDED, LandedConfig
 from cdp_assets.events.replay import ReplayResult, replay
@@ -127,10 +128,10 @@ class Platform(Syncing):
     @property
     def _event_sources(self) -> list[EventFilesSpec]:
         purposes = {name: config.purpose for name, config in self.deployment.event_sources.items()}
-        plans = plans_of_sources(self.deployment)
+        judged_by = plans_of_sources(self.deployment), transforms_of_sources(self.deployment)
         return [
-            *(EventFilesSpec(n, c, plans) for n, c in self.deployment.event_files.items()),
-            EventFilesSpec(LANDED, LandedConfig(self._segments, purposes), plans),
+            *(EventFilesSpec(n, c, *judged_by) for n, c in self.deployment.event_files.items()),
+            EventFilesSpec(LANDED, LandedConfig(self._segments, purposes), *judged_by),
         ]
 
     @property

@@ -13,6 +13,7 @@ from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.catalog import connector
 from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.plans import check_named, check_plan
+from cdp_assets.deployment.transforms import check_transform
 from cdp_assets.deployment.yaml_source import KeyPath
 from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.profiles.errors import nearest
@@ -29,6 +30,7 @@ def check_source(deployment: Deployment, declared: Declared, settings: Settings)
     if isinstance(start, date) and start > today + timedelta(days=1):
         yield ("start",), f"start: {start} is yet to come: nothing would be read before it"
     yield from check_named(deployment, declared)
+    yield from check_transform(declared)
     if isinstance(declared.config, TrackingPlanConfig):
         yield from check_plan(declared, declared.config)
     if declared.name in deployment.crms:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cdp_assets.events.model import MAX_ID
 from cdp_assets.events.plan.rules import Plan
+from cdp_assets.events.transform import Transform
 from cdp_assets.raw.tables import table_name
 
 ENVELOPE_FIELDS = (
@@ -39,6 +40,11 @@ class EventFilesConfig(_Model):
     tracking_plan: str | None = Field(
         default=None,
         description="Name of the `cdp_assets.TrackingPlan` that its events are judged by.",
+    )
+    transform: str | None = Field(
+        default=None,
+        description="A file beside this one that makes of each line what is judged and stored: "
+        "`transform.py` with `def transform(event)`, or `transform.sql`.",
     )
 
 
@@ -90,6 +96,11 @@ class FilesConfig(_Model):
         description="Name of the `cdp_assets.TrackingPlan` that its events are judged by. With "
         "`event` only.",
     )
+    transform: str | None = Field(
+        default=None,
+        description="A file beside this one that makes of each line what is judged and stored: "
+        "`transform.py` with `def transform(event)`, or `transform.sql`. With `event` only.",
+    )
 
     @field_validator("as_")
     @classmethod
@@ -140,6 +151,7 @@ class FilesConfig(_Model):
                 "purpose": self.purpose,
                 "start": self.start,
                 "tracking_plan": self.tracking_plan,
+                "transform": self.transform,
             }
             if useless := [f"`{name}`" for name, value in given.items() if value is not None]:
                 names = ", ".join(useless)
@@ -170,10 +182,11 @@ LANDED = "collector"
 class EventFilesSpec:
     """One source of events: its name in the deployment and what was declared of it.
 
-    plans: source → the tracking plan that its events are judged by, if any; of the landing log
-    those of all its sources.
+    plans, transforms: source → the tracking plan that its events are judged by, and what makes
+    its lines what is judged, if any; of the landing log those of all its sources.
     """
 
     name: str
     config: EventFilesConfig | FilesConfig | LandedConfig
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    transforms: Mapping[str, Transform] = field(default_factory=dict)

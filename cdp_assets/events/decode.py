@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from cdp_assets.events.plan.rules import Plan
 from cdp_assets.events.spans import ENVELOPE, PROPERTIES, TIMES, Fields, Spans
 from cdp_assets.events.tables import EVENTS, TS
 from cdp_assets.events.times import correct
+from cdp_assets.events.transform import Transform, Transformed, restored, transformed
 from cdp_assets.events.typed import TraitSpec, TypedSpec
 from cdp_assets.raw.quarantine import Refusal as Refused
 
@@ -45,6 +46,7 @@ class Origin:
     minted: the SHA-256 that message ids are minted from, where it is not the file's own.
     purposes: of landed lines, whose source stands on each: source → what its events are for.
     plans: source → what its events are judged by, of those that have a tracking plan.
+    transforms: source → what makes its lines what is judged, of those that have one.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Origin:
     minted: str | None = None
     purposes: Mapping[str, str | None] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,6 +70,10 @@ class Block:
     lines: how many lines were judged (blank ones are not). size: bytes of the lines.
     source_at: of landed lines, which come from several sources: line number → source.
     dropped: event → how many its tracking plan says not to keep.
+    discarded: source → lines that its transformation dropped. days: UTC days of those lines,
+    and of others that are not among the events.
+    split: how many more outcomes there are than lines, as transformations split some:
+    lines + split = events + refused + dropped + discarded.
     """
 
     events: pl.DataFrame
@@ -77,12 +84,21 @@ class Block:
     size: int = 0
     source_at: Callable[[int], str] | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    discarded: Mapping[str, int] = field(default_factory=dict)
+    days: frozenset[date] = frozenset()
+    split: int = 0
 
 
 def decode_block(
     lines: Lines, origin: Origin, specs: Mapping[str, TypedSpec], traits: TraitSpec
 ) -> Block:
-    """Judge every line alone; see `Block`. Raises nothing for any content of the lines."""
+    """Judge every line alone, after its source's transformation; see `Block`. Raises nothing for
+    any content of the lines."""
+    if origin.transforms:
+        seed = origin.minted or origin.sha256
+        found = transformed(lines, origin.source, origin.transforms, seed)
+        if found is not None:
+            return _after(found, lines, replace(origin, transforms={}), specs, traits)
     refused = list(lines.refused)
     odd: list[tuple[int, Event]] = []
     blank = 0
@@ -122,6 +138,37 @@ def decode_block(
         source_at=lines.source if isinstance(lines, LandedLines) else None,
     )
     return judged(block, origin.plans) if origin.plans else block
+
+
+def _after(
+    found: Transformed,
+    lines: Lines,
+    origin: Origin,
+    specs: Mapping[str, TypedSpec],
+    traits: TraitSpec,
+) -> Block:
+    """The block of lines that were transformed; its refusals are of the lines as sent."""
+    block = decode_block(found.lines, origin, specs, traits)
+    flag = pl.Series(found.flags, dtype=pl.String).gather(block.events["row"])
+    flags = block.events["flags"].to_frame().select(
+        pl.when(flag.is_not_null()).then(pl.concat_list("flags", flag)).otherwise("flags")
+    )  # fmt: skip
+    refused = restored(block.refused, lines)
+    days = frozenset[date]()
+    if len(found.gone):
+        gone = decode_block(found.gone, replace(origin, plans={}), {}, TraitSpec(()))
+        days = frozenset(gone.events["event_day"].unique().to_list())
+    return replace(
+        block,
+        events=block.events.with_columns(flags["flags"]),
+        refused=refused,
+        lines=block.lines - found.added + sum(found.dropped.values()),
+        size=max(block.size, len(lines.data)),
+        source_at=lines.source if isinstance(lines, LandedLines) else None,
+        discarded=found.dropped,
+        days=block.days | days,
+        split=found.added - (len(block.refused) - len(refused)),
+    )
 
 
 class _Gathered:

@@ -33,10 +33,12 @@ def quarantine_step(source: str) -> str:
 class IngestResult:
     """What an ingest did, in lines and files.
 
-    read = stored + duplicates + quarantined + suppressed + dropped. dropped_events: event → how
-    many of those its tracking plan says not to keep. reused_id: how many of the stored ones
-    bear the message id and visitor of another event (looked for in the days touched). by_day:
-    UTC day of each event that was read → how many of them are new. decoded: keys of the tables
+    read + split = stored + duplicates + quarantined + suppressed + dropped. split: how many more
+    events transformations made than they took lines. dropped_events: event → how many its tracking
+    plan says not to keep. discarded: source → lines that its transformation dropped.
+    reused_id: how many of the stored ones bear the message id and visitor of another event (looked
+    for in the days touched). by_day: UTC day of each event that was read → how many of them are
+    new. decoded: keys of the tables
     that the configuration now means otherwise, decoded anew from stored payloads. unread_times:
     stored events of which a time could not be read, so that another was taken; untimed: those
     without any time of their own; beside: `event.property` → values that its column cannot hold,
@@ -50,6 +52,8 @@ class IngestResult:
     quarantined: int = 0
     suppressed: int = 0
     dropped_events: dict[str, int] = field(default_factory=dict)
+    discarded: dict[str, int] = field(default_factory=dict)
+    split: int = 0
     reused_id: int = 0
     by_day: dict[date, int] = field(default_factory=dict)
     by_event: dict[str, int] = field(default_factory=dict)
@@ -64,8 +68,8 @@ class IngestResult:
 
     @property
     def dropped(self) -> int:
-        """Events that their tracking plan says not to keep."""
-        return sum(self.dropped_events.values())
+        """What a tracking plan or a transformation says not to keep."""
+        return sum(self.dropped_events.values()) + sum(self.discarded.values())
 
     @property
     def files(self) -> int:
@@ -198,6 +202,9 @@ class Writer:
         crash_point("ingest:after-quarantine")
         for event, count in chunk.dropped.items():
             result.dropped_events[event] = result.dropped_events.get(event, 0) + count
+        for source, count in chunk.discarded.items():
+            result.discarded[source] = result.discarded.get(source, 0) + count
+        result.split += chunk.split
         result.read += chunk.lines
         if len(chunk.events):
             self._store(chunk)

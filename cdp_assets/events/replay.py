@@ -33,8 +33,9 @@ _UNREADABLE = ("too_long", "ragged", "open_quote")
 class ReplayResult:
     """What became of the open rows of quarantine that were looked at.
 
-    read = stored + duplicates + refused; skipped rows hold no whole line, read their file again
-    (an ingest with the days it holds) after changing it or the configuration.
+    read + split = stored + duplicates + refused + dropped (see `IngestResult`); skipped rows
+    hold no whole line: read their file again (an ingest with the days it holds) after changing it
+    or the configuration.
     """
 
     read: int
@@ -42,6 +43,8 @@ class ReplayResult:
     duplicates: int
     refused: int
     skipped: int
+    dropped: int = 0
+    split: int = 0
 
 
 def replay(
@@ -79,7 +82,10 @@ def replay(
                 skipped -= len(group)
             skipped += len(rows)
         fold(lake)
-    return ReplayResult(result.read, result.stored, result.duplicates, result.quarantined, skipped)
+    return ReplayResult(
+        result.read, result.stored, result.duplicates, result.quarantined, skipped,
+        result.dropped, result.split,
+    )  # fmt: skip
 
 
 def _open_rows(lake: Lake, spec: EventFilesSpec, reason: str | None) -> pl.DataFrame:

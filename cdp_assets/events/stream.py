@@ -35,7 +35,7 @@ class Chunk:
 
     events: the columns of table `events` and `row`, unique in the chunk. typed, observations:
     as in `Block`, by the same rows. refused: (source, origin) → its refused lines.
-    finished: notes of the files that end in this chunk. dropped: as in `Block`.
+    finished: notes of the files that end in this chunk. dropped, discarded, split: as in `Block`.
     """
 
     events: pl.DataFrame
@@ -45,6 +45,8 @@ class Chunk:
     lines: int
     finished: list[FileNote]
     dropped: dict[str, int] = field(default_factory=dict)
+    discarded: dict[str, int] = field(default_factory=dict)
+    split: int = 0
 
 
 @dataclass
@@ -86,7 +88,7 @@ def _chunks(
         try:
             for block in _blocks(spec, file, minted, specs, traits, pool):
                 progress.lines += block.lines
-                progress.days |= set(block.events["event_day"].unique().to_list())
+                progress.days |= {*block.events["event_day"].unique().to_list(), *block.days}
                 gathered.append((spec.name, file.sha256, block))
                 waiting += max(block.lines, 1)
                 weight += block.size
@@ -143,12 +145,13 @@ def origin_of(
     if isinstance(config, LandedConfig):
         return Origin(
             spec.name, sha256, first_seen, minted=minted, purposes=config.purposes,
-            plans=spec.plans,
+            plans=spec.plans, transforms=spec.transforms,
         )  # fmt: skip
     date_format = config.date_format if isinstance(config, FilesConfig) else None
     return Origin(
-        spec.name, sha256, first_seen, config.purpose, date_format, minted, plans=spec.plans
-    )
+        spec.name, sha256, first_seen, config.purpose, date_format, minted,
+        plans=spec.plans, transforms=spec.transforms,
+    )  # fmt: skip
 
 
 def _lines(file: FoundFile, spec: EventFilesSpec) -> Iterator[Lines]:
@@ -168,7 +171,8 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
     observations: list[pl.DataFrame] = []
     refused: dict[tuple[str, str], list[Refusal]] = {}
     dropped: dict[str, int] = {}
-    lines = start = 0
+    discarded: dict[str, int] = {}
+    lines = start = split = 0
     for source, sha256, block in gathered:
         shift = pl.col("row") + start
         events.append(block.events.with_columns(shift))
@@ -181,6 +185,9 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
             refused.setdefault((of_source, sha256), []).append(refusal)
         for event, count in block.dropped.items():
             dropped[event] = dropped.get(event, 0) + count
+        for of_source, count in block.discarded.items():
+            discarded[of_source] = discarded.get(of_source, 0) + count
+        split += block.split
         lines += block.lines
         last = events[-1]["row"].tail(1).to_list()  # rows of a block ascend
         start = last[0] + 1 if last else start
@@ -192,6 +199,8 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
         lines=lines,
         finished=finished,
         dropped=dropped,
+        discarded=discarded,
+        split=split,
     )
 
 
