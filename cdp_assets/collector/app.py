@@ -19,7 +19,7 @@ import msgspec
 
 from cdp_assets.collector import protocol
 from cdp_assets.collector.addresses import Network, client_address, kept, scrubbed
-from cdp_assets.collector.bodies import Gone, Receive, TooLarge, Unpackable, body_of
+from cdp_assets.collector.bodies import Gone, Receive, TooLarge, TooSlow, Unpackable, body_of
 from cdp_assets.collector.keys import Key, KeyRing, Rates
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
@@ -131,6 +131,8 @@ class Collector:
             body = await body_of(receive, int(length) if length else None, encoding)
         except TooLarge:
             return _failed(413, "too_large", "the request is larger than 4 MB; send less at once")
+        except TooSlow:
+            return _failed(408, "too_slow", "the body did not arrive in time; send it again")
         except Unpackable as error:
             return _failed(400, "bad_encoding", str(error))
         return await self._take(call, body, scope, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,11 +11,18 @@ BODY_LIMIT = 4 << 20
 """Bytes of a request, as sent and inflated. Segment documents 500 KB a batch; its Python SDK closes
 one only after passing 475,000 bytes, so at least 512 KiB must pass."""
 
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive: who sends a byte a second holds nothing for long."""
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class TooLarge(Exception):
     """The body is longer than BODY_LIMIT."""
+
+
+class TooSlow(Exception):
+    """The body took longer to arrive than it may."""
 
 
 class Unpackable(Exception):
@@ -25,32 +33,43 @@ class Gone(Exception):
     """The client closed the connection before its body was whole."""
 
 
-async def body_of(receive: Receive, length: int | None, encoding: bytes) -> bytes:
+async def body_of(
+    receive: Receive, length: int | None, encoding: bytes, seconds: float = BODY_SECONDS
+) -> bytes:
     """The whole body, inflated where it is gzip or deflate.
 
     length: the Content-Length, None where there is none. Raises TooLarge (without reading on),
-    Unpackable, Gone.
+    TooSlow after `seconds`, Unpackable, Gone.
     """
     if length is not None and length > BODY_LIMIT:
         raise TooLarge
     message = await receive()
     body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > BODY_LIMIT:
-                raise TooLarge
-        body = b"".join(parts)
-    elif message["type"] == "http.disconnect":
+    if message["type"] == "http.disconnect":
         raise Gone
+    if message.get("more_body"):
+        try:
+            async with asyncio.timeout(seconds):
+                body = await _whole(body, receive)
+        except TimeoutError:
+            raise TooSlow from None
     if len(body) > BODY_LIMIT:
         raise TooLarge
     return inflate(body, encoding) if encoding or body[:2] == b"\x1f\x8b" else body
+
+
+async def _whole(first: bytes, receive: Receive) -> bytes:
+    parts, size, more = [first], len(first), True
+    while more:
+        if size > BODY_LIMIT:
+            raise TooLarge
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = bool(message.get("more_body"))
+    return b"".join(parts)
 
 
 def inflate(body: bytes, encoding: bytes, limit: int = BODY_LIMIT) -> bytes:

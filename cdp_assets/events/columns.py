@@ -9,6 +9,7 @@ import polars as pl
 
 from cdp_assets.events.model import (
     BIG_EXPONENT_PATTERN,
+    CROWDED,
     MAX_DEPTH,
     MAX_ID,
     TYPES,
@@ -86,6 +87,7 @@ def _lacking() -> pl.Expr:
     nameless = pl.col("event").is_null() | (pl.col("event") == "")
     return (
         ~pl.col("type").is_in(sorted(TYPES))
+        | (pl.col("payload").str.len_bytes() > CROWDED)
         | (absent[0] & absent[1])
         | ((pl.col("type") == "track") & nameless)
     )

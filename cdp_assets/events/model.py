@@ -23,6 +23,11 @@ strangers."""
 Text = str | None
 Loose = str | int | None
 
+MAX_MEMBERS: Final = 10_000
+"""Members of all objects of an event together; beyond it a property's names are somebody's ids."""
+CROWDED: Final = 5 * MAX_MEMBERS
+"""Bytes below which an event cannot hold so many."""
+
 NO_RAW: Final = Raw(b"")
 
 
@@ -128,8 +133,8 @@ def judge(line: str | bytes) -> Event | Refusal | Blank:
 
     Refused are: bytes that are no UTF-8, what is no JSON object (bare NaN, lone surrogates,
     raw control characters, a byte order mark inside the file), nesting deeper than 64,
-    numbers beyond a double, an unknown or missing `type`, neither user nor device, a track
-    call without a name, ids and names longer than 512 characters.
+    numbers beyond a double, more than 10,000 members, an unknown or missing `type`, neither user
+    nor device, a track call without a name, ids and names longer than 512 characters.
     """
     try:
         text, data = (line.decode(), line) if isinstance(line, bytes) else (line, line.encode())
@@ -152,7 +157,22 @@ def judge(line: str | bytes) -> Event | Refusal | Blank:
         if isinstance(found, Refusal):
             return found
         event = found
+    if len(data) > CROWDED and data.count(b":") > MAX_MEMBERS and _members(text) > MAX_MEMBERS:
+        return Refusal("too_many_members", f"more than {MAX_MEMBERS} members")
     return settle(event) or event
+
+
+def _members(text: str) -> int:
+    """How many members the objects in a JSON text have, all together."""
+    count, left = 0, [_any.decode(text)]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return count
 
 
 def judge_each(lines: Sequence[bytes], whole: bytes) -> list[Event | Refusal | Blank]:
@@ -162,7 +182,7 @@ def judge_each(lines: Sequence[bytes], whole: bytes) -> list[Event | Refusal | B
         return [judge(line) for line in lines]
     found: list[Event | Refusal | Blank] = []
     for line in lines:
-        if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        if len(line) <= CROWDED and line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
             try:
                 event = _typed.decode(line)
             except (msgspec.DecodeError, RecursionError, UnicodeError):

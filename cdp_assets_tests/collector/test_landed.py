@@ -164,7 +164,7 @@ def test_ids_minted_at_landing_stay_and_resends_are_known(tmp_path: Path) -> Non
 def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
     good = [
         json.dumps({"type": "track", "event": "E", "userId": "u", "messageId": str(n)})
-        for n in range(983)
+        for n in range(982)
     ]
     start = '{"type":"track","event":"E","userId":"u","properties":'
     deep = start + "[" * 90 + "1" + "]" * 90 + "}"
@@ -176,18 +176,19 @@ def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
         '{"userId":"u"}', '{"type":"track","event":"E","userId":{"a":1}}',
         '{"type":"track","event":"E","userId":"' + "u" * 600 + '"}',
         start + '{"x":"' + "x" * 1_100_000 + '"}}',
+        start + json.dumps({f"key{n}": n for n in range(10_001)}) + "}",
     ]  # fmt: skip
     mixed = good + poison
     random.Random(3).shuffle(mixed)
     body = ('{"sentAt":"2026-03-01T12:00:00Z","batch":[' + ",".join(mixed) + "]}").encode()
     result, rows = read_in(tmp_path, (request(), body))
-    assert sorted(rows["message_id"], key=int) == [str(n) for n in range(983)]
-    assert (result.read, result.quarantined) == (1_000, 17)
+    assert sorted(rows["message_id"], key=int) == [str(n) for n in range(982)]
+    assert (result.read, result.quarantined) == (1_000, 18)
     kept = Lake(tmp_path / "lake").open(QUARANTINE).scan().collect()
     assert set(kept["step"]) == {"events/web"}
     assert kept["reason"].null_count() == 0
     reasons = "not_json too_deep not_an_object no_id too_long no_event_name unknown_type no_type"
-    assert set(kept["reason"]) >= {*reasons.split(), "id_not_text"}
+    assert set(kept["reason"]) >= {*reasons.split(), "id_not_text", "too_many_members"}
 
 
 def test_what_was_refused_is_replayed_with_its_request(
