@@ -9,14 +9,17 @@ from cdp_assets.connectors.base import Description
 from cdp_assets.connectors.systems import system_of
 from cdp_assets.deployment.catalog import bare_specs, catalog, connector, raw_keys
 from cdp_assets.deployment.declarations import Declared, Deployment
-from cdp_assets.deployment.seen import any_events, properties_seen, unseen
+from cdp_assets.deployment.event_notes import feature_notes, plan_notes
+from cdp_assets.deployment.seen import any_events, held, properties_seen, unseen
 from cdp_assets.deployment.selections import selected_events
 from cdp_assets.deployment.source_checks import check_url, url_of_environment
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
+from cdp_assets.events.features import FeaturesConfig
+from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.identity.config import IdentityConfig
 from cdp_assets.identity.rules import EVENT_COLUMNS, EVENT_TRAITS, entity_rules
 from cdp_assets.lake import Lake
-from cdp_assets.profiles.config import TraitsConfig
+from cdp_assets.profiles.config import LatestTrait, PreferTrait, TraitsConfig
 from cdp_assets.profiles.errors import nearest
 from cdp_assets.settings import Settings
 from cdp_assets.syncs.check import check_fields, paused_fields
@@ -66,10 +69,16 @@ def notes(deployment: Deployment, settings: Settings) -> list[Problem]:
             found += _problems(declared, check_url(deployment, declared))
         elif isinstance(config, IdentityConfig):
             found += _problems(declared, _identity(deployment, config, lake))
+            found += _problems(declared, _gone(deployment, settings, _identifying(config)))
         elif isinstance(config, TraitsConfig):
             found += _problems(declared, _traits(deployment, config, lake))
+            found += _problems(declared, _gone(deployment, settings, _taken(config)))
         elif isinstance(config, SyncConfig):
             found += _problems(declared, _sync(declared, settings, config))
+        elif isinstance(config, TrackingPlanConfig):
+            found += _problems(declared, plan_notes(deployment, declared.name))
+        elif isinstance(config, FeaturesConfig):
+            found += _problems(declared, feature_notes(deployment, config, lake))
     found += _overwritten(deployment)
     if deployment.identity is None and (raw_keys(deployment) or deployment.traits):
         found.append(
@@ -93,6 +102,37 @@ def _sync(declared: Declared, settings: Settings, config: SyncConfig) -> Said:
     for path, why in check_fields(config, described, paused=config.fields):
         if told and path[0] in ("key", "match"):
             yield path, f"the sync stands still: {why}"
+
+
+def _identifying(config: IdentityConfig) -> Iterator[tuple[KeyPath, str]]:
+    for entity, own in config.entities.items():
+        for kind, identifier in own.identifiers.items():
+            for i, ref in enumerate(identifier.from_ or ()):
+                yield (entity, "identifiers", kind, "from", i), ref
+
+
+def _taken(config: TraitsConfig) -> Iterator[tuple[KeyPath, str]]:
+    for name, trait in config.traits.items():
+        if isinstance(trait, PreferTrait | LatestTrait):
+            form = "prefer" if isinstance(trait, PreferTrait) else "latest"
+            for i, ref in enumerate(trait.prefer if form == "prefer" else trait.latest):  # type: ignore[union-attr]
+                yield ("traits", name, form, i), ref
+
+
+def _gone(deployment: Deployment, settings: Settings, named: Iterator[tuple[KeyPath, str]]) -> Said:
+    """Fields that records had and their system has no more: nothing comes from them, while the
+    rest goes on. Those that never were there are mistakes, told as such."""
+    for path, ref in named:
+        source, _, rest = ref.partition(".")
+        object_name, _, column = rest.partition(".")
+        if source not in deployment.crms or not column:
+            continue
+        described = Description.load(settings.descriptions, source)
+        info = described.objects.get(object_name) if described else None
+        if info is not None and column not in info.fields and held(settings, ref):
+            near = nearest(column, info.fields)
+            what = f"{source}.{object_name} has no field {column} any more{near}"
+            yield path, f"paused: {what}; nothing comes from it, the rest goes on"
 
 
 def _problems(declared: Declared, said: Said) -> list[Problem]:

@@ -13,7 +13,7 @@ from cdp_assets_tests.components.projects import ROOT
 
 KINDS = (
     "Audience", "EventFiles", "Files", "HubSpot", "Identity", "Salesforce", "Sync", "Traits",
-    "SugarCRM", "Zendesk",
+    "SugarCRM", "Zendesk", "TrackingPlan", "Features",
 )  # fmt: skip
 NOISE = re.compile(r"warning|deprecat|superseded", re.IGNORECASE)
 

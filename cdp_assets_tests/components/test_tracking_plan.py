@@ -148,6 +148,20 @@ def test_mistakes_of_those_that_name_a_plan(product: Project, settings: Settings
     assert "signed_up.json is no JSON at line 2" in product.mistakes(settings)[0]
 
 
+def test_what_does_nothing_is_noted(product: Project, settings: Settings) -> None:
+    assert product.notes(settings) == []
+    product.write("spare", PLAN.partition("    Signed Up")[0])
+    (found,) = product.notes(settings)
+    assert found.startswith("spare:")
+    assert "no source says `tracking_plan: spare`" in found
+    here(product).ingest(None, "run")
+    product.change("features", "Fax Sent", "Unheard Off")
+    assert any(
+        "no event `Unheard Off` was ever seen; did you mean Unheard Of?" in note
+        for note in product.notes(settings)
+    )
+
+
 def test_a_run_judges_counts_and_shows_features(
     product: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

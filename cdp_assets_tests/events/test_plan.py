@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,15 @@ def test_digits_survive_the_plan() -> None:
         )
         assert bool(block.refused) == (action == "quarantine")
         assert isinstance(block.events, pl.DataFrame)
+
+
+def test_what_was_dropped_comes_in_with_its_day_once_the_plan_allows_it(
+    lake: Lake, tmp_path: Path
+) -> None:
+    write(tmp_path / "in", "a.jsonl", [line(BAD)])
+    dropped = run(lake, planned(tmp_path / "in", plan(violations="drop")))
+    assert (dropped.stored, dropped.dropped) == (0, 1)
+    day = date(2026, 1, 1)
+    source = planned(tmp_path / "in", plan(violations="flag"))
+    result = ingest(lake, [source], {}, (), NOW, days=(day, day), settle=NO_WAIT)
+    assert (result.read, result.stored) == (1, 1)

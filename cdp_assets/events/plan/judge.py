@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -126,16 +126,20 @@ def judged(block: Block, plans: Mapping[str, Plan]) -> Block:
             dropped[name] = dropped.get(name, 0) + 1
         else:
             refused.append(refusal(number, event or kind, codes, label, payload.encode()))
-    rows = gone["row"].implode()
-    left = ~pl.col("row").is_in(rows)
+    return without(replace(block, events=events, dropped=dropped), gone, refused)
+
+
+def without(block: Block, gone: pl.DataFrame, refused: Sequence[Refusal]) -> Block:
+    """A block without some of its events, of which some are refused."""
+    left = ~pl.col("row").is_in(gone["row"].implode())
     told = block.observations
     return replace(
         block,
-        events=events.filter(left),
+        events=block.events.filter(left),
         typed={event: frame.filter(left) for event, frame in block.typed.items()},
         observations=told.filter(left) if len(told) else told,
         refused=sorted([*block.refused, *refused], key=lambda r: r.position),
-        dropped=dropped,
+        days=block.days | set(gone["event_day"].unique().to_list()),
     )
 
 
