@@ -22,7 +22,7 @@ from cdp_assets.settings import crash_point
 STEP = "sessions"
 NUMBER = "build"
 """Watermark of both tables: the number of the build that made them."""
-CHUNK = 6_000_000
+CHUNK = 3_000_000
 """Events that are held at once in a full build."""
 
 
