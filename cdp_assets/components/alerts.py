@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,8 @@ QUIET = timedelta(hours=24)
 """The same alert is not sent again within."""
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 _BATCH = 100
+NOBODY_OF_ITS_OWN = "team:data"
+"""Who owns an asset for which nobody is named."""
 _WHAT_TO_DO = "open the run in Dagster and read its error; materialise again when it is mended"
 
 
@@ -48,8 +52,9 @@ def alerts() -> dg.Definitions:
         settings = Settings()
         cursor = _read(context.cursor, now)
         count, broken = 0, dict[Way, str]()
+        owners = _owners(context.repository_def)
         for run in _ended(context.instance, cursor):
-            for alert in of_run(context.instance, run, settings.ui_url):
+            for alert in of_run(context.instance, run, settings.ui_url, owners):
                 count += _send(settings, alert, cursor, now, broken)
             # From the first that was not told every way on, runs are looked at again.
             if not broken:
@@ -60,8 +65,34 @@ def alerts() -> dg.Definitions:
     return dg.Definitions(sensors=[watch])
 
 
-def of_run(instance: dg.DagsterInstance, run: dg.RunRecord, ui_url: str) -> Iterator[Alert]:
-    """What a run that has ended gives cause to tell."""
+def _owners(repository: dg.RepositoryDefinition | None) -> Mapping[str, str]:
+    """Asset, and step that makes it → who answers for it; nobody where that is the usual team."""
+    found: dict[str, str] = {}
+    for node in repository.asset_graph.asset_nodes if repository is not None else ():
+        named = [owner for owner in node.owners or () if owner != NOBODY_OF_ITS_OWN]
+        if not named:
+            continue
+        whose = ", ".join(sorted(named))
+        found[node.key.to_user_string()] = whose
+        definition = node.assets_def if hasattr(node, "assets_def") else None
+        if definition is not None and definition.op is not None:
+            found.setdefault(definition.op.name, whose)
+    return found
+
+
+def of_run(
+    instance: dg.DagsterInstance,
+    run: dg.RunRecord,
+    ui_url: str,
+    owners: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Alert]:
+    """What a run that has ended gives cause to tell. owners: of assets and steps by their names."""
+    for alert in _of_run(instance, run, ui_url):
+        whose = owners.get(alert.where.partition(":")[0].strip(), "")
+        yield replace(alert, owner=whose)
+
+
+def _of_run(instance: dg.DagsterInstance, run: dg.RunRecord, ui_url: str) -> Iterator[Alert]:
     run_id = run.dagster_run.run_id
     link = f"{ui_url.rstrip('/')}/runs/{run_id}"
     steps = 0

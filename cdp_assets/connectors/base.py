@@ -250,7 +250,8 @@ class ListDestination(Protocol):
 
     members_batch: int
     """How many ids one `change_members` may carry. Where it makes calls for each of them all the
-    same, `calls_a_member` says how many."""
+    same, `calls_a_member` says how many; where it makes several for a batch, `calls_for_members`
+    (add, remove) does."""
 
     def list_id(self, name: str) -> str | None:
         """The list of this name; None where there is none. Raises Refused where there are several

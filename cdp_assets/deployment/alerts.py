@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -29,7 +30,8 @@ class AlertError(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """One message. where: the asset, sync or step. what: without a value of any record.
-    do: the next thing to do. link: to the run."""
+    do: the next thing to do. link: to the run. owner: who answers for what it is about; an e-mail
+    address among them gets the mail too."""
 
     severity: Literal["error", "warning", "waiting"]
     where: str
@@ -37,6 +39,7 @@ class Alert:
     do: str
     run_id: str = ""
     link: str = ""
+    owner: str = ""
 
     @property
     def key(self) -> str:
@@ -46,7 +49,9 @@ class Alert:
     @property
     def text(self) -> str:
         """The whole message for people."""
-        lines = [f"[{self.severity}] {self.where}: {self.what}", f"To do: {self.do}", self.link]
+        whose = f"Owner: {self.owner}" if self.owner else ""
+        first = f"[{self.severity}] {self.where}: {self.what}"
+        lines = [first, f"To do: {self.do}", whose, self.link]
         return "\n".join(line for line in lines if line)
 
 
@@ -63,7 +68,9 @@ def deliver(settings: Settings, alert: Alert, way: Way) -> None:
         _post(settings.alert_webhook.get_secret_value(), alert)
     else:
         addresses = settings.alert_email or ""
-        _mail(settings, [a.strip() for a in addresses.split(",") if a.strip()], alert)
+        usual = [a.strip() for a in addresses.split(",") if a.strip()]
+        own = [a.strip() for a in alert.owner.split(",") if "@" in a]
+        _mail(settings, list(dict.fromkeys([*usual, *own])), alert)
 
 
 def _post(url: str, alert: Alert) -> None:
@@ -76,6 +83,7 @@ def _post(url: str, alert: Alert) -> None:
             "where": alert.where,
             "what": alert.what,
             "do": alert.do,
+            "owner": alert.owner,
             "run_id": alert.run_id,
             "link": alert.link,
         }
@@ -94,12 +102,26 @@ def _post(url: str, alert: Alert) -> None:
         ) from None
 
 
+def _local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _mail(settings: Settings, to: Sequence[str], alert: Alert) -> None:
     if settings.smtp_url is None:
         raise AlertError("CDP_ALERT_EMAIL is set, and CDP_SMTP_URL is not: set both")
     parts = urlsplit(settings.smtp_url.get_secret_value())
     if parts.scheme not in _PORTS or not parts.hostname:
         raise AlertError("CDP_SMTP_URL must begin with smtp://, smtp+starttls:// or smtps://")
+    if parts.scheme == "smtp" and parts.username and not _local(parts.hostname):
+        raise AlertError(
+            "CDP_SMTP_URL would send its password unencrypted: begin it with smtp+starttls:// or "
+            "smtps://, or leave USER:PASSWORD@ out (smtp:// with a password is for this machine)"
+        )
     message = EmailMessage()
     message["Subject"] = f"CDP: [{alert.severity}] {alert.where}"
     message["From"] = to[0]

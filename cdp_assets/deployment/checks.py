@@ -13,7 +13,7 @@ from cdp_assets.audiences.config import AudienceConfig
 from cdp_assets.connectors.base import Description
 from cdp_assets.deployment.catalog import audience_circle, bare_specs, connector, trait_kinds
 from cdp_assets.deployment.declarations import Declared, Deployment
-from cdp_assets.deployment.seen import any_events, events_seen, unseen
+from cdp_assets.deployment.seen import any_events, events_seen, held, unseen
 from cdp_assets.deployment.selections import selected_events, visits_missing
 from cdp_assets.deployment.source_checks import check_source
 from cdp_assets.deployment.yaml_source import KeyPath, Problem
@@ -164,7 +164,7 @@ class _Check:
         if not column:
             yield path, f"{ref} is an object: name a field of it, as in {ref}.FIELD"
             return
-        if info is not None and column not in info.fields:
+        if info is not None and column not in info.fields and not held(self.settings, ref):
             message = f"{source}.{object_name} has no field {column}"
             yield path, f"{message}{nearest(column, info.fields)}"
 

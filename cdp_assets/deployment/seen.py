@@ -12,9 +12,21 @@ from cdp_assets.deployment.declarations import Deployment
 from cdp_assets.events import EVENTS
 from cdp_assets.lake import Lake
 from cdp_assets.profiles.errors import ExpressionError, TraitError
+from cdp_assets.records.tables import VALUES
+from cdp_assets.settings import Settings
 
 SAMPLE = 5_000
 """Events of a name that are looked at for the properties they have."""
+
+
+def held(settings: Settings, ref: str) -> bool:
+    """Whether any record ever had this field (`source.Object.Field`): then it was there once, and
+    what names it is no slip of the pen."""
+    table = Lake(settings.lake).open(VALUES)
+    if not table.exists():
+        return False
+    rows = table.scan().filter(pl.col("field") == ref).select("field").head(1)
+    return bool(rows.collect().height)
 
 
 class _Track(msgspec.Struct, gc=False):

@@ -37,6 +37,8 @@ from cdp_assets.syncs.tables import sought_table
 
 AUDIENCES = "audiences."
 _NO_AGE = 2**63 - 1
+_STAFF = ("agent", "admin")
+"""Zendesk's roles of the people who work in an account; the others are its customers."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,16 @@ def _entries(lake: Lake, audience: str, entity: str, name: str) -> pl.LazyFrame:
 
 
 def _users(lake: Lake, config: SyncConfig) -> pl.LazyFrame:
-    """email, record_id of the destination's live users, where a field names an owner."""
-    users = lake.open(entity_table("user")).scan()
-    asked = any(field.owner is not None for field in config.fields.values())
+    """email, record_id of the destination's live users, where a field names an owner. Where a
+    system keeps its own people among all others, they are known by what kind of person they are.
+    """
+    if all(field.owner is None for field in config.fields.values()):
+        return pl.LazyFrame(schema={"email": pl.String, "record_id": pl.String})
     live = ~pl.col("deleted").fill_null(value=False) & pl.col("email").is_not_null()
-    return users.filter(pl.lit(asked) & (pl.col("source") == config.source) & live).select(
-        "email", "record_id"
-    )
+    mine = (pl.col("source") == config.source) & live
+    users = lake.open(entity_table("user")).scan().filter(mine)
+    people = lake.open(entity_table("person")).scan().filter(mine & pl.col("kind").is_in(_STAFF))
+    return pl.concat([frame.select("email", "record_id") for frame in (users, people)])
 
 
 def _associated(lake: Lake, config: SyncConfig, entity: str) -> pl.LazyFrame:

@@ -150,8 +150,18 @@ def calls_needed(plan: Plan, destination: Destination, config: SyncConfig) -> in
     size = max(int(getattr(destination, "members_batch", 1)), 1)
     each = int(getattr(destination, "calls_a_member", 0))
     changed = [plan.count(op) for op in ("add", "remove")]
+    of_batch = getattr(destination, "calls_for_members", None)
+    if of_batch is not None:
+        calls_of = [_by_batches(count, size) for count in changed]
+        calls = [of_batch(count, 0) for count in calls_of[0]]
+        calls += [of_batch(0, count) for count in calls_of[1]]
+        return plan.count("create") + sum(map(int, calls))
     batches_of = sum(-(-count // size) for count in changed)
     return plan.count("create") + (each * sum(changed) if each else batches_of)
+
+
+def _by_batches(count: int, size: int) -> list[int]:
+    return [min(size, count - at) for at in range(0, count, size)]
 
 
 def records(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -55,12 +55,14 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
     server.server_close()
 
 
-def sync(failed: int = 0, note: str | None = None, passed: bool = True) -> dg.AssetsDefinition:
+def sync(
+    failed: int = 0, note: str | None = None, passed: bool = True, owners: Sequence[str] = ()
+) -> dg.AssetsDefinition:
     key = dg.AssetKey(["syncs", "people"])
 
     @dg.multi_asset(
         name="apply",
-        specs=[dg.AssetSpec(key)],
+        specs=[dg.AssetSpec(key, owners=owners)],
         check_specs=[dg.AssetCheckSpec("stop_if", asset=key)],
     )
     def apply() -> Iterator[Any]:
@@ -93,8 +95,10 @@ class Watch:
         self.cursor: str | None = None
         self.tick()
 
-    def tick(self) -> str:
-        context = dg.build_sensor_context(self.instance, cursor=self.cursor)
+    def tick(self, *assets: dg.AssetsDefinition) -> str:
+        context = dg.build_sensor_context(
+            self.instance, cursor=self.cursor, definitions=dg.Definitions(assets=assets)
+        )
         found = self.sensor.evaluate_tick(context)
         self.cursor = found.cursor
         return found.skip_message or ""
@@ -142,6 +146,29 @@ def test_refused_rows_failed_checks_and_waiting_plans_are_told(hook: Hook, watch
         ("error", "too many"),
     ]
     assert "cdp replay people" in hook.posted[0]["do"]
+
+
+def test_whose_sync_it_is_is_told_and_mailed(
+    hook: Hook, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned = sync(failed=1, owners=["ada@example.com"])
+    other = breaks(lambda: dg.Failure("it broke"))
+    with Mail() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("CDP_ALERT_EMAIL", "data@example.com")
+        monkeypatch.setenv("CDP_SMTP_URL", f"smtp://127.0.0.1:{server.server_address[1]}")
+        watch.run(owned)
+        watch.run(other)
+        watch.tick(owned, other)
+        server.shutdown()
+    assert [(a["where"], a["owner"]) for a in hook.posted] == [
+        ("syncs/people", "ada@example.com"),
+        ("raw_contact", ""),
+    ]
+    assert "Owner: ada@example.com" in hook.posted[0]["text"]
+    first, second = server.mails
+    assert "To: data@example.com, ada@example.com" in first
+    assert "ada@example.com" not in second
 
 
 def test_the_same_alert_is_sent_once_a_day(hook: Hook, watch: Watch) -> None:
@@ -264,6 +291,10 @@ def test_an_alert_is_mailed(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             {"CDP_ALERT_EMAIL": "a@example.com", "CDP_SMTP_URL": "smtp://u:key@127.0.0.1:1"},
             "could not be mailed",
+        ),
+        (
+            {"CDP_ALERT_EMAIL": "a@example.com", "CDP_SMTP_URL": "smtp://u:key@mail.example.com"},
+            "would send its password unencrypted",
         ),
     ],
 )

@@ -21,8 +21,8 @@ from cdp_assets.profiles.tables import profiles_table
 from cdp_assets.records.tables import RELATION, RULES, entity_table
 from cdp_assets.store import Store
 from cdp_assets.syncs import SyncError, apply, dead_letters, plan, state_table
-from cdp_assets.syncs.config import FieldConfig
-from cdp_assets.syncs.inputs import followed, gather
+from cdp_assets.syncs.config import FieldConfig, SyncConfig
+from cdp_assets.syncs.inputs import _users, followed, gather
 from cdp_assets.syncs.model import Inputs
 from cdp_assets_tests.syncs.world import DESCRIPTION, NOW, Crm, World, config, times_out
 
@@ -398,3 +398,27 @@ def test_a_new_record_is_linked_with_the_oldest_live_one(lake: Lake, tmp_path: P
         (1, "account", "crm.Account:acc"),
         (1, "person", "crm.Contact:b"),
     ]
+
+
+def test_an_owner_is_one_of_the_destinations_own_people(tmp_path: Path) -> None:
+    """Zendesk keeps agents among its customers; an address of the latter owns nothing."""
+    lake = Lake(tmp_path)
+    table = entity_table("person")
+    people = [("1", "agent"), ("2", "admin"), ("3", "end-user"), ("4", "agent")]
+    rows = [
+        {"source": "zendesk", "object": "users", "record_id": key, "record": f"zendesk.users:{key}",
+         "email": f"u{key}@example.com", "kind": kind, "deleted": key == "4"}
+        for key, kind in people
+    ]  # fmt: skip
+    schema = dict(table.schema)
+    lake.open(table).merge(pl.DataFrame(rows, schema_overrides=schema).select(
+        pl.col(n).cast(t) if n in rows[0] else pl.lit(None, dtype=t).alias(n)
+        for n, t in schema.items()
+    ))  # fmt: skip
+    options = {"from": "person", "to": "zendesk.tickets", "mode": "update"}
+    for fields, known in (
+        ({"assignee_id": {"owner": "agent"}}, {"1", "2"}),
+        ({"subject": "t"}, set()),
+    ):
+        asked = SyncConfig.model_validate({**options, "fields": fields})
+        assert set(_users(lake, asked).collect()["record_id"]) == known

@@ -12,6 +12,7 @@ import pytest
 from cdp_assets.connectors.base import RowChange, Unavailable
 from cdp_assets.syncs.config import SyncConfig
 from cdp_assets.syncs.run import ApplyResult, apply, plan
+from cdp_assets.syncs.send import calls_needed
 from cdp_assets_tests.connectors.stand_in import StandIn, quick, sandbox
 from cdp_assets_tests.syncs.world import World
 
@@ -139,3 +140,16 @@ def test_a_deleted_list_stops_the_sync_and_is_not_made_again(
     assert not made.changes
     assert "deleted" in made.stopped[0] or "gone" in made.stopped[0]
     assert one.apply().message.startswith("Not applied, stopped:")
+
+
+def test_the_calls_that_a_plan_tells_of_a_campaign_are_those_made(
+    running: StandIn, tmp_path: Path
+) -> None:
+    one = OneList(running, tmp_path, "salesforce", "CDP: calls")
+    list_id = one.client.create_list(one.name, "Contact")
+    for add, remove in ((one.contacts, []), ([], one.contacts)):
+        running.control("DELETE", "journal")
+        one.client.change_members(list_id, add, remove)
+        assert len(running.journal()) == one.client.calls_for_members(len(add), len(remove))
+    plan_of = one.plan()
+    assert calls_needed(plan_of, one.client, one.config()) == 2, "a look, and all members"

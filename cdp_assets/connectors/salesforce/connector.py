@@ -79,6 +79,9 @@ class Salesforce(Crm):
     def members_batch(self) -> int:
         return self._lists.members_batch
 
+    def calls_for_members(self, add: int, remove: int) -> int:
+        return self._lists.calls_for_members(add, remove)
+
     def list_id(self, name: str) -> str | None:
         return self._lists.list_id(name)
 

@@ -15,6 +15,8 @@ _MEMBER = "CampaignMember"
 _FIELDS = {"003": "ContactId", "00Q": "LeadId"}
 _THERE = "DUPLICATE_VALUE"
 _LISTED = ("Contact", "Lead")
+_FOUND = 150
+"""Ids that the condition of one query holds."""
 
 
 class SalesforceLists:
@@ -24,6 +26,14 @@ class SalesforceLists:
 
     def __init__(self, client: SalesforceClient) -> None:
         self._client = client
+
+    def calls_for_members(self, add: int, remove: int) -> int:
+        """Calls of `change_members` with so many: a look whether the campaign is there; of members
+        to be added a call for 200; of those to be taken off one for 150 to find them and one for
+        200 to delete them (of contacts and leads together, one more may be needed)."""
+        adding = -(-add // collections.BATCH)
+        removing = -(-remove // _FOUND) + -(-remove // collections.BATCH)
+        return (1 if add or remove else 0) + adding + removing
 
     def list_id(self, name: str) -> str | None:
         """The campaign of this name (case does not count); None where there is none. Raises Refused
@@ -118,8 +128,8 @@ class SalesforceLists:
         members: dict[str, str] = {}
         for prefix, field in _FIELDS.items():
             ids = sorted({i for i in rows.values() if i.startswith(prefix)})
-            for at in range(0, len(ids), 150):
-                within = ",".join(soql_string(i) for i in ids[at : at + 150])
+            for at in range(0, len(ids), _FOUND):
+                within = ",".join(soql_string(i) for i in ids[at : at + _FOUND])
                 soql = (
                     f"SELECT Id, {field} FROM {_MEMBER} "  # noqa: S608
                     f"WHERE CampaignId = {soql_string(key)} AND {field} IN ({within})"
