@@ -21,6 +21,7 @@ from cdp_assets.deployment.errors import SAFE_ERRORS
 from cdp_assets.deployment.notes import unset_variables
 from cdp_assets.deployment.platform import Platform
 from cdp_assets.lake import fsck
+from cdp_assets.landing import damaged, sealed
 from cdp_assets.raw.health import lost, schema_changes
 from cdp_assets.store import letters
 from cdp_assets.syncs import check_fields, may_write
@@ -48,7 +49,7 @@ def examine(here: Platform) -> Iterator[Finding]:
     """Everything that can be looked at from here, one after the other. Writes nothing outside
     CDP_HOME; asks each outside system for its description and the time."""
     checks: tuple[Callable[[Platform], Iterator[Finding]], ...] = (
-        _versions, _home, _definitions, _store, _lake, _systems, _syncs, _alerts,
+        _versions, _home, _definitions, _store, _lake, _landing, _systems, _syncs, _alerts,
     )  # fmt: skip
     for check in checks:
         try:
@@ -127,6 +128,25 @@ def _lake(here: Platform) -> Iterator[Finding]:
         yield Finding(level, f"table {item.key}: {item.kind}", item.advice)
     if not findings:
         yield Finding("ok", f"{len(here.lake.keys())} tables, all whole")
+
+
+def _landing(here: Platform) -> Iterator[Finding]:
+    folder = here.settings.landing
+    if not folder.is_dir():
+        return
+    for path in damaged(folder):
+        yield Finding(
+            "broken",
+            f"{path} was damaged in its middle while the collector wrote it",
+            "what stands before is in use; look for the fault of the disk, and keep the file",
+        )
+    yield Finding("ok", f"the collector's log holds {len(sealed(folder)):,} closed segments")
+    if here.new_segments():
+        yield Finding(
+            "look",
+            "the collector has closed segments that were not ingested",
+            "turn the sensor collector_segments on, or materialise `events`",
+        )
 
 
 def _systems(here: Platform) -> Iterator[Finding]:

@@ -141,3 +141,15 @@ def test_nobody_told_is_told(here: Platform, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("CDP_ALERT_WEBHOOK")
     here = Platform(Settings(), here.deployment)
     assert "nobody is told when a run fails" in said(here, "look")
+
+
+def test_the_collectors_log_is_looked_at(here: Platform) -> None:
+    folder = here.settings.landing
+    folder.mkdir(parents=True)
+    (folder / "one.damaged").write_bytes(b"CDPLOG1\n")
+    (folder / "two.segment").write_bytes(b"CDPLOG1\n12345678")
+    broken, waiting = said(here, "broken"), said(here, "look")
+    assert any("one.damaged was damaged" in what for what in broken)
+    assert any(
+        "not ingested" in what and "collector_segments" in do for what, do in waiting.items()
+    )
