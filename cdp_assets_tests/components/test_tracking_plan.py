@@ -17,7 +17,9 @@ from cdp_assets import cli
 from cdp_assets.components.base import platform
 from cdp_assets.definitions import shared
 from cdp_assets.deployment.declarations import load_deployment
+from cdp_assets.deployment.plans import blockers
 from cdp_assets.deployment.platform import Platform
+from cdp_assets.events.model import Event, judge
 from cdp_assets.lake import Table
 from cdp_assets.settings import Settings
 from cdp_assets_tests.components.deployed import SILENT
@@ -160,6 +162,15 @@ def test_what_does_nothing_is_noted(product: Project, settings: Settings) -> Non
         "no event `Unheard Off` was ever seen; did you mean Unheard Of?" in note
         for note in product.notes(settings)
     )
+
+
+def test_the_collector_hears_what_is_blocked(product: Project) -> None:
+    assert blockers(load_deployment(product.defs)) == {}
+    product.change("product", "violations: quarantine\n", "violations: block\n")
+    (word,) = blockers(load_deployment(product.defs).require_valid()).values()
+    told = [word(found, text) for text in lines().encode().splitlines()
+            if isinstance(found := judge(text), Event)]  # fmt: skip
+    assert [refused.reason for refused in told if refused] == ["violation:enum"]
 
 
 def test_a_run_judges_counts_and_shows_features(

@@ -20,7 +20,9 @@ from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.events.plan.judge import judge_event
 from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats
 from cdp_assets.events.plan.schema import schema_of
+from cdp_assets.events.plan.tables import column_types
 from cdp_assets.events.replay import replay
+from cdp_assets.events.tables import typed_columns
 from cdp_assets.events.typed import TraitSpec
 from cdp_assets.lake import Lake
 from cdp_assets_tests.events.world import NO_WAIT, NOW, content, event, line, table, write
@@ -262,3 +264,19 @@ def test_what_was_dropped_comes_in_with_its_day_once_the_plan_allows_it(
     source = planned(tmp_path / "in", plan(violations="flag"))
     result = ingest(lake, [source], {}, (), NOW, days=(day, day), settle=NO_WAIT)
     assert (result.read, result.stored) == (1, 1)
+
+
+def test_planned_names_that_clash_are_columns_of_their_own(lake: Lake, tmp_path: Path) -> None:
+    said = {"user_id": "u", "orderId": 1, "OrderID": "x", "order id": 2**60, "timestamp": "t"}
+    names = {
+        "user_id": "string", "orderId": "integer", "OrderID": "string", "order id": "integer",
+        "timestamp": "string",
+    }  # fmt: skip
+    of = plan(events={"E": {"properties": names}})
+    properties = {"E": column_types(of.rules["track", "E"].schema)}
+    write(tmp_path / "in", "a.jsonl", [line(event(1, event="E", properties=said))])
+    ingest(lake, [planned(tmp_path / "in", of)], properties, (), NOW, settle=NO_WAIT)
+    (row,) = table(lake, "events/e").to_dicts()
+    assert row["user_id"] is None  # the event's own
+    columns = typed_columns(names)
+    assert {name: row[column] for name, column in columns.items()} == said

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
@@ -107,6 +108,7 @@ class Rule:
         }
         self._names = planned_names(schema) if unplanned != "allow" else None
         self.by_shape: dict[int, Codes] = {}
+        self._by_letters: dict[tuple[tuple[str, str], ...], Codes] = {}
         self._actions: dict[Codes, Policy] = {}
 
     @property
@@ -126,8 +128,37 @@ class Rule:
 
     def judge(self, text: bytes) -> Codes:
         """What is wrong with a JSON object; b"" for none."""
+        known = self._flat(text)
+        if known is not None:
+            return known
         content = load(text) if text else {}
         return self._codes(self._whole, {} if content is None else content)
+
+    def _flat(self, text: bytes) -> Codes | None:
+        """As `judge`, for the usual object: no member is a list or an object, and no number may be
+        a whole one written otherwise. Those of one shape are asked once. None for any other."""
+        if self._form is None or text[:1] != b"{":
+            return None
+        try:
+            members = _members(text)
+        except (msgspec.DecodeError, UnicodeError):
+            return None
+        values = {name: bytes(raw) for name, raw in members.items()}
+        shape = tuple((name, _letter(value)) for name, value in values.items())
+        if any(letter == "" for _, letter in shape):
+            return None
+        codes = self._by_letters.get(shape)
+        if codes is None:
+            if len(self._by_letters) >= _KEPT:
+                self._by_letters.clear()
+            codes = self._by_letters[shape] = self.form(load(text))
+        wrong = {
+            code
+            for name, watched in self.watched.items()
+            if name in values
+            for code in watched.judge(values[name].decode())
+        }
+        return tuple(sorted({*codes, *wrong})) if wrong else codes
 
     def _codes(self, judge: Any, content: Any) -> Codes:
         if not isinstance(content, Mapping):
@@ -197,6 +228,22 @@ class Watched:
                 self._known.clear()
             self._known[text] = known
         return known
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _letter(value: bytes) -> str:
+    """The type of a value by its JSON text; empty where more has to be known of it."""
+    first = value[:1]
+    if first in b'"tfn':
+        return {b'"': "s", b"t": "b", b"f": "b", b"n": "z"}[first]
+    if first in b"[{":
+        return ""
+    if value.lstrip(b"-").isdigit():
+        return "i"
+    whole = b"e" in value or b"E" in value or not value.partition(b".")[2].strip(b"0")
+    return "" if whole else "n"
 
 
 def load(text: bytes) -> Any:
