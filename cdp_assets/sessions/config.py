@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cdp_assets.connectors.config import Duration
-from cdp_assets.sessions.hosts import bare_host
+from cdp_assets.events.hosts import bare_host
 
 PAYMENT_PROVIDERS = (
     "2checkout.com", "adyen.com", "affirm.com", "afterpay.com", "braintreegateway.com",

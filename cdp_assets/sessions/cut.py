@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cdp_assets.sessions.distinct import coded
+from cdp_assets.events.distinct import coded
 from cdp_assets.sessions.origins import Own, campaign_code, campaigns, may_be_tagged, referrers
 
 Ints = npt.NDArray[np.int64]

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cdp_assets.events.distinct import coded, mapped
+from cdp_assets.events.hosts import HOST, is_webmail, kind_of, short_name, site, within
 from cdp_assets.sessions.channels import CLICK_IDS, CLICK_MEDIUMS, CLICK_SOURCES, channel
-from cdp_assets.sessions.distinct import coded, mapped
-from cdp_assets.sessions.hosts import HOST, is_webmail, kind_of, short_name, site, within
 
 Flags = npt.NDArray[np.bool_]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cdp_assets.events.distinct import derived
 from cdp_assets.sessions.cut import (
     Cut,
     Rules,
@@ -18,7 +19,6 @@ from cdp_assets.sessions.cut import (
     ordered,
     times,
 )
-from cdp_assets.sessions.distinct import derived
 from cdp_assets.sessions.heartbeats import Heartbeats
 from cdp_assets.sessions.origins import UTM, host, traffic
 from cdp_assets.sessions.tables import PAGE_VIEWS, SESSIONS

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
+from cdp_assets.events.hosts import site, within
 from cdp_assets.sessions.config import SessionsConfig
-from cdp_assets.sessions.hosts import site, within
 
 PAGES = ("page", "screen")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from cdp_assets.events.hosts import bare_host, kind_of, short_name, site
 from cdp_assets.sessions.channels import CHANNELS
-from cdp_assets.sessions.hosts import bare_host, kind_of, short_name, site
 from cdp_assets.sessions.origins import UTM, traffic
 
 # source, medium, campaign → channel

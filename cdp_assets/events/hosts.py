@@ -66,7 +66,7 @@ def _listed() -> dict[str, str]:
     """Listed name → kind of site."""
     found: dict[str, str] = {}
     kind = ""
-    text = files("cdp_assets.sessions").joinpath("sites.txt").read_text("utf-8")
+    text = files("cdp_assets.events").joinpath("sites.txt").read_text("utf-8")
     for line in text.splitlines():
         if line.startswith("["):
             kind = line.strip("[] ")
