@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,21 @@ _YEAR = b"public, max-age=31536000, immutable"
 _HOUR = b"public, max-age=3600"
 
 
+_SEGMENTS = re.compile(r"/analytics\.js/v1/[^/]+/analytics(\.min)?\.js")
+"""Where the tag of Segment's analytics.js looks for its script; `[^/]+` is the write key."""
+
+
 class Pages:
-    """Files for browsers: `/cdp-VERSION.min.js` for good, `/cdp.js` the newest for an hour."""
+    """Files for browsers: `/cdp-VERSION.min.js` for good, `/cdp.js` the newest for an hour, and
+    the same under the address and the global name of Segment's analytics.js."""
 
     def __init__(self, folder: Path = SNIPPET) -> None:
         self._files: dict[str, tuple[bytes, bytes]] = {}
         for file in sorted(folder.glob("cdp-*.min.js")):
             self._files[f"/{file.name}"] = (file.read_bytes(), _YEAR)
-            self._files["/cdp.js"] = (file.read_bytes(), _HOUR)
+        newest = (folder / json.loads((folder / "manifest.json").read_text())["file"]).read_bytes()
+        self._files["/cdp.js"] = (newest, _HOUR)
+        self._as_segments = ((folder / "compat.js").read_bytes() + newest, _HOUR)
 
     async def serve(
         self,
@@ -30,6 +39,8 @@ class Pages:
     ) -> bool:
         """Answer a GET or HEAD for one of the files; False where there is none at this address."""
         found = self._files.get(scope["path"])
+        if found is None and _SEGMENTS.fullmatch(scope["path"]):
+            found = self._as_segments
         if found is None or scope["method"] not in ("GET", "HEAD"):
             return False
         body, caching = found

@@ -43,11 +43,12 @@ CLIENTS = {
     "rudder-sdk-node": SERVER,
     "analytics-next": (*RUDDER_WEB, "screen"),
     "analytics-next batching": (*RUDDER_WEB, "screen"),
+    "analytics.js tag": RUDDER_WEB,
     "rudder analytics-js": RUDDER_WEB,
     "rudder analytics-js beacon": RUDDER_WEB,
 }
 NODE = ("analytics-node", "rudder-sdk-node")
-BROWSER = tuple(name for name in CLIENTS if "next" in name or "-js" in name)
+BROWSER = tuple(name for name in CLIENTS if "next" in name or "js" in name)
 
 
 def _python(client: Any, name: str) -> None:
@@ -97,17 +98,33 @@ def _site() -> Iterator[str]:
     server.server_close()
 
 
+def _tag(url: str) -> str:
+    """Segment's own tag, which its package renders, with the collector's address for the CDN's."""
+    script = """console.log(require("@segment/snippet").min(
+        {apiKey: process.argv[1], host: "cdn.example", page: false}))"""
+    found = subprocess.run(
+        ["node", "-e", script, KEY], cwd=JS, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "https://cdn.example" in found.stdout
+    return found.stdout.replace("https://cdn.example", url)
+
+
 def _browse(browser: Browser, site: str, name: str, url: str, served: Served) -> None:
     """Open the client's page, and stay until everything landed or nothing more can come."""
     asked = {"collector": url, "key": KEY, "mark": name, name.rsplit(" ")[-1]: "1"}
     page = browser.new_page()
     strangers: list[str] = []
     page.on("request", lambda request: strangers.append(request.url))
-    page.goto(f"{site}/{'segment' if 'next' in name else 'rudder'}.html?{urlencode(asked)}")
+    file = "segment" if "next" in name else "tag" if "tag" in name else "rudder"
+    page.goto(f"{site}/{file}.html?{urlencode(asked)}")
+    if file == "tag":
+        page.evaluate(_tag(url))
+        page.evaluate("send()")
+    marks = [f"{name} {kind}" for kind in CLIENTS[name]]
+    if file == "tag":
+        marks.append("Link Followed")
     end = time.monotonic() + 15
-    while time.monotonic() < end and not all(
-        f"{name} {kind}" in _raw(served) for kind in CLIENTS[name]
-    ):
+    while time.monotonic() < end and not all(mark in _raw(served) for mark in marks):
         page.wait_for_timeout(100)
     page.close()
     elsewhere = [asked for asked in strangers if not asked.startswith((site, url))]
@@ -218,3 +235,18 @@ def test_each_call_is_what_it_was(played: Played, name: str) -> None:
     if "past" in kinds:
         past = rows[kinds["past"]["messageId"]]["timestamp"]
         assert abs((past - datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)).total_seconds()) < 5
+
+
+def test_a_page_with_segments_tag_needs_its_host_changed_only(played: Played) -> None:
+    """Calls that waited carry no trace of the tag's own bookkeeping; its helpers work; what is not
+    called is not sent, as there."""
+    events = {_mark(event): event for event in _of(played, "analytics.js tag")}
+    page = events["analytics.js tag page"]
+    assert (page["name"], page["category"]) == ("Home", "Docs")
+    assert page["context"]["library"]["name"] == "cdp.js"
+    assert "bpc" not in json.dumps(list(events.values()))
+    (link,) = [event for event in played.landed if event.get("event") == "Link Followed"]
+    assert link["properties"] == {"n": 1}
+    assert link["anonymousId"] == page["anonymousId"]
+    ours = [e for e in played.landed if e["context"].get("library", {}).get("name") == "cdp.js"]
+    assert len(ours) == len(events) + 1
