@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -279,6 +279,14 @@ class Restorer(Protocol):
     def restore(self, object_name: str, ids: Sequence[str]) -> list[RowOutcome]:
         """Bring these records back; one outcome a record, `row` its place. One that is there
         already is ok."""
+
+
+class Permitted(Protocol):
+    """A system that says what its user may write."""
+
+    def missing_rights(self, object_name: str, ops: Collection[WriteOp]) -> list[str]:
+        """What the signed-in user lacks to do this with records of the object, and who gives it, a
+        sentence each; nothing where all is open, or where the system does not tell."""
 
 
 class FieldMaker(Protocol):

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Literal
 
-from cdp_assets.connectors.base import ConnectorError, Description
+from cdp_assets.connectors.base import ConnectorError, Description, WriteOp
 from cdp_assets.connectors.http import HttpOptions, HttpSession
 from cdp_assets.deployment.alerts import ways
 from cdp_assets.deployment.checks import check_deployment
@@ -24,7 +24,7 @@ from cdp_assets.lake import fsck
 from cdp_assets.landing import damaged, sealed
 from cdp_assets.raw.health import lost, schema_changes
 from cdp_assets.store import letters
-from cdp_assets.syncs import check_fields, may_write
+from cdp_assets.syncs import SyncConfig, check_fields, may_write
 
 Level = Literal["ok", "look", "broken"]
 SKEW = timedelta(seconds=60)
@@ -203,12 +203,35 @@ def _syncs(here: Platform) -> Iterator[Finding]:
         for path, text in check_fields(config, described, pulled=system.object_configs):
             place = ".".join(map(str, path))
             yield Finding("broken", f"sync {name}: {place}: {text}", f"mend defs/{name}, or there")
+        yield from _rights(here, name, config)
         if not may_write(here.settings.env, system.url):
             yield Finding(
                 "look",
                 f"sync {name} only plans: CDP_ENV is {here.settings.env}",
                 "set CDP_ENV=production where it may write",
             )
+
+
+def _rights(here: Platform, name: str, config: SyncConfig) -> Iterator[Finding]:
+    """What a sync would be refused, by what the system says of its user."""
+    if here.deployment.declared[config.source].unset or config.list_ is not None:
+        return
+    ask = getattr(here.connector(config.source), "missing_rights", None)
+    if ask is None:
+        return
+    ops: set[WriteOp] = set() if config.mode == "insert" else {"update"}
+    for target, object_name in zip(config.targets, config.objects, strict=True):
+        own = ops | (
+            {"create"} if target == config.creates or object_name == config.creates else set()
+        )
+        own |= {"delete"} if config.deletes else set()
+        try:
+            missing = ask(object_name, own)
+        except SAFE_ERRORS:
+            continue  # told of the system itself
+        for text in missing:
+            what, _, cure = text.partition(": ")
+            yield Finding("broken", f"sync {name}: {config.source}: {what}", cure)
 
 
 def _alerts(here: Platform) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from cdp_assets.sandbox.hubspot.api import PATHS as HUBSPOT_PATHS
 from cdp_assets.sandbox.hubspot.api import HubSpotApi
 from cdp_assets.sandbox.rows import Rows, tie
 from cdp_assets.sandbox.salesforce.api import SalesforceApi
+from cdp_assets.sandbox.salesforce.describe import read_only
 from cdp_assets.sandbox.salesforce.oauth import OAuth
 from cdp_assets.sandbox.sugarcrm.api import SugarApi
 from cdp_assets.sandbox.world.world import World
@@ -176,6 +177,10 @@ class StandIns:
         salesforce.replication.kept = timedelta(hours=float(kept))
         salesforce.replication.behind = timedelta(seconds=float(body.get(late, 0)))
         salesforce.objects.fields_told = bool(body.get("salesforce_fields_told", True))
+        objects = body.get("salesforce_read_only", [])
+        read_only(frozenset(name.lower() for name in objects))
+        if "hubspot_scopes" in body:
+            hubspot.oauth.scopes = tuple(body["hubspot_scopes"])
         salesforce.ingest_jobs.stop_after = body.get("salesforce_bulk_stop_after")
         salesforce.objects.duplicate_rule = body.get("salesforce_duplicate_rule", "off")
         hubspot.limits.forget()

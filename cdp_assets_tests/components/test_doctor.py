@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import requests
 
 from cdp_assets import cli
 from cdp_assets.connectors.base import FieldInfo
@@ -153,3 +154,20 @@ def test_the_collectors_log_is_looked_at(here: Platform) -> None:
     assert any(
         "not ingested" in what and "collector_segments" in do for what, do in waiting.items()
     )
+
+
+def test_a_right_to_write_that_a_sync_lacks_is_told(here: Platform, world: Running) -> None:
+    body = {"salesforce_read_only": ["Contact"], "hubspot_scopes": ["crm.objects.contacts.read"]}
+    requests.post(f"{world.url}/_sandbox/limits", json=body, timeout=9).raise_for_status()
+    try:
+        broken = said(here, "broken")
+    finally:
+        everything = ["crm.objects.contacts.write", "crm.lists.write"]
+        body = {"hubspot_scopes": everything}
+        requests.post(f"{world.url}/_sandbox/limits", json=body, timeout=9).raise_for_status()
+    told = {what: do for what, do in broken.items() if "may not write" in what or "may not" in what}
+    assert any("salesforce: the user may not update Contact" in what for what in told)
+    hubspot = next(what for what in told if "hubspot: the private app lacks the scope" in what)
+    assert "crm.objects.contacts.write" in hubspot
+    assert told[hubspot] == "a super admin adds it to the app"
+    assert not any("may not" in what for what in said(here, "broken"))

@@ -32,6 +32,7 @@ from cdp_assets.connectors.salesforce import mapping as salesforce_mapping
 from cdp_assets.connectors.salesforce.describe import SalesforceField, SalesforceObject, object_info
 from cdp_assets.connectors.sugarcrm import SugarCRM
 from cdp_assets.connectors.zendesk import Zendesk
+from cdp_assets_tests.connectors.stand_in import StandIn
 
 COMMON = {
     "name", "first_name", "last_name", "email", "phone", "title", "company", "domain", "website",
@@ -285,3 +286,19 @@ def test_what_a_connector_offers_can_be_called_as_promised(connector: type, prom
             continue
         takes = list(inspect.signature(getattr(connector, name)).parameters)
         assert takes == list(inspect.signature(method).parameters), f"{connector}.{name}"
+
+
+def test_what_a_user_may_not_write_is_known_beforehand(stand_in: StandIn) -> None:
+    ops = ("create", "update")
+    zendesk, sugar = stand_in.zendesk(), stand_in.sugarcrm()
+    assert zendesk.missing_rights("users", ops) == []
+    assert sugar.missing_rights("Contacts", ops) == []
+    closed = {"Contacts": {"edit": "no"}, "Leads": {"access": "no"}}
+    stand_in.control("POST", "limits", {"zendesk_role": "end-user", "sugarcrm_closed": closed})
+    (said,) = zendesk.missing_rights("users", ops)
+    assert "end-user" in said
+    (said,) = sugar.missing_rights("Contacts", ops)
+    assert "edit records of Contacts" in said
+    assert len(sugar.missing_rights("Leads", ops)) == 2
+    assert sugar.missing_rights("Accounts", ops) == []
+    stand_in.control("POST", "limits", {})

@@ -16,6 +16,7 @@ from cdp_assets.connectors.base import (
     FieldInfo,
     FieldType,
     NotAuthorised,
+    NotPermitted,
     ObjectInfo,
     Refused,
     WrongObject,
@@ -23,7 +24,7 @@ from cdp_assets.connectors.base import (
 from cdp_assets.connectors.config import require_secret, require_url
 from cdp_assets.connectors.http import HttpOptions, HttpSession, Reply, decode_json
 from cdp_assets.connectors.hubspot.config import HubSpotConfig
-from cdp_assets.connectors.hubspot.paths import PROPERTIES, SCHEMAS, TOKEN
+from cdp_assets.connectors.hubspot.paths import PROPERTIES, SCHEMAS, TOKEN, TOKEN_INFO
 from cdp_assets.connectors.hubspot.policy import HubSpotPolicy
 from cdp_assets.connectors.hubspot.schemas import TYPE_IDS, Schema, Schemas
 from cdp_assets.connectors.rate import RateBudget
@@ -72,6 +73,13 @@ class Property(msgspec.Struct, rename="camel"):
 class _Token(msgspec.Struct):
     access_token: str
     expires_in: float | None = None
+
+
+class _Scopes(msgspec.Struct):
+    scopes: list[str] = []
+
+
+_scopes = msgspec.json.Decoder(_Scopes).decode
 
 
 class _Properties(msgspec.Struct):
@@ -125,6 +133,19 @@ class HubSpotClient:
                     options=self._options,
                 )
             return self._http
+
+    def scopes(self) -> frozenset[str] | None:
+        """What the private app may do; None of one that signs in by OAuth, or where the account
+        does not tell."""
+        if self.config.token is None:
+            return None
+        secret = require_secret(self.name, "token", self.config.token)
+        body = {"tokenKey": secret}
+        try:
+            found = self.post(TOKEN_INFO, body, what="the app's scopes", decode=_scopes).body
+        except (Refused, NotPermitted):
+            return None
+        return frozenset(found.scopes) or None
 
     def _auth(self) -> Auth:
         """A private app's token, else access tokens that the app is given for its refresh token:

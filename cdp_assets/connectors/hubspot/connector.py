@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 import polars as pl
 
-from cdp_assets.connectors.base import Description, FieldInfo, ObjectMapping, Page, RowOutcome
+from cdp_assets.connectors.base import (
+    Description,
+    FieldInfo,
+    ObjectMapping,
+    Page,
+    RowOutcome,
+    WriteOp,
+)
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.hubspot.bridge import bridged
@@ -99,6 +106,17 @@ class HubSpot(Crm):
             return PropertyHistory(client, name, config.history.get(name.removesuffix(HISTORY), ()))
         return HubSpotPull(client, name)
 
+    def missing_rights(self, object_name: str, ops: Collection[WriteOp]) -> list[str]:
+        """By the scopes of the private app."""
+        scopes = self._client.scopes() if ops else None
+        wanted = write_scopes(object_name)
+        if scopes is None or scopes & wanted:
+            return []
+        return [
+            f"the private app lacks the scope {min(wanted)}, so it may not write {object_name}: a "
+            "super admin adds it to the app"
+        ]
+
     def cost(self, created: Mapping[str, int], fields: Mapping[str, int]) -> list[str]:
         return cost(created, fields)
 
@@ -118,3 +136,15 @@ class HubSpot(Crm):
 
     def create_field(self, object_name: str, info: FieldInfo) -> None:
         create_field(self._client, object_name, info)
+
+
+def write_scopes(object_name: str) -> frozenset[str]:
+    """The scopes of which one lets records of this object be written ("Scopes")."""
+    if object_name == "tickets":
+        return frozenset({"tickets"})
+    if object_name in ("contacts", "companies", "deals", "lists"):
+        within = object_name if object_name == "lists" else f"objects.{object_name}"
+        return frozenset({f"crm.{within}.write"})
+    if object_name in ("notes", "tasks", "calls", "emails", "meetings"):
+        return frozenset({"crm.objects.contacts.write"})
+    return frozenset({"crm.objects.custom.write"})

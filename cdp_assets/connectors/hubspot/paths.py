@@ -16,4 +16,5 @@ FORMS = f"/marketing/{VERSION}/forms"
 ASSOCIATIONS = "/crm/v4/associations"
 SUBMISSIONS = "/form-integrations/v1/submissions/forms"
 EMAIL_EVENTS = "/email/public/v1/events"
+TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 (an address)
 TOKEN = "/oauth/v1/token"  # noqa: S105 (an address)

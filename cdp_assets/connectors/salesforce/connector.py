@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -71,6 +71,17 @@ class Salesforce(Crm):
 
     def calls_for(self, op: WriteOp, rows: int) -> int:
         return self._push.calls_for(op, rows)
+
+    def missing_rights(self, object_name: str, ops: Collection[WriteOp]) -> list[str]:
+        """By the object's description, which is of what this user may do."""
+        found = self._client.object(object_name)
+        able = {"create": found.createable, "update": found.updateable, "delete": found.deletable}
+        return [
+            f"the user may not {op} {object_name}: an administrator gives that by its profile or a "
+            "permission set"
+            for op, yes in able.items()
+            if op in ops and not yes
+        ]
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return keys(self._client, object_name)

@@ -84,6 +84,7 @@ class SalesforceObject(msgspec.Struct, rename="camel"):
     label: str = ""
     queryable: bool = True
     createable: bool = False
+    updateable: bool = False
     replicateable: bool = False
     deletable: bool = False
 

@@ -200,6 +200,16 @@ class SugarClient:
         found = self.get("/metadata", what="list of modules", params=params, decode=decode)
         return tuple(sorted(name for name in found.full_module_list if name[:1] != "_"))
 
+    def closed(self, module: str) -> frozenset[str]:
+        """Actions that the user's roles close in a module (`edit`, `create`, `delete` …): `/me`
+        lists those that are "no"; an admin has none."""
+        found: dict[str, Any] = self.get("/me", what="who is signed in")
+        user = found.get("current_user") or {}
+        acl = user.get("acl") if isinstance(user, dict) else None
+        own = acl.get(module) if isinstance(acl, dict) else None
+        rights = own if isinstance(own, dict) else {}
+        return frozenset(action for action, told in rights.items() if told == "no")
+
     def module(self, name: str) -> ObjectInfo:
         """A module and its fields; asked for once."""
         if name not in self._modules:

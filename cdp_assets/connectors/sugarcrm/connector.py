@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from cdp_assets.connectors.base import Page, RowOutcome
+from cdp_assets.connectors.base import Page, RowOutcome, WriteOp
 from cdp_assets.connectors.crm import Crm
 from cdp_assets.connectors.http import HttpOptions
 from cdp_assets.connectors.sugarcrm.client import SugarClient
@@ -53,6 +53,17 @@ class SugarCRM(Crm):
 
     def keys(self, object_name: str) -> Iterator[pl.DataFrame]:
         return SugarPull(self._client, object_name).keys()
+
+    def missing_rights(self, object_name: str, ops: Collection[WriteOp]) -> list[str]:
+        """By what the user's roles close (`_acl` of "Me")."""
+        names: dict[WriteOp, str] = {"create": "create", "update": "edit", "delete": "delete"}
+        closed = self._client.closed(object_name) if ops else frozenset()
+        return [
+            f"the user's role does not let it {action} records of {object_name}: an administrator "
+            "opens that in its role"
+            for op, action in names.items()
+            if op in ops and closed & {action, "access"}
+        ]
 
     def list_id(self, name: str) -> str | None:
         return self._lists.list_id(name)

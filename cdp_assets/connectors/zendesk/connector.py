@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -74,6 +75,18 @@ class Zendesk(Crm):
                 "on them, and may write to people"
             )
         return said
+
+    def missing_rights(self, object_name: str, ops: Collection[WriteOp]) -> list[str]:
+        """By the role of who signs in: customers may write nothing ("Show Self"). What a custom
+        role of an agent leaves out is not told there."""
+        told: dict[str, Any] = self._client.get("/users/me.json", what="who is signed in")
+        role = str((told.get("user") or {}).get("role") or "")
+        if not ops or role in ("agent", "admin"):
+            return []
+        return [
+            f"who is signed in is {role or 'nobody'}, who may not write {object_name}: an admin "
+            "makes an agent or admin of that user, or use one's token"
+        ]
 
     def restorable(self, object_name: str) -> bool:
         """Tickets alone: a deleted user or organization stays so."""

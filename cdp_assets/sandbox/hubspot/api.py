@@ -29,8 +29,10 @@ from cdp_assets.sandbox.tables import Row, Tables
 _LONGEST_ADDRESS = 16_000
 _LARGEST_PAGE = 100
 _LARGEST_PAGE_OF_HISTORY = 50
-PATHS = ("/crm", "/email/public", "/marketing/v3", "/form-integrations", "/oauth/v1", "/oauth/2026")
+PATHS = ("/crm", "/email/public", "/marketing/v3", "/form-integrations", "/oauth/v1", "/oauth/v2",
+         "/oauth/2026")  # fmt: skip
 """What the paths of the stand-in begin with."""
+TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 (an address)
 _SIGN_IN = re.compile(r"/oauth/(v1|2026-03)/token")
 Handler = Callable[[Request, re.Match[str]], Reply]
 
@@ -71,6 +73,7 @@ class HubSpotApi:
                 ("GET", f"/crm/v3/owners/{key}", self._owner),
                 ("POST", f"/crm/v3/properties/{kind}/groups", self._add_group),
                 ("GET", f"/crm/v3/properties/{kind}/groups/{key}", self._group),
+                ("POST", TOKEN_INFO, lambda request, match: self.oauth.told(request)),
                 *associations.routes(),
                 *ListsApi(self.records).routes(),
                 *SchemasApi(self.records).routes(),

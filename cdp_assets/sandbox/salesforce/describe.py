@@ -111,17 +111,30 @@ def _field(field: Field) -> dict[str, Any]:
     }
 
 
+_read_only: set[str] = set()
+
+
+def read_only(names: frozenset[str]) -> None:
+    """Let the user of the stand-in write no records of these objects (lower case), as far as
+    describe tells."""
+    if names != _read_only:
+        _read_only.clear()
+        _read_only.update(names)
+        describe.cache_clear()
+
+
 def _summary(spec: SObject, version: str) -> dict[str, Any]:
+    writable = spec.writable and spec.name.lower() not in _read_only
     base = f"/services/data/v{version}/sobjects/{spec.name}"
     return {
         "activateable": False,
         "associateEntityType": None,
         "associateParentEntity": None,
-        "createable": spec.writable,
+        "createable": writable,
         "custom": spec.custom,
         "customSetting": False,
         "deepCloneable": False,
-        "deletable": spec.writable,
+        "deletable": writable,
         "deprecatedAndHidden": False,
         "feedEnabled": not spec.custom,
         "hasSubtypes": False,
@@ -140,7 +153,7 @@ def _summary(spec: SObject, version: str) -> dict[str, Any]:
         "searchable": True,
         "triggerable": True,
         "undeletable": spec.writable,
-        "updateable": spec.writable,
+        "updateable": writable,
         "urls": {
             "compactLayouts": f"{base}/describe/compactLayouts",
             "rowTemplate": f"{base}/{{ID}}",

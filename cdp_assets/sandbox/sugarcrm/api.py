@@ -34,6 +34,8 @@ class SugarApi:
     ) -> None:  # fmt: skip
         self.tables = tables
         self.records = Records(tables, clock)
+        self.closed: Row = {}
+        """Module → action → "no", as the user's roles close it."""
         self.logins = Logins(clock, username, password, client_id, client_secret, platforms)
         module, key = r"(?P<module>[A-Z]\w*)", r"(?P<key>[\w-]+)"
         sync = r"(?P<value>[^/]+)"
@@ -89,6 +91,7 @@ class SugarApi:
         """What a test asks for; the rest stays."""
         if "flags_as_text" in asked:
             self.records.flags_as_text = bool(asked["flags_as_text"])
+        self.closed = dict(asked.get("closed") or {})
         if asked.get("forget_logins"):
             self.logins.expire(refresh=True)
 
@@ -143,7 +146,7 @@ class SugarApi:
         return Reply(body={"modules": {name: metadata(name) for name in names}, "_hash": "1"})
 
     def _me(self, request: Request, match: re.Match[str]) -> Reply:
-        user = {"id": "1", "user_name": self.logins.user[0], "type": "admin"}
+        user = {"id": "1", "user_name": self.logins.user[0], "type": "admin", "acl": self.closed}
         return Reply(body={"current_user": user})
 
     def _enum(self, request: Request, match: re.Match[str]) -> Reply:

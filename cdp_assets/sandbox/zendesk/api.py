@@ -43,6 +43,7 @@ class ZendeskApi:
         self.tables = tables
         self.clock = clock
         self.email, self.token = email, token
+        self.role = "admin"
         self.client = (client_id, client_secret)
         self.records = Records(tables, clock)
         self.exports = Exports(self.records)
@@ -114,6 +115,7 @@ class ZendeskApi:
         self.limits.forget()
         for name in ("per_minute", "exports"):
             setattr(self.limits, name, asked.get(name, getattr(self.limits, name)))
+        self.role = str(asked.get("role", "admin"))
         self.jobs.imports = bool(asked.get("imports", self.jobs.imports))
         self.jobs.polls = int(asked.get("polls", self.jobs.polls))
         if "generated_lag_seconds" in asked:
@@ -318,7 +320,7 @@ class ZendeskApi:
 
     def _me(self, request: Request, match: re.Match[str]) -> Reply:
         user = dict(USERS.blank) | {
-            "id": 1, "name": "Sandbox", "email": self.email, "role": "admin",
+            "id": 1, "name": "Sandbox", "email": self.email, "role": self.role,
             "created_at": self.records.now(), "updated_at": self.records.now(),
         }  # fmt: skip
         return Reply(body={"user": user})
