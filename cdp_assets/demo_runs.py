@@ -31,8 +31,8 @@ from cdp_assets.up import StartError
 
 STAGES = {
     "pull": "pull", "ingest": "ingest", "build_records": "records", "resolve": "identity",
-    "build_profiles": "profiles", "build_audience": "audiences", "plan": "plans",
-    "apply": "syncs",
+    "build_sessions": "sessions", "build_profiles": "profiles", "build_audience": "audiences",
+    "plan": "plans", "apply": "syncs",
 }  # fmt: skip
 
 

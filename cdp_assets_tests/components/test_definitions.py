@@ -15,7 +15,9 @@ from cdp_assets_tests.components.projects import project as make_project
 
 WITHOUT_TABLE = {"crm/salesforce", "crm/hubspot", "files/app", "lake/maintenance"}
 LEFT_EDGE = {"raw", "sources", "maintenance"}
-ORDER = ("sources", "raw", "events", "records", "identity", "profiles", "audiences", "syncs")
+ORDER = (
+    "sources", "raw", "events", "records", "identity", "sessions", "profiles", "audiences", "syncs"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
