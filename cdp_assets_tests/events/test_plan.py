@@ -280,3 +280,62 @@ def test_planned_names_that_clash_are_columns_of_their_own(lake: Lake, tmp_path:
     assert row["user_id"] is None  # the event's own
     columns = typed_columns(names)
     assert {name: row[column] for name, column in columns.items()} == said
+
+
+NAMES = st.sampled_from(["a", "b", "é"])
+leaves = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["string", "integer", "number", "boolean", "object", "array"])
+        | st.lists(st.sampled_from(["string", "integer", "null"]), min_size=1, unique=True),
+        "enum": st.lists(values, min_size=1, max_size=3),
+        "const": values,
+        "minimum": st.sampled_from([0, 1.5]),
+        "maxLength": st.integers(0, 3),
+        "pattern": st.sampled_from(["^a", "c", r"\d", "x$"]),
+        "minItems": st.just(1),
+        "uniqueItems": st.just(True),
+        "pii": st.just("email"),
+    },
+)
+schemas = st.recursive(
+    st.booleans() | leaves,
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.just("object"),
+            "properties": st.dictionaries(NAMES, inner, max_size=3),
+            "required": st.lists(NAMES, max_size=2, unique=True),
+            "additionalProperties": inner,
+            "patternProperties": st.dictionaries(st.just("^a"), inner, max_size=1),
+            "propertyNames": st.just({"maxLength": 1}),
+            "items": inner,
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+            "not": inner,
+            "if": inner,
+            "then": inner,
+            "maxProperties": st.just(2),
+            "dependentRequired": st.just({"a": ["b"]}),
+        },
+    ),
+    max_leaves=6,
+)
+said_of = st.lists(st.dictionaries(st.sampled_from(["a", "b", "é", "c1"]), values), min_size=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(schemas, said_of)
+def test_any_json_schema_is_judged_as_its_reference_does(
+    schema: Any, said: list[dict[str, Any]]
+) -> None:
+    of = plan(violations="block", schemas={"s.json": schema}, events={"E": {"schema": "s.json"}})
+    oracle = Draft202012Validator(schema, format_checker=formats)
+    lines = [line(event(n, event="E", properties=one)) for n, one in enumerate(said)]
+    block = decode_block(
+        Lines(0, b"".join(text + b"\n" for text in lines)),
+        Origin("app", "f" * 64, NOW, plans={"app": of}), {}, TraitSpec(()),
+    )  # fmt: skip
+    wrong = [n for n, one in enumerate(said) if not oracle.is_valid(one)]
+    assert [refused.position for refused in block.refused] == wrong
+    alone = [judge_event(of, text).action for text in lines]
+    assert [n for n, action in enumerate(alone) if action == "block"] == wrong
