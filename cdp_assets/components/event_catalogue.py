@@ -17,7 +17,10 @@ from cdp_assets.components.dagster_assets import (
     counts,
     safe_errors,
 )
+from cdp_assets.components.features import features_definitions
 from cdp_assets.deployment.declarations import Deployment
+from cdp_assets.deployment.feature_use import planned_features
+from cdp_assets.events.features import FeaturesConfig
 from cdp_assets.events.plan.rules import safe_name
 from cdp_assets.events.properties import PROPERTIES, VOLUMES, build_properties, build_volumes
 from cdp_assets.events.pulse import Shift, shifts
@@ -29,7 +32,8 @@ _SHOWN = 50
 
 
 def event_catalogue(deployment: Deployment) -> dg.Definitions:
-    """The assets `events/properties` and `events/volumes` of a deployment that has events."""
+    """The assets `events/properties` and `events/volumes` of a deployment that has events; with
+    `events/features` where plans alone say what a use of a feature is."""
     seen = asset_spec(
         PROPERTIES.key,
         group="events",
@@ -100,7 +104,10 @@ def event_catalogue(deployment: Deployment) -> dg.Definitions:
             ],
         )
 
-    return dg.Definitions(assets=[build_seen, build_days])
+    own = dg.Definitions(assets=[build_seen, build_days])
+    if planned_features(deployment) and not deployment.of(FeaturesConfig):
+        return dg.Definitions.merge(own, features_definitions(deployment))
+    return own
 
 
 def told(found: Sequence[Shift]) -> str:

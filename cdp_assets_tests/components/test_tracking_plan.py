@@ -150,6 +150,13 @@ def test_mistakes_of_those_that_name_a_plan(product: Project, settings: Settings
     assert "signed_up.json is no JSON at line 2" in product.mistakes(settings)[0]
 
 
+def test_a_plan_alone_tells_of_features(product: Project) -> None:
+    product.file("features").unlink()
+    made = shared(dg.load_from_defs_folder(path_within_project=product.defs.parent))
+    keys = {spec.key.to_user_string() for spec in made.resolve_all_asset_specs()}
+    assert {"events/features", "events/properties", "tracking_plan/product"} <= keys
+
+
 def test_what_does_nothing_is_noted(product: Project, settings: Settings) -> None:
     assert product.notes(settings) == []
     product.write("spare", PLAN.partition("    Signed Up")[0])

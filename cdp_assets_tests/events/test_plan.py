@@ -174,7 +174,7 @@ RULES: dict[str, Any] = {
 }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(objects | values, min_size=1, max_size=12), st.booleans())
 def test_a_block_and_one_alone_are_judged_as_json_schema_says(
     said: list[Any], escaped: bool
@@ -323,7 +323,7 @@ schemas = st.recursive(
 said_of = st.lists(st.dictionaries(st.sampled_from(["a", "b", "é", "c1"]), values), min_size=1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(schemas, said_of)
 def test_any_json_schema_is_judged_as_its_reference_does(
     schema: Any, said: list[dict[str, Any]]
