@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from cdp_assets_tests.collector.snippet.site import Site
@@ -237,10 +238,12 @@ def test_no_request_is_larger_than_browsers_let_pass_at_the_end_of_a_page(
     assert all(post.size < 64 * 1024 for post in site.posts if post not in huge)
 
 
-def test_without_storage_and_locks_events_still_go(site: Site, page: Page) -> None:
-    page.add_init_script("""
-        Object.defineProperty(window, "localStorage", {get() { throw new Error("blocked") }});
-        Object.defineProperty(navigator, "locks", {value: undefined});""")
+@pytest.mark.parametrize("locks", ["undefined", "{request: () => Promise.reject(new Error())}"])
+def test_without_storage_and_locks_events_still_go(site: Site, page: Page, locks: str) -> None:
+    page.add_init_script(
+        """Object.defineProperty(window, "localStorage", {get() { throw new Error("blocked") }});
+        Object.defineProperty(navigator, "locks", {value: LOCKS});""".replace("LOCKS", locks)
+    )
     site.options = QUIET
     page.goto(site.url())
     _track(page, "One", "Two")

@@ -5,7 +5,7 @@ import { address, look, viewUrl } from "./context.js";
 import { attempt, domain, on, options, parse, uuid, within } from "./env.js";
 import { decorate } from "./linker.js";
 
-const FILES = /\.(pdf|docx?|xlsx?|pptx?|csv|txt|zip|gz|rar|7z|dmg|exe|pkg|msi|apk|mp[34]|mov|wav)$/i;
+const FILES = /\.(pdf|docx?|xlsx?|pptx?|csv|txt|zip|gz|rar|7z|dmg|exe|pkg|msi|apk|mp[34]|mov)$/i;
 const ERRORS = 10; // a page view
 const wanted = (name) => options.auto && options.auto[name] !== false;
 let track;

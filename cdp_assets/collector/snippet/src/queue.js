@@ -110,10 +110,10 @@ async function send() {
   }
 }
 
-// Without Web Locks (http) two tabs may send the same events: the collector keeps one of each.
+// Without Web Locks (http, sandboxed frames) two tabs may send the same events: the collector keeps one of each.
 function run() {
   timer = 0;
-  last = last.then(() => (navigator.locks ? navigator.locks.request(prefix(), send) : send()), () => schedule(1000));
+  last = last.then(() => navigator.locks?.request(prefix(), send).catch(send) ?? send()).catch(() => schedule(1000));
 }
 
 export function schedule(delay) {
