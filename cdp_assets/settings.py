@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         description="Age in seconds at which the collector closes a segment of its log, so that "
         "its events can be ingested.",
     )
+    geo_database: Path | None = Field(
+        default=None,
+        description="Database of places by address, in MaxMind's format (`.mmdb`: GeoLite2-City, "
+        "DB-IP …), for the enrichment `place`.",
+    )
     debug: bool = Field(
         default=False,
         description="Let the text of an unexpected error reach Dagster's logs. It may quote a "
@@ -95,7 +100,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, values: Any) -> Any:
         return {name: value for name, value in values.items() if value != ""}
 
-    @field_validator("home", "defs", mode="after")
+    @field_validator("home", "defs", "geo_database", mode="after")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path is not None else None

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cdp_assets.events.enrich.kinds import Enrich
+
 IpPolicy = Literal["full", "truncate", "drop"]
 _ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9.-]+(:\d{1,5})?|\*|null")
 
@@ -48,6 +50,7 @@ class EventSourceConfig(BaseModel):
         description="A file beside this one that makes of each line what is judged and stored: "
         "`transform.py` with `def transform(event)`, or `transform.sql`.",
     )
+    enrich: Enrich
     purpose: str | None = Field(
         default=None, description="What these events may be used for; kept with each event."
     )

@@ -11,6 +11,7 @@ from cdp_assets import audiences, events, identity, profiles, records, sessions
 from cdp_assets.deployment.catalog import (
     identity_of,
 )
+from cdp_assets.deployment.enrichments import enrichments_of
 from cdp_assets.deployment.plans import plans_of_sources
 from cdp_assets.deployment.syncing import Syncing
 from cdp_assets.deployment.transforms import transforms_of_sources
@@ -128,7 +129,11 @@ class Platform(Syncing):
     @property
     def _event_sources(self) -> list[EventFilesSpec]:
         purposes = {name: config.purpose for name, config in self.deployment.event_sources.items()}
-        judged_by = plans_of_sources(self.deployment), transforms_of_sources(self.deployment)
+        judged_by = (
+            plans_of_sources(self.deployment),
+            transforms_of_sources(self.deployment),
+            enrichments_of(self.deployment, self.settings),
+        )
         return [
             *(EventFilesSpec(n, c, *judged_by) for n, c in self.deployment.event_files.items()),
             EventFilesSpec(LANDED, LandedConfig(self._segments, purposes), *judged_by),

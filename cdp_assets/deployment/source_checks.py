@@ -12,6 +12,7 @@ from cdp_assets.connectors.hubspot.config import BridgeConfig, HubSpotConfig
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.deployment.catalog import connector
 from cdp_assets.deployment.declarations import Declared, Deployment
+from cdp_assets.deployment.enrichments import check_enrich
 from cdp_assets.deployment.plans import check_named, check_plan
 from cdp_assets.deployment.transforms import check_transform
 from cdp_assets.deployment.yaml_source import KeyPath
@@ -31,6 +32,7 @@ def check_source(deployment: Deployment, declared: Declared, settings: Settings)
         yield ("start",), f"start: {start} is yet to come: nothing would be read before it"
     yield from check_named(deployment, declared)
     yield from check_transform(declared)
+    yield from check_enrich(declared, settings)
     if isinstance(declared.config, TrackingPlanConfig):
         yield from check_plan(declared, declared.config)
     if declared.name in deployment.crms:
@@ -87,7 +89,9 @@ def _objects(deployment: Deployment, name: str, settings: Settings) -> Said:
             before = "twice" if twin == object_name else f"already, as `{twin}`"
             yield ("objects", i), f"`{object_name}` stands here {before}"
             continue
-        item = config.object_configs[object_name]
+        item = config.object_configs.get(object_name)
+        if item is None:  # `all`
+            continue
         if described and described.names and object_name not in described.names:
             near = nearest(object_name, described.names)
             yield ("objects", i), f"{name} has no object `{object_name}`{near}"

@@ -10,6 +10,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cdp_assets.events.enrich import Enrichments
+from cdp_assets.events.enrich.kinds import Enrich
 from cdp_assets.events.model import MAX_ID
 from cdp_assets.events.plan.rules import Plan
 from cdp_assets.events.transform import Transform
@@ -46,6 +48,7 @@ class EventFilesConfig(_Model):
         description="A file beside this one that makes of each line what is judged and stored: "
         "`transform.py` with `def transform(event)`, or `transform.sql`.",
     )
+    enrich: Enrich
 
 
 class FilesConfig(_Model):
@@ -101,6 +104,7 @@ class FilesConfig(_Model):
         description="A file beside this one that makes of each line what is judged and stored: "
         "`transform.py` with `def transform(event)`, or `transform.sql`. With `event` only.",
     )
+    enrich: Enrich
 
     @field_validator("as_")
     @classmethod
@@ -152,6 +156,7 @@ class FilesConfig(_Model):
                 "start": self.start,
                 "tracking_plan": self.tracking_plan,
                 "transform": self.transform,
+                "enrich": self.enrich or None,
             }
             if useless := [f"`{name}`" for name, value in given.items() if value is not None]:
                 names = ", ".join(useless)
@@ -183,10 +188,12 @@ class EventFilesSpec:
     """One source of events: its name in the deployment and what was declared of it.
 
     plans, transforms: source → the tracking plan that its events are judged by, and what makes
-    its lines what is judged, if any; of the landing log those of all its sources.
+    its lines what is judged, if any; of the landing log those of all its sources. enrich: what is
+    added to the events of each source.
     """
 
     name: str
     config: EventFilesConfig | FilesConfig | LandedConfig
     plans: Mapping[str, Plan] = field(default_factory=dict)
     transforms: Mapping[str, Transform] = field(default_factory=dict)
+    enrich: Enrichments = field(default_factory=Enrichments)

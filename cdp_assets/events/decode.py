@@ -13,6 +13,7 @@ import polars as pl
 from msgspec import Raw
 
 from cdp_assets.events.columns import event_columns, suspect, unlikely
+from cdp_assets.events.enrich import COLUMNS, Enrichments
 from cdp_assets.events.landed import LandedLines, with_heads
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.model import (
@@ -37,6 +38,7 @@ from cdp_assets.raw.quarantine import Refusal as Refused
 SOME = 1_000
 """Events decoded before their columns are made: few enough to stay in the processor's cache."""
 _NULL_TEXT = pl.lit(None, pl.String)
+_NOTHING_ADDED = Enrichments()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Origin:
     purposes: of landed lines, whose source stands on each: source → what its events are for.
     plans: source → what its events are judged by, of those that have a tracking plan.
     transforms: source → what makes its lines what is judged, of those that have one.
+    enrich: what is added to the events of each source.
     """
 
     source: str
@@ -58,6 +61,7 @@ class Origin:
     purposes: Mapping[str, str | None] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
     transforms: Mapping[str, Transform] = field(default_factory=dict)
+    enrich: Enrichments = _NOTHING_ADDED
 
 
 @dataclass
@@ -137,7 +141,9 @@ def decode_block(
         size=len(lines.data),
         source_at=lines.source if isinstance(lines, LandedLines) else None,
     )
-    return judged(block, origin.plans) if origin.plans else block
+    if origin.plans:
+        block = judged(block, origin.plans)
+    return replace(block, events=origin.enrich.add(block.events)) if origin.enrich else block
 
 
 def _after(
@@ -156,7 +162,8 @@ def _after(
     refused = restored(block.refused, lines)
     days = frozenset[date]()
     if len(found.gone):
-        gone = decode_block(found.gone, replace(origin, plans={}), {}, TraitSpec(()))
+        plainly = replace(origin, plans={}, enrich=_NOTHING_ADDED)
+        gone = decode_block(found.gone, plainly, {}, TraitSpec(()))
         days = frozenset(gone.events["event_day"].unique().to_list())
     return replace(
         block,
@@ -426,6 +433,7 @@ def _table(frame: pl.DataFrame, lines: Lines, origin: Origin) -> pl.DataFrame:
             pl.coalesce("anonymous_id", "user_id", pl.lit("")).alias("visitor"),
             purpose.alias("purpose"),
             pl.lit(origin.sha256).alias("origin"),
+            *(pl.lit(None, dtype).alias(column) for column, dtype in COLUMNS.items()),
         )
         .select("row", *EVENTS.schema)
     )

@@ -145,12 +145,12 @@ def origin_of(
     if isinstance(config, LandedConfig):
         return Origin(
             spec.name, sha256, first_seen, minted=minted, purposes=config.purposes,
-            plans=spec.plans, transforms=spec.transforms,
+            plans=spec.plans, transforms=spec.transforms, enrich=spec.enrich,
         )  # fmt: skip
     date_format = config.date_format if isinstance(config, FilesConfig) else None
     return Origin(
         spec.name, sha256, first_seen, config.purpose, date_format, minted,
-        plans=spec.plans, transforms=spec.transforms,
+        plans=spec.plans, transforms=spec.transforms, enrich=spec.enrich,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from cdp_assets.events.enrich.kinds import COLUMN_DOCS, COLUMNS
 from cdp_assets.lake import Table
 
 TS = pl.Datetime("us", "UTC")
@@ -69,11 +70,13 @@ EVENTS = Table(
         "origin": pl.String(),
         "row_number": pl.Int64(),
         "flags": pl.List(pl.String()),
+        **COLUMNS,
         "payload": pl.String(),
     },
     partition_by=("event_day",),
     personal=("anonymous_id", "user_id", "visitor"),
     column_docs={
+        **COLUMN_DOCS,
         "message_id": "The sender's own, else minted from the file's SHA-256 and row number.",
         "visitor": "anonymous_id, else user_id, else empty: whose event it is for deduplication.",
         "original_at": "The client's own time, null where it gave none that can be read.",
@@ -83,8 +86,9 @@ EVENTS = Table(
         "event_day": "UTC day of the client's own time before correction; serves storage only.",
         "origin": "SHA-256 of the file.",
         "row_number": "Line of the file, from 1.",
-        "flags": "What was noticed or decided: no_time, skewed, future, unread:X, not_text:X …",
-        "payload": "The line as sent.",
+        "flags": "What was noticed or decided: no_time, skewed, future, unread:X, not_text:X, "
+        "violation:X, transform:VERSION, bot …",
+        "payload": "The line as sent, or as its source's transformation made it.",
     },
 )
 
