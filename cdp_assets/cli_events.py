@@ -12,7 +12,10 @@ from cdp_assets.cli_base import Add, complain, count, open_platform
 def infer(args: argparse.Namespace) -> int:
     from cdp_assets.events.plan.infer import infer as draft
 
-    print(draft(open_platform().lake, args.source or None, args.event or None), end="")
+    text = draft(open_platform().lake, args.source or None, args.event or None)
+    print(text, end="")
+    if text.count("\n") == 3:
+        complain("no such events are stored yet: ingest some, then draft a plan of them")
     return 0
 
 
@@ -54,6 +57,8 @@ def seen(args: argparse.Namespace) -> int:
     build_properties(here.lake)
     classes = pii_classes(here.deployment)
     rows = here.lake.open(PROPERTIES).scan().collect()
+    if rows.is_empty():
+        complain("no events are stored yet")
     for row in rows.sort("source", "type", "event", "property").iter_rows(named=True):
         if args.event and row["event"] not in args.event:
             continue
