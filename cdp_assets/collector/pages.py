@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ _HOUR = b"public, max-age=3600"
 
 _SEGMENTS = re.compile(r"/analytics\.js/v1/[^/]+/analytics(\.min)?\.js")
 """Where the tag of Segment's analytics.js looks for its script; `[^/]+` is the write key."""
+
+
+@cache
+def _zipped(body: bytes) -> bytes:
+    return gzip.compress(body, 9, mtime=0)
 
 
 class Pages:
@@ -44,10 +51,15 @@ class Pages:
         if found is None or scope["method"] not in ("GET", "HEAD"):
             return False
         body, caching = found
-        headers = [
+        headers = []
+        if b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b""):
+            body = _zipped(body)
+            headers.append((b"content-encoding", b"gzip"))
+        headers += [
             (b"content-type", b"text/javascript; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", caching),
+            (b"vary", b"Accept-Encoding"),
             (b"access-control-allow-origin", b"*"),
             (b"x-content-type-options", b"nosniff"),
         ]

@@ -48,6 +48,10 @@ def test_the_collector_serves_the_file_that_the_tag_names(served: Served) -> Non
     assert answer.content == snippet.script()
     assert answer.headers["Access-Control-Allow-Origin"] == "*", "a hash needs a readable answer"
     assert "immutable" in answer.headers["Cache-Control"]
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert int(answer.headers["Content-Length"]) < 6000
+    plain = requests.get(answer.url, headers={"Accept-Encoding": "identity"}, timeout=10)
+    assert plain.content == snippet.script()
 
 
 def test_a_visit_is_stored_once_whatever_happened_on_the_way(
