@@ -10,7 +10,7 @@ from datetime import date
 import polars as pl
 
 from cdp_assets.events.tables import EVENTS
-from cdp_assets.lake import Lake, OpenTable
+from cdp_assets.lake import Commit, Lake, OpenTable
 from cdp_assets.sessions.config import SessionsConfig
 from cdp_assets.sessions.cut import COLUMNS, Rules, taking_part
 from cdp_assets.sessions.engagement import Told, told_seconds, with_told
@@ -197,12 +197,28 @@ def _months(table: OpenTable) -> pl.DataFrame:
 def _put(
     table: OpenTable, rows: pl.DataFrame, scope: pl.DataFrame | None, marks: dict[str, int]
 ) -> int:
-    """Make the rows of `scope`, of the whole table where None, exactly `rows`; how many changed."""
-    if scope is None:
-        scope = pl.concat([_months(table), rows.select("month")]).unique()
-    done = (
-        table.replace(rows, scope=scope, watermarks=marks)
-        if table.exists() and scope.height
-        else table.merge(rows, watermarks=marks)
-    )
+    """Make the rows of `scope`, of the whole table where None, exactly `rows`; how many changed.
+
+    The whole table is written month by month, which takes the memory of one. Page views name the
+    build from their first month on: killed half-way, they differ from sessions in it, which the
+    next build sees, and makes all anew.
+    """
+    if scope is not None and scope.height:
+        return _changed(table.replace(rows, scope=scope, watermarks=marks))
+    months = pl.concat([_months(table), rows.select("month")]).unique().sort("month")
+    if scope is not None or months.is_empty():
+        return _changed(table.merge(rows, watermarks=marks))
+    begun = {NUMBER: marks[NUMBER]} if table.table.key == PAGE_VIEWS.key else None
+    changed = 0
+    for place in range(months.height):
+        month = months[place]
+        mine = rows.filter(pl.col("month") == month.item())
+        last = place == months.height - 1
+        done = table.replace(mine, scope=month, watermarks=marks if last else begun)
+        changed += _changed(done)
+        crash_point(f"sessions:after-{table.table.key}-month")
+    return changed
+
+
+def _changed(done: Commit) -> int:
     return done.inserted + done.updated + done.deleted

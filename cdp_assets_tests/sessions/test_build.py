@@ -106,7 +106,13 @@ build(Lake(Path(sys.argv[1])), SessionsConfig.model_validate({"timeout": sys.arg
 """
 
 
-@pytest.mark.parametrize("point", ["before-pages", "after-pages", "after-sessions"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before-pages", "after-sessions/page_views-month", "after-pages", "after-sessions-month",
+        "after-sessions",
+    ],
+)  # fmt: skip
 def test_killed_it_is_as_if_it_had_not_run(lake: Lake, point: str) -> None:
     send(lake, event(0), event(25), event(0, device="d2"))
     build(lake, config())
