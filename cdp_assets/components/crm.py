@@ -55,6 +55,7 @@ class OutsideSystem(CdpComponent):
 
     def definitions(self, declared: Declared, deployment: Deployment) -> dg.Definitions:
         name = declared.name
+        self.config = declared.config
         objects = list(self.config.object_configs)
         assets = [self._pull(deployment, name, item) for item in objects]
         system = asset_spec(

@@ -54,7 +54,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What an outside system says of its objects; kept as a file under `CDP_HOME`.
 
     objects: those that were asked for. names: of all objects there are; empty where the system
-    was not asked for them.
+    was not asked for them. streams: those that make sense to be pulled, where the system tells.
     """
 
     source: str
@@ -63,6 +63,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str = ""
     objects: dict[str, ObjectInfo]
     names: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write `<folder>/<source>.json` atomically, keeping objects and names known before."""
@@ -70,7 +71,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         before = Description.load(folder, self.source)
         objects = {**(before.objects if before else {}), **self.objects}
         names = self.names or (before.names if before else ())
-        merged = msgspec.structs.replace(self, objects=objects, names=names)
+        streams = self.streams or (before.streams if before else ())
+        merged = msgspec.structs.replace(self, objects=objects, names=names, streams=streams)
         path = folder / f"{self.source}.json"
         part = path.with_suffix(f".{os.getpid()}.part")
         part.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=1))

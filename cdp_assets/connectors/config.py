@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    WithJsonSchema,
+)
 
 from cdp_assets.connectors.base import ConnectorError
 
@@ -105,6 +113,13 @@ class CrmConfig(BaseModel):
         description="Pull everything again at each comparison of keys: finds changed formulas, "
         "which move no cursor, at the price of a whole pull.",
     )
+
+    _source: str = PrivateAttr("")
+
+    def called(self, source: str) -> Self:
+        """This configuration, knowing by what name its system is declared."""
+        self._source = source
+        return self
 
     @property
     def object_configs(self) -> dict[str, ObjectConfig]:

@@ -338,6 +338,8 @@ def declare(file: Path) -> Declared | Foreign | list[Problem]:
         config = model.model_validate(fill_env(attributes, set()))
     except ValidationError as error:
         return in_plain_words(source, kind, model, error)
+    if isinstance(config, CrmConfig):
+        config.called(name)
     unset = {variable: path for path, variable in reversed([*unset_variables(attributes)])}
     return Declared(name, kind, config, source, dict(reversed(unset.items())))
 

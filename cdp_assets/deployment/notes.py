@@ -54,7 +54,8 @@ def undescribed(deployment: Deployment, settings: Settings) -> list[Problem]:
         mapped = system_of(config).mappings
         for i, object_name in missing:
             near = nearest(object_name, {*known, *mapped} - {object_name})
-            found.append(declared.problem(("objects", i), f"{name}.{object_name} is {cure}{near}"))
+            place = ("objects",) if "all" in config.objects else ("objects", i)
+            found.append(declared.problem(place, f"{name}.{object_name} is {cure}{near}"))
     return found
 
 

@@ -83,14 +83,25 @@ class Rooms:
     def describe(self, name: str) -> Description:
         """Ask a system for its objects and fields, and keep the answer under CDP_HOME."""
         client = self.connector(name)
-        wanted, names = list(self.deployment.crms[name].object_configs), client.names()
+        config, names = self.deployment.crms[name], client.names()
+        told = getattr(client, "streams", None)
+        whole = "all" in config.objects and told is not None
+        streams: tuple[str, ...] = told() if told is not None and whole else ()
+        if streams:
+            # What `objects: all` stands for, before each of them is asked for.
+            Description(
+                source=name, system=client.system, taken_at=self.settings.clock(), objects={},
+                names=names, streams=streams,
+            ).save(self.settings.descriptions)  # fmt: skip
+        wanted = list(config.object_configs)
         for i, object_name in enumerate(wanted):
             if names and object_name not in names:
                 message = f"{name} has no object `{object_name}`, or does not show it to this user"
                 raise ConfigurationError(
                     [
                         self.deployment.declared[name].problem(
-                            ("objects", i), message + nearest(object_name, names)
+                            ("objects",) if whole else ("objects", i),
+                            message + nearest(object_name, names),
                         )
                     ]
                 )

@@ -23,6 +23,7 @@ from cdp_assets.connectors.salesforce import signin
 from cdp_assets.connectors.salesforce.config import SalesforceConfig
 from cdp_assets.connectors.salesforce.describe import (
     SalesforceField,
+    SalesforceName,
     SalesforceObject,
     SalesforceObjects,
     object_info,
@@ -270,11 +271,10 @@ class SalesforceClient:
             self._objects.pop(name, None)
         return {name: object_info(self.object(name)) for name in names}
 
-    def names(self) -> tuple[str, ...]:
-        """The names of all objects that the org shows to this user."""
+    def listed(self) -> list[SalesforceName]:
+        """All objects that the org shows to this user."""
         decode = msgspec.json.Decoder(SalesforceObjects).decode
-        found = self.get("/sobjects", what="list of objects", decode=decode)
-        return tuple(sorted(item.name for item in found.sobjects))
+        return self.get("/sobjects", what="list of objects", decode=decode).sobjects
 
     def query_page(
         self, soql: str, *, what: str, decode: Callable[[bytes], T], deleted: bool = False

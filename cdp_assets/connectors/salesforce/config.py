@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from cdp_assets.connectors.config import CrmConfig, Share
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from cdp_assets.connectors.base import Description
+from cdp_assets.connectors.config import CrmConfig, ObjectConfig, Share
+from cdp_assets.connectors.salesforce.streams import FIRST
+from cdp_assets.settings import Settings
 
 API_VERSION = "62.0"
+ALL = "all"
 
 
 class SalesforceConfig(CrmConfig):
@@ -34,6 +42,13 @@ class SalesforceConfig(CrmConfig):
         default="",
         description="Where to sign in by key or refresh token, where it is not `url`: "
         "https://login.salesforce.com, or https://test.salesforce.com for sandbox orgs.",
+    )
+    leave_out: list[str] = Field(
+        default_factory=list,
+        description="Objects that are not pulled where `objects` is all. `all` stands for every "
+        "object that the user may query and that tells when it changes, but for sharing rows, "
+        "feeds and the org's own machinery; which they are is known by `cdp describe NAME`, until "
+        "then Account, Contact, Lead and Opportunity.",
     )
     api_budget: Share = Field(
         default=0.5,
@@ -64,6 +79,21 @@ class SalesforceConfig(CrmConfig):
         description="Write although a duplicate rule warns; otherwise such a row is a conflict.",
     )
 
+    @field_validator("objects", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return [ALL] if value == ALL else value
+
+    @property
+    def object_configs(self) -> dict[str, ObjectConfig]:
+        named = super().object_configs
+        if named.pop(ALL, None) is None:
+            return named
+        folder = Settings().descriptions
+        found = _streams(folder, self._source, stamp(folder, self._source)) or FIRST
+        others = {name: ObjectConfig(name=name) for name in found if name not in self.leave_out}
+        return {**others, **named}
+
     @model_validator(mode="after")
     def _some_way_in(self) -> SalesforceConfig:
         """One way to sign in is configured; whether it is filled is seen when it is used."""
@@ -72,3 +102,15 @@ class SalesforceConfig(CrmConfig):
         if self.private_key is not None and not self.username:
             raise ValueError("private_key needs a username, the user to sign in as")
         return self
+
+
+def stamp(folder: Path, source: str) -> int:
+    """When the kept description of a system was last written; 0 for never."""
+    path = folder / f"{source}.json"
+    return path.stat().st_mtime_ns if source and path.exists() else 0
+
+
+@lru_cache(maxsize=16)
+def _streams(folder: Path, source: str, written: int) -> tuple[str, ...]:
+    described = Description.load(folder, source) if written else None
+    return described.streams if described else ()

@@ -17,6 +17,7 @@ from cdp_assets.connectors.salesforce.lists import SalesforceLists
 from cdp_assets.connectors.salesforce.mapping import mapping
 from cdp_assets.connectors.salesforce.pull import news, pull
 from cdp_assets.connectors.salesforce.push import SalesforcePush
+from cdp_assets.connectors.salesforce.streams import streams
 
 _RECORD_KB = 2
 """Most records take as much, whatever they hold ("Salesforce record size overview")."""
@@ -61,7 +62,11 @@ class Salesforce(Crm):
         return [room] if count else []
 
     def names(self) -> tuple[str, ...]:
-        return self._client.names()
+        return tuple(sorted(item.name for item in self._client.listed()))
+
+    def streams(self) -> tuple[str, ...]:
+        """The objects that `objects: all` stands for."""
+        return streams(self._client.listed())
 
     def pull(self, object_name: str, start: datetime, end: datetime) -> Iterator[Page]:
         return pull(self._client, object_name, start, end)

@@ -64,10 +64,15 @@ class SalesforceField(msgspec.Struct, rename="camel"):
     reference_to: list[str] = []
 
 
-class SalesforceName(msgspec.Struct):
+class SalesforceName(msgspec.Struct, rename="camel"):
     """An object in the org's list of objects."""
 
     name: str
+    queryable: bool = False
+    replicateable: bool = False
+    deprecated_and_hidden: bool = False
+    custom_setting: bool = False
+    associate_entity_type: str | None = None
 
 
 class SalesforceObjects(msgspec.Struct):
