@@ -13,6 +13,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -67,6 +68,7 @@ def settings_key(path: str) -> str | None:
     return found[1] if found else None
 
 
+@lru_cache(maxsize=1024)
 def key_in_header(authorization: bytes) -> str | None:
     """The key of `Basic` (as user, with or without the colon) or `Bearer`; None where there is
     none that can be read."""

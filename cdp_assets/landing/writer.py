@@ -67,7 +67,9 @@ class LogWriter:
         self._waiting_bytes = waiting_bytes
         self._stuck_seconds = stuck_seconds
         self._clock = clock
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._idle = False
         self._waiting: list[tuple[bytes, Any]] = []
         self._bytes = 0
         self._writing_since: float | None = None
@@ -83,14 +85,15 @@ class LogWriter:
         Raises Overloaded where too much waits, Unwritable where a write hangs; the ticket is then
         never delivered.
         """
-        with self._wake:
+        with self._lock:
             if self.stuck:
                 raise Unwritable("the disk has not answered in time; later requests may pass")
             if self._bytes + len(content) > self._waiting_bytes:
                 raise Overloaded
             self._waiting.append((content, ticket))
             self._bytes += len(content)
-            self._wake.notify()
+            if self._idle:
+                self._wake.notify()
 
     def close(self) -> None:
         """Write what waits, seal the segment and stop."""
@@ -109,7 +112,9 @@ class LogWriter:
         while True:
             with self._wake:
                 if not self._waiting and not self._closing:
+                    self._idle = True
                     self._wake.wait(self._segment.seconds_left() if self._segment else None)
+                    self._idle = False
                 group, self._waiting = self._waiting, []
                 self._bytes = 0
                 closing = self._closing
