@@ -17,6 +17,7 @@ import polars as pl
 
 from cdp_assets.events.distinct import coded
 from cdp_assets.sessions.origins import Own, campaign_code, campaigns, may_be_tagged, referrers
+from cdp_assets.sessions.tables import ENRICHED
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -24,7 +25,7 @@ Flags = npt.NDArray[np.bool_]
 COLUMNS = (
     "message_id", "source", "type", "event", "anonymous_id", "user_id", "original_at",
     "timestamp", "page_url", "page_path", "page_title", "referrer", "campaign_source",
-    "campaign_medium", "campaign_name", "user_agent",
+    "campaign_medium", "campaign_name", "user_agent", *ENRICHED,
 )  # fmt: skip
 """Columns of table events that are read (and `flags`)."""
 

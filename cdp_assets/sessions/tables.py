@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from cdp_assets.events.enrich.kinds import COLUMN_DOCS
 from cdp_assets.lake import Table
 
 TS = pl.Datetime("us", "UTC")
+
+ENRICHED = ("browser", "os", "device_type", "country", "region", "city")
+"""Columns that enrichment may add to events; of a session the first that is known."""
 
 SESSIONS = Table(
     key="sessions",
@@ -56,6 +60,7 @@ SESSIONS = Table(
         "user_agent": pl.String(),
         "device": pl.String(),
         "device_category": pl.String(),
+        **dict.fromkeys(ENRICHED, pl.String()),
     },
     primary_key=("visitor", "session_id"),
     partition_by=("month",),
@@ -96,6 +101,7 @@ SESSIONS = Table(
         "channel": "By Google's default channel group.",
         "device": "First word of the user agent's parenthesis; Android where it says so.",
         "device_category": "iPhone, Android, Tablet, Desktop, Uncategorized.",
+        **{name: COLUMN_DOCS[name] for name in ENRICHED},
     },
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ from cdp_assets.sessions.cut import (
 )
 from cdp_assets.sessions.heartbeats import Heartbeats
 from cdp_assets.sessions.origins import UTM, host, traffic
-from cdp_assets.sessions.tables import PAGE_VIEWS, SESSIONS
+from cdp_assets.sessions.tables import ENRICHED, PAGE_VIEWS, SESSIONS
 
 RULES_VERSION = 1
 """Counted up where the rules of this room change, so that tables are built anew."""
@@ -112,7 +112,7 @@ def _sessions(cut: Cut, seen: Heartbeats, rules: Rules) -> pl.DataFrame:
         leaving["page_url"].alias("exit_url"),
         leaving["page_path"].alias("exit_path"),
         leaving["page_title"].alias("exit_title"),
-        _first_of(cut, "user_agent"),
+        *(_first_of(cut, name) for name in ("user_agent", *ENRICHED)),
     )
     entry, leave = _parts(frame["landing_url"]), _parts(frame["exit_url"])
     device = derived(frame["user_agent"], _device().alias("device"))["device"]

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from cdp_assets.events.enrich.kinds import COLUMNS
 from cdp_assets.events.tables import EVENTS
 from cdp_assets.lake import Lake
 from cdp_assets.sessions import PAGE_VIEWS, SESSIONS, SessionsConfig, build
@@ -167,6 +168,7 @@ def events(visits: int, day: int | None, seed: int) -> pl.DataFrame:
         row_number=pl.col("n").cast(pl.Int64),
         flags=pl.lit([], pl.List(pl.String)),
         payload=pl.lit("{}"),
+        **dict.fromkeys(COLUMNS, text),
     )
 
 

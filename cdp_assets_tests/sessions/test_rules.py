@@ -291,6 +291,11 @@ def test_devices_as_dbt_labs_segment_names_them() -> None:
         assert (found["device"], found["device_category"]) == wanted
 
 
+def test_what_enrichment_added_is_of_the_first_event_that_has_it() -> None:
+    found = sessions(event(0), event(1, browser="Firefox", country="DE"), event(2, country="FR"))[0]
+    assert (found["browser"], found["country"], found["city"]) == ("Firefox", "DE", None)
+
+
 def test_nothing_gives_nothing() -> None:
     assert made().sessions.is_empty()
 
