@@ -8,6 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from cdp_assets.connectors.config import ObjectConfig
+from cdp_assets.connectors.hubspot.mapping import MAPPINGS as HUBSPOT_MAPPINGS
+from cdp_assets.connectors.salesforce.mapping import mapping as mapping_of
 from cdp_assets.lake import Lake
 from cdp_assets.records import RELATION, VALUES, ObjectSpec, build, current, entity_table
 from cdp_assets_tests.records.world import (
@@ -237,3 +240,21 @@ def test_a_tell_learnt_of_late_is_judged_again(lake: Lake) -> None:
     assert len(values(lake, "salesforce.Contact.Title")) == 1
     build(lake, [CONTACT], told(("1", "Title", "ours", 2)), at(5))
     assert values(lake, "salesforce.Contact.Title") == []
+
+
+def test_why_a_deal_was_won_or_lost_is_a_column(lake: Lake) -> None:
+    """HubSpot's own properties; of Salesforce, where it is a field of one's own, by `fields`."""
+    named = ObjectConfig(name="Opportunity", fields={"lost_reason": "Loss_Reason__c"})
+    org = mapping_of(named)
+    assert org is not None
+    deals, sales = (
+        ObjectSpec("hubspot", "deals", HUBSPOT_MAPPINGS["deals"]),
+        ObjectSpec("salesforce", "Opportunity", org),
+    )
+    told = {"hs_object_id": "1", "closed_lost_reason": "Price"}
+    pull(lake, deals, version("1", 0, {"id": "1", "properties": told}))
+    pull(lake, sales, version("1", 0, {"Id": "1", "Loss_Reason__c": "Price"}))
+    build(lake, [deals, sales], None, at(1))
+    rows = lake.open(entity_table("opportunity")).scan().collect()
+    assert rows["lost_reason"].to_list() == ["Price", "Price"]
+    assert "won_reason" in rows.columns

@@ -174,6 +174,8 @@ MAPPINGS: Mapping[str, ObjectMapping] = {
             "kind": "dealtype",
             "owner": "hubspot_owner_id",
             "closed_at": "closedate",
+            "won_reason": "closed_won_reason",
+            "lost_reason": "closed_lost_reason",
         },
     ),
     "tickets": _mapping(

@@ -89,7 +89,8 @@ DEALS = ObjectType(
     defaults=("amount", "closedate", "createdate", "dealname", "dealstage", "hs_lastmodifieddate",
               "hs_object_id", "pipeline"),
     properties=(
-        *text("dealname", "pipeline", "description", group=_D),
+        *text("dealname", "pipeline", "description", "closed_won_reason", "closed_lost_reason",
+              group=_D),
         enum("dealstage", ("appointmentscheduled", "qualifiedtobuy", "presentationscheduled",
               "decisionmakerboughtin", "contractsent", "closedwon", "closedlost"), _D),
         number("amount", "Amount", _D),
