@@ -105,7 +105,7 @@ def test_bit_by_bit_is_once_and_as_the_rules_say(
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, deadline=None, suppress_health_check=checks)
+@settings(max_examples=500, deadline=None, suppress_health_check=checks)
 @given(a_world())
 def test_at_length(world: tuple[Any, list[list[dict[str, Any]]]]) -> None:
     _try(world)
