@@ -41,7 +41,7 @@ class Replication:
                 if start < oldest else "endDate must be more than a minute after startDate",
             )  # fmt: skip
         upto = min(end, now - self.behind)
-        low, high = salesforce_time(start), salesforce_time(upto)
+        low, high = salesforce_time(start), salesforce_time(upto if self.behind else end)
         rows = [
             row
             for row in self.objects.table(spec).rows.values()
