@@ -188,7 +188,8 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 files_failed=result.failed,
                 tables_decoded_anew=len(result.decoded),
             )
-            | quarantine_table(platform(deployment).lake),
+            | quarantine_table(platform(deployment).lake)
+            | dict(platform(deployment).event_versions),
             check_results=[
                 *accounted(
                     result.read + result.split

@@ -140,6 +140,17 @@ class Platform(Syncing):
         ]
 
     @property
+    def event_versions(self) -> dict[str, str]:
+        """What makes of lines what is stored: `transform SOURCE` → version of its file, `enrich
+        KIND` → library or database with its version. Raises ConfigurationError."""
+        transforms = transforms_of_sources(self.deployment)
+        added = enrichments_of(self.deployment, self.settings).versions
+        return {
+            **{f"transform {name}": transform.version for name, transform in transforms.items()},
+            **{f"enrich {kind}": version for kind, version in added.items()},
+        }
+
+    @property
     def _segments(self) -> str:
         return f"{glob.escape(str(self.settings.landing))}/*{SEALED}"
 

@@ -11,7 +11,7 @@ import polars as pl
 from msgspec import Raw
 
 from cdp_assets.events.model import NO_RAW
-from cdp_assets.events.tables import BATCH, CATALOGUE, ENVELOPE, EVENTS, OBSERVATIONS
+from cdp_assets.events.tables import BATCH, CATALOGUE, ENVELOPE, EVENTS, OBSERVATIONS, by_people
 from cdp_assets.events.typed import TraitSpec, TypedSpec
 from cdp_assets.events.values import fold, observe
 from cdp_assets.lake import Lake, OpenTable, Table
@@ -104,7 +104,7 @@ def rebuild_typed(lake: Lake, spec: TypedSpec) -> int:
     """Decode a typed table from the payloads of its event; returns its rows. Whole days are
     replaced, in parts that fit in memory; a day whose rows are the same is left alone."""
     events, table = lake.open(EVENTS), lake.open(spec.table)
-    wanted = (pl.col("type") == "track") & (pl.col("event") == spec.event)
+    wanted = (pl.col("type") == "track") & (pl.col("event") == spec.event) & by_people()
     count = 0
     for days, rows in _parts(events, wanted, table):
         payloads = [_read(text) for text in rows["payload"].to_list()]
@@ -122,7 +122,7 @@ def rebuild_observations(lake: Lake, traits: TraitSpec) -> None:
     events, table = lake.open(EVENTS), lake.open(OBSERVATIONS)
     table.truncate(0)
     crash_point("rebuild:after-truncate")
-    for _, rows in _parts(events, pl.col("type") == "identify", None):
+    for _, rows in _parts(events, (pl.col("type") == "identify") & by_people(), None):
         payloads = [_read(text) for text in rows["payload"].to_list()]
         observed = traits.decode(
             range(len(rows)),

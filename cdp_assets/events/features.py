@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from cdp_assets.events.tables import EVENTS, TS
+from cdp_assets.events.tables import EVENTS, TS, by_people
 from cdp_assets.lake import Lake, Table
 
 USED: Final = "Feature Used"
@@ -130,7 +130,7 @@ def build_features(lake: Lake, found_by: FeatureMap) -> int:
         after = table.watermark(EVENTS.key) if rules == [found_by.digest] else 0
         if upto <= after:
             return 0
-        uses = _uses(events.changes(after, upto=upto), found_by)
+        uses = _uses(events.changes(after, upto=upto).filter(by_people()), found_by)
         new = uses.with_columns(pl.lit(found_by.digest).alias("rules"))
         marks = {EVENTS.key: upto}
         if not after:

@@ -12,7 +12,7 @@ from cdp_assets.events.catalogue import outstanding, prepare, recover
 from cdp_assets.events.config import EventFilesSpec, LandedConfig
 from cdp_assets.events.dedup import Seen
 from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
-from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS
+from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS, by_people
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold, observe
 from cdp_assets.events.versions import Versions
@@ -223,11 +223,12 @@ class Writer:
         if not len(new):
             return
         marks = {BATCH: self._events.watermark(BATCH) + 1}
+        people = new.filter(by_people())
         for event, typed in chunk.typed.items():
-            marks |= self._append_typed(self._specs[event], typed, new)
+            marks |= self._append_typed(self._specs[event], typed, people)
         crash_point("ingest:after-typed")
         if len(chunk.observations):
-            told = observe(new, chunk.observations)
+            told = observe(people, chunk.observations)
             if len(told):
                 marks[OBSERVATIONS.key] = self._lake.open(OBSERVATIONS).append(told).seq
         crash_point("ingest:before-events")

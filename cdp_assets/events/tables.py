@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from cdp_assets.events.enrich.kinds import COLUMN_DOCS, COLUMNS
+from cdp_assets.events.enrich.kinds import BOT, COLUMN_DOCS, COLUMNS
 from cdp_assets.lake import Table
 
 TS = pl.Datetime("us", "UTC")
@@ -154,6 +154,12 @@ ENVELOPE: Mapping[str, pl.DataType] = {
 _TAKEN = frozenset(
     {*ENVELOPE, "_seq", "deleted_at", "profile_id", "visitor", "group_id", "type", "event"}
 )
+
+
+def by_people() -> pl.Expr:
+    """Whether a row of table `events` is not flagged as a bot's: what identity, profiles, typed
+    tables and traits are made of."""
+    return ~pl.col("flags").list.contains(BOT).fill_null(value=False)
 
 
 def snake(name: str) -> str:

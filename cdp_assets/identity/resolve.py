@@ -9,7 +9,7 @@ from functools import cached_property
 
 import polars as pl
 
-from cdp_assets.events.tables import EVENTS
+from cdp_assets.events.tables import EVENTS, by_people
 from cdp_assets.events.tables import VALUES as EVENT_VALUES
 from cdp_assets.identity import evidence
 from cdp_assets.identity.config import IdentityConfig
@@ -225,7 +225,8 @@ class _Entity:
         events = self.lake.open(EVENTS).changes(
             inputs.after[EVENTS.key], upto=inputs.upto[EVENTS.key]
         )
-        added = evidence.from_events(evidence.event_pairs(events.select(_EVENT_IDS)), self.rules)
+        people = events.filter(by_people()).select(_EVENT_IDS)
+        added = evidence.from_events(evidence.event_pairs(people), self.rules)
         if self.anew:
             return added, none
         before = stored.join(added.lazy(), on=evidence.KEY, how="semi")

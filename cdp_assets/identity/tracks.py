@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import narwhals as nw
 import polars as pl
 
-from cdp_assets.events.tables import EVENTS
+from cdp_assets.events.tables import EVENTS, by_people
 from cdp_assets.identity.rules import EntityRules, TypeRules
 from cdp_assets.identity.tables import GRAPH, GROUPS, LINKS, LOGINS, TS
 from cdp_assets.identity.transforms import login_intervals
@@ -84,6 +84,7 @@ def track_logins(lake: Lake, rules: EntityRules, *, anew: bool = False) -> bool:
         return True
     found = (
         events.scan(upto=inputs[EVENTS.key])
+        .filter(by_people())
         .select(
             "event",
             "timestamp",
@@ -127,7 +128,7 @@ def track_groups(lake: Lake, rules: Mapping[str, EntityRules], *, anew: bool = F
         return False
     found = (
         events.changes(after, upto=upto)
-        .filter(pl.col("user_id").is_not_null() & pl.col("group_id").is_not_null())
+        .filter(pl.col("user_id").is_not_null() & pl.col("group_id").is_not_null() & by_people())
         .group_by("user_id", "group_id")
         .agg(
             first_seen=pl.col("timestamp").min(),

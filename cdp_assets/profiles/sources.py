@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from cdp_assets.events.tables import DECIMAL
+from cdp_assets.events.tables import DECIMAL, by_people
 from cdp_assets.profiles.aggregates import Measure
 from cdp_assets.profiles.inputs import (
     CATALOGUE,
@@ -127,7 +127,10 @@ def event_rows(
             schema[column] = pl.String()
             read.append(text_as(kind, column).alias(name))
     read_from = {"all": inputs.scan, "news": inputs.news, "old": inputs.old}[which]
-    rows = read_from(table.key, schema)
+    if origin.kind == "events":  # tables of single events hold those of people only
+        rows = read_from(table.key, {**schema, "flags": pl.List(pl.String())}).filter(by_people())
+    else:
+        rows = read_from(table.key, schema)
     return rows.select(
         pl.col("user_id").fill_null(""),
         pl.col("anonymous_id").fill_null(""),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cdp_assets.events.enrich import COLUMNS, EnrichError, Enrichments, Kind
 from cdp_assets.events.enrich.agents import bots
 from cdp_assets.events.tables import EVENTS
 from cdp_assets.lake import Lake, Table
-from cdp_assets_tests.events.world import NO_WAIT, NOW, event, line, table, write
+from cdp_assets_tests.events.world import DECIMAL, NO_WAIT, NOW, event, line, table, write
 
 CHROME = ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
           "Chrome/126.0.0.0 Safari/537.36")  # fmt: skip
@@ -80,7 +81,7 @@ def test_user_agents_become_browser_system_and_device(tmp_path: Path) -> None:
         (None, None, None, None, None),
         (None, None, None, None, None),
     ]
-    assert rows["enriched"].str.contains(r"^user_agent [\d.]+$").all()
+    assert rows["enriched"].str.contains(r"^user_agent: ua-parser-builtins [\d.]+$").all()
     assert rows["user_agent"].to_list() == agents  # as sent
 
 
@@ -119,7 +120,7 @@ def test_addresses_become_places_as_far_as_they_were_kept(tmp_path: Path, places
         (None, None, None),
         (None, None, None),
     ]
-    assert rows["enriched"][0].startswith("place Test-City 20")
+    assert rows["enriched"][0].startswith("place: Test-City 20")
 
 
 def test_referrers_have_a_class(tmp_path: Path) -> None:
@@ -148,6 +149,27 @@ def test_currencies_are_iso_codes_or_flagged(tmp_path: Path) -> None:
         False, False, True, False, True, True, False,
     ]  # fmt: skip
     assert json.loads(rows["payload"][1])["properties"]["currency"] == "usd "
+
+
+def test_what_bots_say_fills_no_table_of_people(tmp_path: Path) -> None:
+    visits = [event(n, userId=f"u{n}", context={"userAgent": agent})
+              for n, agent in enumerate([CHROME, GOOGLEBOT])]  # fmt: skip
+    told = [{**visit, "type": "identify", "messageId": f"i{n}", "traits": {"email": f"{n}@x.org"}}
+            for n, visit in enumerate(visits)]  # fmt: skip
+    write(tmp_path / "in", "a.jsonl", map(line, visits + told))
+    config = EventFilesConfig(path=f"{tmp_path}/in/*.jsonl")
+    spec = EventFilesSpec("app", config, enrich=Enrichments({"app": ["bots"]}))
+    people: list[Any] = []
+    for properties in ({"revenue": DECIMAL}, {"revenue": DECIMAL, "currency": pl.String()}):
+        # the second time both tables are decoded anew from what is stored
+        traits = [f"events.traits.{name}" for name in ("email", *properties)]
+        lake = Lake(tmp_path / "lake")
+        ingest(lake, [spec], {"Order Completed": properties}, traits, NOW, settle=NO_WAIT)
+        orders = table(lake, "events/order_completed").select("user_id", "revenue").rows()
+        values = table(lake, "events/values").select("identifier", "value").rows()
+        people.append((orders, values))
+    assert people[0] == people[1] == ([("u0", Decimal("0.5"))], [("user_id:u0", "0@x.org")])
+    assert len(table(lake, "events")) == 4
 
 
 def test_only_sources_that_ask_are_enriched_and_rows_stay_in_order() -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from cdp_assets.identity import CHANGES, IDS, LINKS, IdentityConfig, follow, lookup, resolve
-from cdp_assets.identity.tables import FORMER, GRAPH
+from cdp_assets.identity.tables import FORMER, GRAPH, GROUPS
 from cdp_assets.lake import Lake
 from cdp_assets_tests.identity.world import (
     ACCOUNT,
@@ -56,6 +56,15 @@ def test_records_and_events_of_one_person_are_one_profile(lake: Lake) -> None:
     link = lake.open(LINKS).scan().filter(pl.col("source") == "events").collect().row(0, named=True)
     assert (link["left"], link["right"]) == ("anonymous_id:dev1", "user_id:42")
     assert (link["first_seen"], link["count"], link["state"]) == (at(3), 1, "accepted")
+
+
+def test_what_a_bot_says_links_nobody(lake: Lake) -> None:
+    bots = [event(1, "dev1", "1", group="g"), event(2, "dev2", "2", group="g")]
+    send(lake, *({**bot, "flags": ["bot"]} for bot in bots), event(3, "dev2", "3", group="g"))
+    run(lake)
+    assert profiles(lake) == [{"user_id:3", "anonymous_id:dev2"}]
+    groups = lake.open(GROUPS).scan().select("person").collect()["person"].to_list()
+    assert groups == ["user_id:3"]
 
 
 def test_a_device_alone_waits_and_joins_later(lake: Lake) -> None:

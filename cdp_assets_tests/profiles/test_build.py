@@ -9,7 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cdp_assets.events.tables import EVENTS
 from cdp_assets.profiles import carry, evaluated
+from cdp_assets.profiles.inputs import Inputs
+from cdp_assets.profiles.kinds import Kind
+from cdp_assets.profiles.model import Origin
+from cdp_assets.profiles.sources import event_rows
 from cdp_assets.profiles.tables import CHANGES
 from cdp_assets_tests.profiles.world import NOW, World, at, traits
 
@@ -65,6 +70,18 @@ def test_six_traits(world: World) -> None:
             "active": False,
         },
     }
+
+
+def test_what_bots_do_counts_nowhere(world: World) -> None:
+    rows = [
+        {"message_id": str(n), "user_id": "ada", "timestamp": at("2026-03-01"),
+         "event_day": NOW.date(), "flags": flags}
+        for n, flags in enumerate([[], ["bot"], ["no_time", "bot"], None, ["future"]])
+    ]  # fmt: skip
+    world.lake.open(EVENTS).append(pl.DataFrame(rows, schema_overrides=dict(EVENTS.schema)))
+    asked = {"message_id": Kind.STRING}
+    found = event_rows(Inputs(world.lake), Origin("events", "events"), asked).collect()
+    assert found["message_id"].to_list() == ["0", "3", "4"]
 
 
 def test_nothing_new_writes_nothing(world: World) -> None:

@@ -81,7 +81,7 @@ class Enrichments:
             at = pl.concat([mine.arg_true(), (~mine).arg_true()]).arg_sort()
             events = pl.concat([part, events.filter(~mine)])[at]
         named = {
-            s: ", ".join(f"{k} {self.versions[k]}" for k in sorted(asking[s])) for s in present
+            s: ", ".join(f"{k}: {self.versions[k]}" for k in sorted(asking[s])) for s in present
         }
         text = events["source"].replace_strict(
             list(named), [name or None for name in named.values()], return_dtype=pl.String

@@ -78,6 +78,6 @@ def missing(kind: str) -> EnrichError:
 def version_of(kind: str) -> str:
     """The version of a kind's library. Raises EnrichError where it is not installed."""
     try:
-        return version(_LIBRARIES[kind])
+        return f"{_LIBRARIES[kind]} {version(_LIBRARIES[kind])}"
     except PackageNotFoundError:
         raise missing(kind) from None
