@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
@@ -109,9 +111,11 @@ def _load(file: Path, content: bytes) -> Transform:
 
 
 def _python(file: Path, text: str) -> Callable[[bytes], Made]:
-    names: dict[str, Any] = {"__name__": f"{file.parent.name}.{file.stem}", "__file__": str(file)}
+    module = ModuleType(f"cdp_transform_{file.parent.name}_{file.stem}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # dataclasses look their own module up
     try:
-        exec(compile(text, str(file), "exec"), names)  # noqa: S102 - the deployment's own code
+        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 - the deployment's own code
     except SyntaxError as error:
         raise TransformError(f"{file.name}: {error.msg}", error.lineno or 0) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever their code raises
@@ -119,7 +123,7 @@ def _python(file: Path, text: str) -> Callable[[bytes], Made]:
         raise TransformError(
             f"{file.name} fails when loaded: {said}", _line_in(error, file)
         ) from None
-    function = names.get("transform")
+    function = module.__dict__.get("transform")
     if not callable(function):
         raise TransformError(f"{file.name} defines no function `transform(event)`", 1)
 
