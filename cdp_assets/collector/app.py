@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,11 +236,15 @@ class Collector:
             self._loop.call_soon_threadsafe(_settle, group, trouble)
 
     async def _watch(self) -> None:
-        """Tell those who wait for a disk that does not answer to come again."""
+        """Tell those who wait for a disk that does not answer to come again; end a process that
+        writes no more, so that another takes its place."""
         while True:
             await asyncio.sleep(1)
-            if self._log.stuck:
+            if self._log.stuck or not self._log.alive:
                 _settle([*self._waiting], TimeoutError("the disk has not answered in time"))
+            if not self._log.alive:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

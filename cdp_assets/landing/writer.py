@@ -86,6 +86,8 @@ class LogWriter:
         never delivered.
         """
         with self._lock:
+            if not self.alive:
+                raise Unwritable("the thread that writes has ended; the process must be replaced")
             if self.stuck:
                 raise Unwritable("the disk has not answered in time; later requests may pass")
             if self._bytes + len(content) > self._waiting_bytes:
@@ -101,6 +103,11 @@ class LogWriter:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs. A fault of ours may end it; nothing is then written any more."""
+        return self._thread.is_alive()
 
     @property
     def stuck(self) -> bool:

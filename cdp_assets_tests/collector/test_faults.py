@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -149,6 +150,26 @@ def test_more_than_can_be_written_is_refused_not_kept(
     assert len(answers) == 16 * 20
     assert landed(tmp_path) == acked
     assert 0 < len(acked) < len(answers)
+
+
+def test_a_worker_whose_thread_has_ended_makes_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("cdp_assets.collector.app.os.kill", lambda pid, sign: told.append(sign))
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+
+    def broken(descriptor: int) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with served(tmp_path) as url:
+        assert send(url, 1).status_code == 200
+        monkeypatch.setattr(os, "fdatasync", broken)
+        assert refuses(send(url, 2)), "who waited is told"
+        assert told == [signal.SIGTERM]
+        assert refuses(send(url, 3))
+    (left,) = tmp_path.glob("*.open")  # sealed by whoever starts next, once this process is gone
+    assert json.loads(next(read(left)).body)["messageId"] == "1"
 
 
 def test_a_body_that_drips_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
