@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ from cdp_assets.events.transform import Transform, TransformError, _python, load
 from cdp_assets.events.transform_cases import differences, read_cases
 from cdp_assets.events.typed import TraitSpec
 from cdp_assets.lake import Lake
-from cdp_assets_tests.events.world import NO_WAIT, NOW, event, line, table, write
+from cdp_assets_tests.events.world import (
+    NO_WAIT,
+    NOW,
+    event,
+    line,
+    rows_source,
+    table,
+    write,
+)
 
 BY_PROPERTY = """
 def transform(event):
@@ -314,3 +323,22 @@ def test_cases_show_what_differs(tmp_path: Path) -> None:
         ["properties.rows: expected 2, came 1"], [], [], ["expected 0 events, came 2"],
     ]  # fmt: skip
     assert cases[0].where == "fixtures.yaml case 1 (kept)"
+
+
+def test_rows_of_a_file_go_through_it_as_the_events_they_became(lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "shop.csv"
+    file.write_text("customer,date,amount\nu1,2026-01-01,1.50\nu2,2026-01-02,0\nu3,2026-01-03,2\n")
+    text = """
+def transform(event):
+    if not float(event["properties"]["revenue"]):
+        return None
+    return {**event, "event": "Paid", "bad": 1 / (event["userId"] != "u3")}
+"""
+    spec = replace(rows_source(file), transforms={"shop": transform(tmp_path / "defs", text)})
+    result = run(lake, spec)
+    assert (result.read, result.stored, result.dropped, result.quarantined) == (3, 1, 1, 1)
+    assert stored(lake)["event"].to_list() == ["Paid"]
+    mended = transform(tmp_path / "defs", text.replace(' != "u3"', ' != ""'))
+    done = replay(lake, [replace(spec, transforms={"shop": mended})], {}, (), NOW)
+    assert (done.read, done.stored, done.refused) == (1, 1, 0)
+    assert stored(lake)["user_id"].to_list() == ["u1", "u3"]
