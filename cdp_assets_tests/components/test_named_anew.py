@@ -179,7 +179,7 @@ def test_a_trait_that_names_something_new_runs_what_decodes_it(shop: Project) ->
 def test_profiles_are_rebuilt_soon_after_midnight(
     shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a CRM and without a new file, windows move on all the same."""
+    """Without a CRM and without a new file, windows and the days compared move on all the same."""
     monkeypatch.setenv("CDP_TIMEZONE", "America/New_York")
     automation = Automation(shop)
     evening = datetime(2026, 3, 10, 23, 30, tzinfo=UTC)
@@ -188,7 +188,8 @@ def test_profiles_are_rebuilt_soon_after_midnight(
     night = [
         datetime(2026, 3, 11, *time, tzinfo=UTC) for time in ((3, 59), (4, 6), (4, 7), (23, 0))
     ]
-    assert [automation.tick(at) for at in night] == [{}, {"profiles/person": 1}, {}, {}]
+    nightly = {"profiles/person": 1, "events/volumes": 1}
+    assert [automation.tick(at) for at in night] == [{}, nightly, {}, {}]
     late = datetime(2026, 3, 14, 9, tzinfo=UTC)
-    assert automation.tick(late) == {"profiles/person": 1}, "missed while the daemon was down"
+    assert automation.tick(late) == nightly, "missed while the daemon was down"
     assert automation.tick(late.replace(minute=1)) == {}
