@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import BaseModel, Field
 
 from cdp_assets.components.base import CdpComponent, platform, scaffold_attributes
@@ -23,10 +24,25 @@ from cdp_assets.components.event_catalogue import event_catalogue, quarantine_ta
 from cdp_assets.components.tracking_plan import plan_keys
 from cdp_assets.deployment.catalog import catalog
 from cdp_assets.deployment.declarations import Declared, Deployment
-from cdp_assets.events import EVENTS, typed_specs
+from cdp_assets.events import EVENTS, accounts, typed_specs
 from cdp_assets.events.config import EventFilesConfig
 
 UNDERSTOOD = "understood"
+
+
+def landed_table(landed: pl.DataFrame) -> dict[str, dg.MetadataValue[Any]]:
+    """What became of the collector's events by source and hour of receipt, the latest 48 rows."""
+    if not len(landed):
+        return {}
+    columns = [dg.TableColumn("source"), dg.TableColumn("hour")]
+    columns += [dg.TableColumn(name, "int") for name in accounts.COUNTS]
+    latest = landed.sort("hour", descending=True).head(48)
+    records = [
+        dg.TableRecord({**row, "hour": f"{row['hour']:%Y-%m-%d %H:00} UTC"})
+        for row in latest.iter_rows(named=True)
+    ]
+    table = dg.MetadataValue.table(records, dg.TableSchema(columns))
+    return {"by_source_and_hour": table}
 
 
 def source_spec(declared: Declared, kind: str, description: str) -> dg.AssetSpec:
@@ -188,13 +204,12 @@ def events_definitions(deployment: Deployment) -> dg.Definitions:
                 files_failed=result.failed,
                 tables_decoded_anew=len(result.decoded),
             )
+            | landed_table(result.landed)
             | quarantine_table(platform(deployment).lake)
             | dict(platform(deployment).event_versions),
             check_results=[
                 *accounted(
-                    result.read + result.split
-                    == result.stored + result.duplicates + result.quarantined + result.dropped
-                    and not result.failed,
+                    result.accounted and not result.failed,
                     read=result.read,
                     stored=result.stored,
                 ),

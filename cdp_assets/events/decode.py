@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -10,15 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
-from msgspec import Raw
 
-from cdp_assets.events.columns import event_columns, suspect, unlikely
+from cdp_assets.events.columns import suspect, unlikely
 from cdp_assets.events.enrich import COLUMNS, Enrichments
+from cdp_assets.events.gathered import Gathered
 from cdp_assets.events.landed import LandedLines, with_heads
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.model import (
     BLANK,
-    NO_RAW,
     Event,
     Refusal,
     decode_event,
@@ -78,6 +77,7 @@ class Block:
     and of others that are not among the events.
     split: how many more outcomes there are than lines, as transformations split some:
     lines + split = events + refused + dropped + discarded.
+    accounts: of landed lines, see `accounts.of_block`.
     """
 
     events: pl.DataFrame
@@ -91,6 +91,7 @@ class Block:
     discarded: Mapping[str, int] = field(default_factory=dict)
     days: frozenset[date] = frozenset()
     split: int = 0
+    accounts: pl.DataFrame | None = None
 
 
 def decode_block(
@@ -108,7 +109,7 @@ def decode_block(
     blank = 0
     read = _at_once(lines, specs, traits)
     if read is None:
-        gathered = _Gathered(specs, traits)
+        gathered = Gathered(specs, traits)
         events, rows, odd, blank = _one_by_one(lines, refused)
         gathered.add(events, rows)
         frame = gathered.frame(lines.texts(rows))
@@ -124,7 +125,7 @@ def decode_block(
         typed = {event: rows.filter(sound) for event, rows in typed.items()}
     if odd:
         odd.sort(key=lambda pair: pair[0])
-        others = _Gathered(specs, traits)
+        others = Gathered(specs, traits)
         places = [row for row, _ in odd]
         others.add([event for _, event in odd], places, odd=True)
         frame = pl.concat([frame, others.frame(lines.texts(places))], how="diagonal").sort("row")
@@ -178,63 +179,6 @@ def _after(
     )
 
 
-class _Gathered:
-    """Events taken apart into columns, some at a time: while the processor still holds them."""
-
-    def __init__(self, specs: Mapping[str, TypedSpec], traits: TraitSpec) -> None:
-        self._specs = specs
-        self._traits = traits
-        self._frames: list[pl.DataFrame] = []
-        self._typed: dict[str, tuple[list[int], dict[str, list[bytes]]]] = {}
-        self._told: tuple[list[int], dict[str, list[bytes]]] = ([], {})
-
-    def add(self, events: Sequence[Event], rows: Sequence[int], *, odd: bool = False) -> None:
-        """Take events and their places in the block; `odd` ones may carry flags."""
-        self._frames.append(event_columns(events, rows, odd))
-        specs = self._specs
-        found: dict[str, tuple[list[int], list[Raw]]] = {}
-        for row, event in zip(rows, events, strict=True) if specs else ():
-            if event.event in specs and event.type == "track":
-                at = found.setdefault(str(event.event), ([], []))
-                at[0].append(row)
-                at[1].append(event.properties)
-        for name, (places, objects) in found.items():
-            _extend(
-                self._typed.setdefault(name, ([], {})), places, specs[name].plucker.pluck(objects)
-            )
-        if self._traits.fields:
-            pairs = [(r, e) for r, e in zip(rows, events, strict=True) if e.type == "identify"]
-            texts = self._traits.pluck(
-                [e.traits for _, e in pairs],
-                [e.context.traits if e.context is not None else NO_RAW for _, e in pairs],
-            )
-            _extend(self._told, [r for r, _ in pairs], texts)
-
-    def frame(self, payload: pl.Series) -> pl.DataFrame:
-        """The events' columns, with their lines."""
-        if not self._frames:
-            self.add([], [])
-        return pl.concat(self._frames, rechunk=True).with_columns(payload.alias("payload"))
-
-    def typed(self) -> dict[str, pl.DataFrame]:
-        """Event → row and its properties' columns."""
-        return {name: self._specs[name].frame(*at) for name, at in self._typed.items()}
-
-    def told(self) -> pl.DataFrame:
-        """row, field, value of the traits told."""
-        return self._traits.frame(*self._told)
-
-
-def _extend(
-    at: tuple[list[int], dict[str, list[bytes]]],
-    rows: Sequence[int],
-    texts: Mapping[str, list[bytes]],
-) -> None:
-    at[0].extend(rows)
-    for name, found in texts.items():
-        at[1].setdefault(name, []).extend(found)
-
-
 _Read = tuple[pl.DataFrame, dict[str, pl.DataFrame], pl.DataFrame, pl.Series]
 """Events' columns with their lines, event → properties, traits told, which rows are suspect."""
 
@@ -247,7 +191,7 @@ def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) ->
     names = [name for spec in specs.values() for name in spec.columns]
     told = [name for name, _ in traits.members]
     if any("." in name for name in (*names, *told)):
-        gathered = _Gathered(specs, traits)
+        gathered = Gathered(specs, traits)
         if not _decoded(lines, gathered):
             return None
         frame = gathered.frame(lines.column())
@@ -256,7 +200,7 @@ def _at_once(lines: Lines, specs: Mapping[str, TypedSpec], traits: TraitSpec) ->
         return None
     spans = Spans(lines, Fields(names, told))
     slow = spans.slow()
-    gathered = _Gathered(specs, traits)
+    gathered = Gathered(specs, traits)
     events = []
     for row in slow.tolist():
         line = lines.data[lines.starts[row] : lines.ends[row]]
@@ -287,7 +231,7 @@ def _sound(lines: Lines) -> bool:
     return True
 
 
-def _decoded(lines: Lines, gathered: _Gathered) -> bool:
+def _decoded(lines: Lines, gathered: Gathered) -> bool:
     """Let the typed decoder read the whole block; False where it does not like a line."""
     if not _sound(lines):
         return False
@@ -306,7 +250,7 @@ def _spanned(
     lines: Lines,
     spans: Spans,
     slow: np.ndarray[Any, np.dtype[Any]],
-    gathered: _Gathered,
+    gathered: Gathered,
     specs: Mapping[str, TypedSpec],
     traits: TraitSpec,
 ) -> _Read:

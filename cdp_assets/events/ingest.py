@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from cdp_assets.events import accounts
 from cdp_assets.events.catalogue import outstanding, prepare, recover
 from cdp_assets.events.config import EventFilesSpec, LandedConfig
 from cdp_assets.events.dedup import Seen
@@ -43,7 +44,8 @@ class IngestResult:
     stored events of which a time could not be read, so that another was taken; untimed: those
     without any time of their own; beside: `event.property` → values that its column cannot hold,
     kept beside as text. notes: what became of each file, those passed over included; growing and
-    missing: files still being written, or asked for again and gone.
+    missing: files still being written, or asked for again and gone. landed: what became of the
+    events that came by the collector, by source and hour (`accounts.SCHEMA`).
     """
 
     read: int = 0
@@ -65,6 +67,15 @@ class IngestResult:
     notes: list[FileNote] = field(default_factory=list)
     growing: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    landed: pl.DataFrame = field(default_factory=lambda: accounts.total([]))
+
+    @property
+    def accounted(self) -> bool:
+        """Whether everything read is accounted for, as a whole and of the collector's events by
+        each line's own fate."""
+        left_out = int(self.landed["left_out"].sum())
+        outcome = self.stored + self.duplicates + self.quarantined + self.suppressed + self.dropped
+        return self.read + self.split == outcome and left_out <= self.dropped
 
     @property
     def dropped(self) -> int:
@@ -206,6 +217,7 @@ class Writer:
             result.discarded[source] = result.discarded.get(source, 0) + count
         result.split += chunk.split
         result.read += chunk.lines
+        result.landed = accounts.total([result.landed, *chunk.accounts])
         if len(chunk.events):
             self._store(chunk)
         crash_point("ingest:before-files")
@@ -218,6 +230,9 @@ class Writer:
         judged = self._seen.judge(chunk.events)
         new = judged.new
         result.duplicates += judged.duplicates
+        if chunk.landed:
+            fates = accounts.of_events(chunk.events, new, chunk.landed)
+            result.landed = accounts.total([result.landed, fates])
         for day in chunk.events["event_day"].unique().to_list():
             result.by_day.setdefault(day, 0)
         if not len(new):

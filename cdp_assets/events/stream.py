@@ -13,9 +13,10 @@ from typing import TypeVar
 
 import polars as pl
 
+from cdp_assets.events import accounts
 from cdp_assets.events.config import EventFilesSpec, FilesConfig, LandedConfig
 from cdp_assets.events.decode import Block, Origin, decode_block
-from cdp_assets.events.landed import landed_lines
+from cdp_assets.events.landed import LandedLines, landed_lines
 from cdp_assets.events.lines import Lines, read_lines
 from cdp_assets.events.rows import event_lines
 from cdp_assets.events.typed import TraitSpec, TypedSpec
@@ -36,6 +37,7 @@ class Chunk:
     events: the columns of table `events` and `row`, unique in the chunk. typed, observations:
     as in `Block`, by the same rows. refused: (source, origin) → its refused lines.
     finished: notes of the files that end in this chunk. dropped, discarded, split: as in `Block`.
+    accounts: of landed lines, by source and hour; landed: the segments that they are of.
     """
 
     events: pl.DataFrame
@@ -47,6 +49,8 @@ class Chunk:
     dropped: dict[str, int] = field(default_factory=dict)
     discarded: dict[str, int] = field(default_factory=dict)
     split: int = 0
+    accounts: list[pl.DataFrame] = field(default_factory=list)
+    landed: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -128,13 +132,22 @@ def _blocks(
         except UnreadableFile as error:
             trouble = error
             break
-        ahead.append(pool.submit(decode_block, lines, origin, specs, traits))
+        ahead.append(pool.submit(_decoded, lines, origin, specs, traits))
         if len(ahead) > DECODERS:
             yield ahead.popleft().result()
     while ahead:
         yield ahead.popleft().result()
     if trouble is not None:
         raise trouble
+
+
+def _decoded(
+    lines: Lines, origin: Origin, specs: Mapping[str, TypedSpec], traits: TraitSpec
+) -> Block:
+    block = decode_block(lines, origin, specs, traits)
+    if isinstance(lines, LandedLines):
+        block.accounts = accounts.of_block(lines, block)
+    return block
 
 
 def origin_of(
@@ -201,6 +214,8 @@ def as_chunk(gathered: Sequence[tuple[str, str, Block]], finished: list[FileNote
         dropped=dropped,
         discarded=discarded,
         split=split,
+        accounts=[block.accounts for _, _, block in gathered if block.accounts is not None],
+        landed=sorted({sha256 for _, sha256, block in gathered if block.accounts is not None}),
     )
 
 

@@ -23,7 +23,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdp_assets.events import EVENTS, EventFilesSpec, ingest
+from cdp_assets.events import EVENTS, EventFilesSpec, accounts, ingest
 from cdp_assets.events.config import LANDED, LandedConfig
 from cdp_assets.events.landed import parts
 from cdp_assets.events.model import TYPES, Refusal, judge
@@ -191,6 +191,41 @@ def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
     assert kept["reason"].null_count() == 0
     reasons = "not_json too_deep not_an_object no_id too_long no_event_name unknown_type no_type"
     assert set(kept["reason"]) >= {*reasons.split(), "id_not_text", "too_many_members"}
+
+
+def test_every_event_is_accounted_for_by_source_and_hour(tmp_path: Path) -> None:
+    def batch(*ids: str) -> bytes:
+        events = [{"type": "track", "event": "E", "userId": "u", "messageId": i,
+                   "timestamp": RECEIVED} for i in ids]  # fmt: skip
+        return json.dumps({"batch": [*events, {"type": "track", "userId": "u"}]}).encode()
+
+    later = "2026-03-01T13:59:59.999999Z"
+    result, _ = read_in(
+        tmp_path,
+        (request(), batch("1", "2")),
+        (request(), batch("2", "3")),
+        (request(received=later), batch("4")),
+        (request(source="app"), batch("1")),
+    )
+    rows = {(r["source"], r["hour"].hour): tuple(r[c] for c in accounts.COUNTS)
+            for r in result.landed.iter_rows(named=True)}  # fmt: skip
+    assert rows == {("app", 12): (2, 1, 0, 1, 0), ("web", 12): (6, 3, 1, 2, 0),
+                    ("web", 13): (2, 1, 0, 1, 0)}  # fmt: skip
+    assert result.accounted
+
+
+def test_a_line_that_is_lost_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = import_module("cdp_assets.events.decode")
+    real = room._table
+
+    def careless(frame: pl.DataFrame, *rest: Any) -> pl.DataFrame:
+        return real(frame, *rest).head(-1)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(room, "_table", careless)
+    body = json.dumps({"event": "E", "userId": "u"}).encode()
+    result, _ = read_in(tmp_path, *((request("track"), body),) * 3)
+    assert result.landed["left_out"].to_list() == [1]
+    assert not result.accounted
 
 
 def test_what_was_refused_is_replayed_with_its_request(
