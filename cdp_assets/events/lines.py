@@ -54,6 +54,17 @@ class Lines:
         """The line number of the row at this place of the block."""
         return self.first + row if self.numbers is None else self.numbers[row]
 
+    def row(self, number: int) -> int:
+        """The place in the block of the first row with this line number, which is one of them."""
+        return number - self.first if self.numbers is None else self._rows[number]
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for row, number in enumerate(self.numbers or ()):
+            found.setdefault(number, row)
+        return found
+
     def number_of(self, row: pl.Series) -> pl.Series:
         """The line numbers of these rows."""
         if self.numbers is None:

@@ -25,6 +25,8 @@ import msgspec
 
 from cdp_assets.events.landed import LandedLines
 from cdp_assets.events.lines import LINE_LIMIT, Lines
+from cdp_assets.events.model import BLANK, judge
+from cdp_assets.events.model import Refusal as Unread
 from cdp_assets.raw.quarantine import Refusal
 
 FAILED: Final = "transform_failed"
@@ -49,7 +51,7 @@ class LineFailed(Exception):
 
 
 class NoObject(Exception):
-    """A line that is no JSON object, which no transformation sees."""
+    """A line that does not decode as a JSON object, which no transformation sees."""
 
 
 def _exact(text: str) -> float | Decimal:
@@ -242,7 +244,8 @@ def transformed(
     one. Raises nothing for any content of the lines or any error of a transformation.
 
     source: whose lines they are, where they are not landed ones. minted: what ids of lines without
-    one begin with. A line that is no JSON object stays as it is: `judge` will say what is wrong.
+    one begin with. A line that no transformation can read is refused as `judge` says, or as
+    `transform_failed` where that has no fault to find.
     """
     sources = [source] * len(lines)
     if isinstance(lines, LandedLines):
@@ -265,7 +268,13 @@ def transformed(
                 parts = _texts(transform, line, f"{minted}:{number}")
                 flag = transform.flag
             except NoObject:
-                pass
+                # nothing must reach the tables around its transformation, whoever else can read it
+                found = judge(line)
+                if found is not BLANK:
+                    said = Unread(FAILED, f"{transform.file}: a number too large for it")
+                    said = found if isinstance(found, Unread) else said
+                    refused.append(Refusal(number, said.reason, said.detail, line))
+                    continue
             except LineFailed as error:
                 refused.append(Refusal(number, FAILED, str(error), line))
                 continue
@@ -349,7 +358,7 @@ def restored(refused: Sequence[Refusal], lines: Lines) -> list[Refusal]:
     for refusal in refused:
         number = refusal.position
         if number not in unread and number not in found:
-            row = number - lines.first if lines.numbers is None else lines.numbers.index(number)
+            row = lines.row(number)
             sent = lines.data[lines.starts[row] : lines.ends[row]]
             found[number] = replace(refusal, payload=sent)
     return sorted([*unread.values(), *found.values()], key=lambda r: r.position)

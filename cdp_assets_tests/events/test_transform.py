@@ -211,6 +211,20 @@ def load_text(text: str) -> Any:
     return _python(Path("transform.py"), text)
 
 
+@pytest.mark.parametrize("name", ["transform.py", "transform.sql"])
+def test_a_line_that_no_transformation_can_read_does_not_go_around_it(
+    lake: Lake, tmp_path: Path, name: str
+) -> None:
+    text = "select event from events" if name.endswith("sql") else BY_PROPERTY
+    huge = line(event(1, properties={"n": 0})).replace(b'"n": 0', b'"n": ' + b"1" * 5000)
+    write(tmp_path / "in", "a.jsonl", [huge, line(event(2)), b" ", b"no json"])
+    result = run(lake, source(tmp_path / "in", transform(tmp_path / "defs", text, name)))
+    assert (result.read, result.stored, result.quarantined) == (3, 1, 2)
+    waiting = table(lake, "raw/quarantine").sort("position")
+    assert waiting["reason"][0] in ("transform_failed", "number_out_of_range")
+    assert waiting["payload"][0] == huge
+
+
 @pytest.mark.parametrize(
     "number",
     ["1.10", "12345678901234567890123", "0.1234567890123456789", "1e3", "9007199254740993"],
