@@ -10,7 +10,9 @@ import polars as pl
 from cdp_assets.events.model import (
     BIG_EXPONENT_PATTERN,
     CROWDED,
+    LONG_NUMBER_PATTERN,
     MAX_DEPTH,
+    MAX_DIGITS,
     MAX_ID,
     TYPES,
     Campaign,
@@ -95,7 +97,18 @@ def _lacking() -> pl.Expr:
 
 def unlikely(frame: pl.DataFrame) -> pl.Series:
     """Rows without what every event must have; see `suspect` for those that have too much."""
-    return frame.select(_lacking().alias("suspect"))["suspect"].fill_null(True)
+    lacking = frame.select(_lacking().alias("suspect"))["suspect"].fill_null(True)
+    return lacking | _long_numbers(frame)
+
+
+def _long_numbers(frame: pl.DataFrame) -> pl.Series:
+    """Rows in which there is a run of so many digits as no number may have."""
+    long = frame["payload"].str.len_bytes() > MAX_DIGITS
+    if not long.any():
+        return long
+    some = frame.filter(long)
+    found = some.filter(some["payload"].str.contains(LONG_NUMBER_PATTERN))
+    return frame["row"].is_in(found["row"].implode())
 
 
 def suspect(frame: pl.DataFrame) -> pl.Series:
@@ -122,7 +135,7 @@ def suspect(frame: pl.DataFrame) -> pl.Series:
             | (brackets > MAX_DEPTH)
         ).alias("suspect")
     )  # fmt: skip
-    doubtful = found["suspect"].fill_null(True)
+    doubtful = found["suspect"].fill_null(True) | _long_numbers(frame)
     # the cheap pattern first: the exact one takes three times as long
     maybe = frame["payload"].str.contains(r"[0-9][eE]\+?[0-9]{3}")
     if maybe.any():

@@ -32,7 +32,7 @@ class Envelope(msgspec.Struct, gc=False, rename="camel"):
 
     batch: list[Raw] | None = None
     write_key: str | None = None
-    sent_at: str | int | None = None
+    sent_at: Raw = NO_RAW
     context: Raw = NO_RAW
     integrations: Raw = NO_RAW
     type: str | None = None
@@ -41,16 +41,21 @@ class Envelope(msgspec.Struct, gc=False, rename="camel"):
 decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
-_LIST = re.compile(rb"\s*:\s*\[")
-_SENT = re.compile(rb'"sentAt"\s*:\s*"([^"\\]{1,64})"')
+# possessive, so that no body makes it look twice at a byte; a string may be cut off at the end
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\],]', re.DOTALL)
+_COLON = re.compile(rb"\s*:\s*")
+_NOTHING = (b"", b"null")
+SHARED_LIMIT = 16 << 20
+"""Bytes that a batch's context and integrations may become in its events together."""
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
-    """A request's events, each as the bytes of one line, and the batch's `sentAt`."""
+    """A request's events, each as the bytes of one line, and the batch's `sentAt`. excess: its
+    context is so large that its events are left without it."""
 
     lines: list[bytes]
     sent: str | None = None
+    excess: bool = False
 
 
 def parts(call: str, body: bytes, envelope: Envelope | None = None) -> Parts:
@@ -67,16 +72,30 @@ def parts(call: str, body: bytes, envelope: Envelope | None = None) -> Parts:
         return _torn(body)
     if envelope.batch is None:
         return Parts([_line(body if envelope.type else _typed(body, call))])
-    sent = None if envelope.sent_at is None else str(envelope.sent_at)
+    return _batch([bytes(raw) for raw in envelope.batch], envelope)
+
+
+def _batch(lines: list[bytes], envelope: Envelope) -> Parts:
     shared = {
         name: raw
         for name, raw in (("context", envelope.context), ("integrations", envelope.integrations))
-        if len(bytes(raw)) > len("null")
+        if bytes(raw) not in _NOTHING
     }
-    lines = [bytes(raw) for raw in envelope.batch]
-    if shared:
+    excess = sum(len(bytes(raw)) for raw in shared.values()) * len(lines) > SHARED_LIMIT
+    if shared and not excess:
         lines = [_with(line, shared) for line in lines]
-    return Parts([_line(line) for line in lines], sent)
+    return Parts([_line(line) for line in lines], _scalar(envelope.sent_at), excess)
+
+
+def _scalar(raw: Raw) -> str | None:
+    """A text or a number as text; None for anything else."""
+    text = bytes(raw)
+    try:
+        if text.startswith(b'"'):
+            return str(msgspec.json.decode(text))
+        return text.decode("ascii") if text[:1].isdigit() else None
+    except (msgspec.DecodeError, UnicodeError):
+        return None
 
 
 def _line(event: bytes) -> bytes:
@@ -99,50 +118,87 @@ def _with(line: bytes, shared: dict[str, Raw]) -> bytes:
     """An event with its batch's context and integrations, its own members first."""
     try:
         members: dict[str, Any] = dict(_members(line))
-        for name, raw in shared.items():
-            own = members.get(name)
-            members[name] = raw if own is None else Raw(_encode({**_members(raw), **_members(own)}))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return line
+    for name, raw in shared.items():
+        own = members.get(name)
+        try:
+            if own is None or bytes(own) == b"null":
+                members[name] = raw
+            else:
+                members[name] = Raw(_encode({**_members(raw), **_members(own)}))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            continue  # its own is no object, and stays as it is
     return _encode(members)
 
 
 def _torn(body: bytes) -> Parts:
-    found = _SENT.search(body)
-    sent = found[1].decode() if found else None
-    elements = _elements(body)
-    if elements is None:
+    """The events of a body that is no JSON as a whole, told apart by brackets and quotes alone."""
+    places = _top_members(body)
+    batch = body[slice(*places.get(b'"batch"', (0, 0)))].lstrip()
+    if not batch.startswith(b"["):
         return Parts([_line(body)])
-    return Parts([_line(element) for element in elements], sent)
+
+    def member(name: bytes) -> Raw:
+        found = body[slice(*places.get(name, (0, 0)))].strip()
+        try:
+            msgspec.json.decode(found, type=Raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return NO_RAW
+        return Raw(found)
+
+    around = Envelope(
+        sent_at=member(b'"sentAt"'),
+        context=member(b'"context"'),
+        integrations=member(b'"integrations"'),
+    )
+    return _batch(_elements(batch), around)
 
 
-def _elements(body: bytes) -> list[bytes] | None:
-    """The elements of the list `batch`, told apart by brackets and quotes alone; None where there
-    is no such list."""
-    depth = 0
-    start = -1
-    elements: list[bytes] = []
+def _top_members(body: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where the values of the outermost object stand, by their names in quotes."""
+    found: dict[bytes, tuple[int, int]] = {}
+    depth, begun, end = 0, 0, len(body)
+    name: bytes | None = None
     for token in _TOKEN.finditer(body):
-        text = token[0]
-        if start < 0:
-            depth += (text in b"{[") - (text in b"}]")
-            if text == b'"batch"' and depth == 1 and (opened := _LIST.match(body, token.end())):
-                start, depth = opened.end(), 1
-        elif token.start() < start:
-            continue  # the bracket that opened the list
-        elif text in b"{[":
+        sign = token[0]
+        if sign in (b"{", b"["):
             depth += 1
-        elif text in b"}]":
+        elif sign in (b"}", b"]"):
+            depth -= 1
+            if depth <= 0:
+                end = token.start()
+                break
+        elif sign == b",":
+            if depth == 1 and name is not None:
+                found[name], name = (begun, token.start()), None
+        elif depth == 1 and name is None and (colon := _COLON.match(body, token.end())):
+            name, begun = sign, colon.end()
+    if name is not None:
+        found[name] = (begun, end)
+    return found
+
+
+def _elements(batch: bytes) -> list[bytes]:
+    """The elements of a list, the last one as far as it goes."""
+    elements: list[bytes] = []
+    depth, start = 0, len(batch)
+    for token in _TOKEN.finditer(batch):
+        sign = token[0]
+        if sign in (b"{", b"["):
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif sign in (b"}", b"]"):
             depth -= 1
             if not depth:
-                elements.append(body[start : token.start()])
-                return [element for element in elements if element.strip()]
-        elif text == b"," and depth == 1:
-            elements.append(body[start : token.start()])
+                elements.append(batch[start : token.start()])
+                start = len(batch)
+                break
+        elif sign == b"," and depth == 1:
+            elements.append(batch[start : token.start()])
             start = token.end()
-    if start < 0:
-        return None
-    return [element for element in (*elements, body[start:]) if element.strip()]
+    elements.append(batch[start:])
+    return [element for element in elements if element.strip()]
 
 
 class LandedLines(Lines):
@@ -223,7 +279,8 @@ def landed_lines(path: str, block: int = BLOCK) -> Iterator[LandedLines]:
         raise UnreadableFile(
             path,
             f"is damaged at byte {end} of {size}: a frame's checksum is wrong. What stands before "
-            "is read. Put the file there again from a backup",
+            "is read. Put the file there again from a backup, and touch it where its size and time "
+            "are those of the damaged one",
         )
 
 

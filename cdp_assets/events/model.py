@@ -123,6 +123,13 @@ _SIGNS: Final = bytes(
 """Every digit as 0, E as e: long exponents can then be sought as plain text, in a tenth of the time
 that a pattern takes."""
 
+MAX_DIGITS: Final = 1_000
+"""Digits of a number: Python refuses to read those of more than 4,300, and others do sooner."""
+LONG_NUMBER_PATTERN: Final = f"[0-9]{{{MAX_DIGITS + 1}}}"
+_LONG_RUN: Final = b"0" * (MAX_DIGITS + 1)
+_LONG_NUMBER: Final = re.compile(rf"[:,\[\s]-?{LONG_NUMBER_PATTERN}")
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
 _CHARACTERS: Final = ("event", "name", "messageId", "anonymousId", "userId", "groupId",
                       "previousId")  # fmt: skip
 _TIMES: Final = ("originalTimestamp", "timestamp", "sentAt", "receivedAt")
@@ -146,7 +153,10 @@ def judge(line: str | bytes) -> Event | Refusal | Blank:
         return BLANK
     if too_deep(text):
         return Refusal("too_deep", f"nested deeper than {MAX_DEPTH}")
-    if _exponents(data) and _BIG_EXPONENT.search(text):
+    signs = data.translate(_SIGNS)
+    if _LONG_RUN in signs and _LONG_NUMBER.search(_STRING.sub('""', text)):
+        return Refusal("number_out_of_range", f"a number of more than {MAX_DIGITS} digits")
+    if _exponents(signs) and _BIG_EXPONENT.search(text):
         refusal = _whole(text)
         if refusal:
             return refusal
@@ -178,7 +188,8 @@ def _members(text: str) -> int:
 def judge_each(lines: Sequence[bytes], whole: bytes) -> list[Event | Refusal | Blank]:
     """As `judge`, of each line of a body, faster: what can be ruled out of the body as a whole is
     not sought in each of its lines."""
-    if not whole.isascii() or _exponents(whole):
+    signs = whole.translate(_SIGNS)
+    if not whole.isascii() or _exponents(signs) or _LONG_RUN in signs:
         return [judge(line) for line in lines]
     found: list[Event | Refusal | Blank] = []
     for line in lines:
@@ -194,9 +205,8 @@ def judge_each(lines: Sequence[bytes], whole: bytes) -> list[Event | Refusal | B
     return found
 
 
-def _exponents(data: bytes) -> bool:
-    """Whether a number may have an exponent of three digits."""
-    signs = data.translate(_SIGNS)
+def _exponents(signs: bytes) -> bool:
+    """Whether a number may have an exponent of three digits; of a text as `_SIGNS`."""
     return b"0e000" in signs or b"0e+000" in signs
 
 
