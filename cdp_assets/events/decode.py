@@ -44,7 +44,8 @@ _NOTHING_ADDED = Enrichments()
 class Origin:
     """Where lines come from and what holds for all of them.
 
-    minted: the SHA-256 that message ids are minted from, where it is not the file's own.
+    minted: what message ids are minted from, where it is not the file's SHA-256: that of an earlier
+    version of it, or a segment's name.
     purposes: of landed lines, whose source stands on each: source → what its events are for.
     plans: source → what its events are judged by, of those that have a tracking plan.
     transforms: source → what makes its lines what is judged, of those that have one.

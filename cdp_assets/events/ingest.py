@@ -16,7 +16,7 @@ from cdp_assets.events.stream import CHUNK_ROWS, Chunk, ahead, chunks
 from cdp_assets.events.tables import BATCH, ENVELOPE, EVENTS, OBSERVATIONS, by_people
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold, observe
-from cdp_assets.events.versions import Versions
+from cdp_assets.events.versions import Versions, seed_of_segment
 from cdp_assets.lake import Lake
 from cdp_assets.raw import quarantine
 from cdp_assets.raw.files import SETTLE, FileNote, FoundFile, find, holding, note
@@ -184,7 +184,9 @@ def _files(
             again = holding(lake, spec.name, *days)
             result.missing += again.missing
             found += again.new
-        if found:
+        if isinstance(spec.config, LandedConfig):
+            files += [(spec, file, seed_of_segment(file.path)) for file in found]
+        elif found:
             versions = Versions(lake, spec.name)
             files += [(spec, file, versions.first(file)) for file in found]
     return files

@@ -18,7 +18,7 @@ from cdp_assets.events.lines import Lines
 from cdp_assets.events.stream import as_chunk, origin_of
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold
-from cdp_assets.events.versions import Versions
+from cdp_assets.events.versions import Versions, seed_of_segment
 from cdp_assets.lake import Lake
 from cdp_assets.raw import quarantine
 from cdp_assets.raw.files import FoundFile
@@ -123,7 +123,11 @@ def _replay_origin(
     """Write what is an event now; step, origin, position of the rows that can be closed."""
     file = _file(lake, spec.name, origin)
     first_seen = file.first_seen if file else group["first_seen"][0]
-    minted = Versions(lake, spec.name).first(file) if file and Path(file.path).exists() else None
+    minted = None
+    if file and isinstance(spec.config, LandedConfig):
+        minted = seed_of_segment(file.path)
+    elif file and Path(file.path).exists():
+        minted = Versions(lake, spec.name).first(file)
     block = decode_block(lines, origin_of(spec, origin, first_seen, minted), specs, traits)
     writer.write(as_chunk([(spec.name, origin, block)], []))
     again = {r.position for r in block.refused}

@@ -68,7 +68,7 @@ def chunks(
     rows: int = CHUNK_ROWS,
     size: int = CHUNK_BYTES,
 ) -> Iterator[Chunk]:
-    """All events of these files (each with the SHA-256 that ids are minted from), in order, in
+    """All events of these files (each with what ids are minted from), in order, in
     chunks of about `rows` or `size` bytes, whichever comes first; a file that cannot be read to
     its end is noted as failed, and the next goes on."""
     # most of a block is decoded without the interpreter's lock

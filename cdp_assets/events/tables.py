@@ -77,7 +77,8 @@ EVENTS = Table(
     personal=("anonymous_id", "user_id", "visitor"),
     column_docs={
         **COLUMN_DOCS,
-        "message_id": "The sender's own, else minted from the file's SHA-256 and row number.",
+        "message_id": "The sender's own, else minted from the file's SHA-256 (a segment's name) "
+        "and row number.",
         "visitor": "anonymous_id, else user_id, else empty: whose event it is for deduplication.",
         "original_at": "The client's own time, null where it gave none that can be read.",
         "sent_at": "The client's clock when it sent the event.",

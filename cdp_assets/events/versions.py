@@ -1,8 +1,9 @@
-"""Files that grew: a log that is written on is the same file, and its lines keep their ids."""
+"""What ids of lines without one are minted from, so that a file read again brings the same ids."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import polars as pl
 
@@ -13,8 +14,17 @@ from cdp_assets.raw.tables import FILES
 _BLOCK = 1 << 20
 
 
+def seed_of_segment(path: str) -> str:
+    """What ids of a segment's events are minted from: its name, which no other segment ever has.
+
+    Not its bytes: a segment that a disk damaged, and its copy from a backup, hold the same events.
+    """
+    return Path(path).stem
+
+
 class Versions:
-    """The earlier versions of a source's files, by path."""
+    """The earlier versions of a source's files, by path: a log that is written on is the same file,
+    and its lines keep their ids."""
 
     def __init__(self, lake: Lake, source: str) -> None:
         rows = (

@@ -250,17 +250,24 @@ def test_what_was_refused_is_replayed_with_its_request(
     assert rows["message_id"].n_unique() == 2
 
 
-def test_a_segment_damaged_later_is_told_and_its_sound_part_read(tmp_path: Path) -> None:
+def test_a_segment_damaged_later_is_told_and_its_sound_part_read_and_restored(
+    tmp_path: Path,
+) -> None:
     body = json.dumps({"event": "E", "userId": "u"}).encode()
     land(tmp_path / "landing", *((request("track"), body),) * 5)
     (path,) = (tmp_path / "landing").glob("*.segment")
-    data = bytearray(path.read_bytes())
+    sound = path.read_bytes()
+    data = bytearray(sound)
     data[-10] ^= 0xFF
     path.write_bytes(data)
     lake = Lake(tmp_path / "lake")
     result = ingest(lake, [spec(tmp_path / "landing")], {}, (), NOW)
     assert (result.stored, result.failed) == (4, 1)
     assert "damaged" in str(result.notes[0].reason)
+    path.write_bytes(sound)
+    result = ingest(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+    assert (result.stored, result.duplicates, result.failed) == (1, 4, 0)
+    assert lake.open(EVENTS).scan().collect()["message_id"].n_unique() == 5
 
 
 @given(st.data())
