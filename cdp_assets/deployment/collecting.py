@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from cdp_assets.collector.addresses import Network
 from cdp_assets.collector.app import Collector
-from cdp_assets.collector.config import EventSourceConfig
-from cdp_assets.collector.keys import KeyRing, key_ring, parse_quick_keys
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
 from cdp_assets.deployment.declarations import find_defs, load_deployment
+from cdp_assets.deployment.live import Live, mistakes, ring
 from cdp_assets.deployment.plans import blockers
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.landing import LogWriter, recover
 from cdp_assets.settings import Settings, load_home_env
-from cdp_assets.store import Store, StoreError, keys
 
-WATCH_SECONDS = 5.0
-"""How soon a key that was made or revoked counts."""
 READY_SECONDS = 60.0
 SWITCH_SECONDS = 0.0005
 """How long the thread that writes may wait for the interpreter behind the one that takes requests:
 by default ten times that, which all who wait for an answer would feel."""
+
+logger = logging.getLogger(__name__)
 
 
 def collector_app() -> Collector:
@@ -43,18 +41,21 @@ def collector_app() -> Collector:
     _end_with_parent()
     load_home_env(Settings().home)
     settings = Settings()
-    watch = KeyWatch(settings)
+    live = Live(settings)
     recover(settings.landing)
     log = LogWriter(settings.landing, seal_seconds=settings.seal_seconds)
-    said = verdicts(settings)
-    return Collector(log, lambda: watch.ring, said, Pages(), trusted_networks(settings))
+    trusted = trusted_networks(settings)
+    return Collector(log, lambda: live.ring, live.verdicts, Pages(), trusted)
 
 
 def serve(
     settings: Settings, host: str, port: int, workers: int, announce: Callable[[str], None]
 ) -> int:
     """Serve until told to stop. `announce` is called once, with the address, when requests are
-    taken. A worker that dies is replaced. Raises ConfigurationError, StoreError."""
+    taken. A worker that dies is replaced. A mistake in the definitions is told, and stops no source
+    that can be read. Raises ConfigurationError, StoreError."""
+    for mistake in mistakes(settings):
+        logger.warning("%s", mistake)
     ring(settings)  # whatever is wrong with the keys is told here, not by each worker
     trusted_networks(settings)
     recover(settings.landing)
@@ -93,34 +94,11 @@ def serve(
     return 0
 
 
-def ring(settings: Settings) -> KeyRing:
-    """The keys that are good now. Raises ConfigurationError, StoreError."""
-    sources = declared_sources(settings)
-    try:
-        quick = parse_quick_keys(settings.write_keys or "")
-    except ValueError as error:
-        raise ConfigurationError.plain(f"CDP_WRITE_KEYS: {error}") from None
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(settings.database_url)
-    store.migrate()
-    now = settings.clock()
-    secret = [(key.source, key.digest) for key in keys.every(store) if key.good_at(now)]
-    return key_ring(sources, quick, secret)
-
-
 def verdicts(settings: Settings) -> Verdicts:
     """What is known of events at once, the tracking plans' word among it. Raises
     ConfigurationError."""
     deployment = load_deployment(find_defs(settings)).require_valid()
     return Verdicts(blockers(deployment))
-
-
-def declared_sources(settings: Settings) -> Mapping[str, EventSourceConfig]:
-    """The event sources of defs/. Raises ConfigurationError."""
-    deployment = load_deployment(find_defs(settings)).require_valid()
-    for name in deployment.event_sources:
-        deployment.declared[name].require_set()
-    return deployment.event_sources
 
 
 def trusted_networks(settings: Settings) -> list[Network]:
@@ -130,27 +108,6 @@ def trusted_networks(settings: Settings) -> list[Network]:
         return [ipaddress.ip_network(part, strict=False) for part in parts]
     except ValueError as error:
         raise ConfigurationError.plain(f"CDP_TRUSTED_PROXIES: {error}") from None
-
-
-class KeyWatch:
-    """The ring of one worker, read again every few seconds; while that fails the last one holds,
-    so that no event is refused for a database that is away."""
-
-    def __init__(self, settings: Settings, seconds: float = WATCH_SECONDS) -> None:
-        self._settings = settings
-        self._seconds = seconds
-        self.ring: KeyRing | None = None
-        self._read()
-        threading.Thread(target=self._run, name="keys", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(self._seconds)
-            self._read()
-
-    def _read(self) -> None:
-        with contextlib.suppress(ConfigurationError, StoreError, OSError):
-            self.ring = ring(self._settings)
 
 
 def _announce_when_ready(url: str, announce: Callable[[str], None]) -> None:
