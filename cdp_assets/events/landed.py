@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -217,8 +218,7 @@ class LandedLines(Lines):
 
     def source(self, number: int) -> str:
         """The source of the line with this number."""
-        row = number - self.first if self.numbers is None else self.numbers.index(number)
-        return str(self.heads["source"][row])
+        return str(self.heads["source"][self.row(number)])
 
 
 @dataclass
@@ -285,19 +285,23 @@ def landed_lines(path: str, block: int = BLOCK) -> Iterator[LandedLines]:
 
 
 def chosen(path: str, numbers: Sequence[int]) -> LandedLines:
-    """The events with these numbers, ascending, of a sealed segment. Raises UnreadableFile."""
-    wanted = set(numbers)
+    """The events with these numbers of a sealed segment, as far as it can be read. Raises
+    OSError."""
+    wanted, found = set(numbers), list[int]()
     lines: list[bytes] = []
     heads: list[pl.DataFrame] = []
-    for block in landed_lines(path):
-        rows = [row for row in range(len(block)) if block.number(row) in wanted]
-        if rows:
-            whole = block.data.split(b"\n")
-            lines += [whole[row] for row in rows]
-            heads.append(block.heads[rows])
+    blocks = landed_lines(path)
+    with contextlib.suppress(UnreadableFile):  # what stands before the damage is sound
+        while len(found) < len(wanted) and (block := next(blocks, None)) is not None:
+            rows = [row for row in range(len(block)) if block.number(row) in wanted]
+            if rows:
+                found += [block.number(row) for row in rows]
+                whole = block.data.split(b"\n")
+                lines += [whole[row] for row in rows]
+                heads.append(block.heads[rows])
     frame = pl.concat(heads) if heads else pl.DataFrame(schema=HEADS)
     data = b"".join(line + b"\n" for line in lines)
-    return LandedLines(numbers[0], data, frame, numbers=sorted(numbers))
+    return LandedLines(found[0] if found else 1, data, frame, numbers=found)
 
 
 def _too_long(number: int, line: bytes) -> Refusal:

@@ -35,7 +35,7 @@ class ReplayResult:
 
     read + split = stored + duplicates + refused + dropped (see `IngestResult`); skipped rows
     hold no whole line: read their file again (an ingest with the days it holds) after changing it
-    or the configuration.
+    or the configuration; or they lie behind what a disk damaged in their segment.
     """
 
     read: int
@@ -74,6 +74,7 @@ def replay(
                 lines = _lines(lake, spec, str(origin), group)
                 if lines is None:
                     continue
+                group = group.filter(pl.col("position").is_in(list(lines.numbers or ())))
                 closed = _replay_origin(
                     lake, spec, str(origin), group, lines, specs, traits, writer
                 )
@@ -99,15 +100,20 @@ def _open_rows(lake: Lake, spec: EventFilesSpec, reason: str | None) -> pl.DataF
 
 
 def _lines(lake: Lake, spec: EventFilesSpec, origin: str, group: pl.DataFrame) -> Lines | None:
-    """The lines of these rows as they were first read; None where their segment is gone."""
+    """The lines of these rows as they were first read, those of a damaged segment as far as it can
+    be read; None where there is none of them."""
     positions = group["position"].to_list()
     if not isinstance(spec.config, LandedConfig):
         data = b"".join(line.replace(b"\n", b" ") + b"\n" for line in group["payload"].to_list())
         return Lines(positions[0], data, numbers=positions)
     file = _file(lake, spec.name, origin)
-    if file is None or not Path(file.path).exists():
+    if file is None:
         return None
-    return chosen(file.path, positions)
+    try:
+        lines = chosen(file.path, positions)
+    except OSError:
+        return None
+    return lines if len(lines) else None
 
 
 def _replay_origin(

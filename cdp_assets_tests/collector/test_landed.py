@@ -30,7 +30,7 @@ from cdp_assets.events.model import TYPES, Refusal, judge
 from cdp_assets.events.replay import replay
 from cdp_assets.lake import Lake
 from cdp_assets.landing import LogWriter, Request
-from cdp_assets.landing.frames import content
+from cdp_assets.landing.frames import START, content
 from cdp_assets.raw.tables import QUARANTINE
 from cdp_assets_tests.collector.serving import KEY, serving
 
@@ -144,6 +144,16 @@ def test_the_address_says_the_type_and_the_batch_the_context(tmp_path: Path) -> 
     assert rows["user_agent"].to_list() == [None, "A"]
 
 
+def test_beside_a_bare_nan_a_batch_keeps_what_it_says_of_all(tmp_path: Path) -> None:
+    good = {"type": "track", "event": "E", "userId": "u", "context": None}
+    batch = {"batch": [good, {**good, "properties": {"x": float("nan")}}], "sentAt": 1_700_000_000.5,
+             "context": {"userAgent": "A"}, "integrations": {"All": False}}  # fmt: skip
+    _, rows = read_in(tmp_path, (request(), json.dumps(batch).encode()))
+    assert rows["user_agent"].to_list() == ["A"]
+    assert json.loads(rows["payload"][0])["integrations"] == {"All": False}
+    assert rows["sent_at"][0] == datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)
+
+
 def test_ids_minted_at_landing_stay_and_resends_are_known(tmp_path: Path) -> None:
     """Two equal clicks without an id are two; a retry bears its id, with another sentAt."""
     click = json.dumps({"event": "Click", "anonymousId": "a"}).encode()
@@ -166,7 +176,7 @@ def test_ids_minted_at_landing_stay_and_resends_are_known(tmp_path: Path) -> Non
 def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
     good = [
         json.dumps({"type": "track", "event": "E", "userId": "u", "messageId": str(n)})
-        for n in range(982)
+        for n in range(981)
     ]
     start = '{"type":"track","event":"E","userId":"u","properties":'
     deep = start + "[" * 90 + "1" + "]" * 90 + "}"
@@ -179,13 +189,14 @@ def test_the_poison_list_in_one_batch_of_a_thousand(tmp_path: Path) -> None:
         '{"type":"track","event":"E","userId":"' + "u" * 600 + '"}',
         start + '{"x":"' + "x" * 1_100_000 + '"}}',
         start + json.dumps({f"key{n}": n for n in range(10_001)}) + "}",
+        start + '{"x":' + "1" * 5_000 + "}}",
     ]  # fmt: skip
     mixed = good + poison
     random.Random(3).shuffle(mixed)
     body = ('{"sentAt":"2026-03-01T12:00:00Z","batch":[' + ",".join(mixed) + "]}").encode()
     result, rows = read_in(tmp_path, (request(), body))
-    assert sorted(rows["message_id"], key=int) == [str(n) for n in range(982)]
-    assert (result.read, result.quarantined) == (1_000, 18)
+    assert sorted(rows["message_id"], key=int) == [str(n) for n in range(981)]
+    assert (result.read, result.quarantined) == (1_000, 19)
     kept = Lake(tmp_path / "lake").open(QUARANTINE).scan().collect()
     assert set(kept["step"]) == {"events/web"}
     assert kept["reason"].null_count() == 0
@@ -248,6 +259,31 @@ def test_what_was_refused_is_replayed_with_its_request(
     assert set(rows["received_at"]) == {datetime(2026, 3, 1, 12, tzinfo=UTC)}
     assert set(rows["source"]) == {"web"}
     assert rows["message_id"].n_unique() == 2
+
+
+def test_one_damaged_segment_stops_no_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = import_module("cdp_assets.events.decode")
+    monkeypatch.setattr(room, "judge", lambda line: Refusal("strict", "a fault of ours"))
+    body = json.dumps({"event": "E", "userId": 5, "context": "text"}).encode()
+    for _ in range(3):
+        land(tmp_path / "landing", *((request("track"), body),) * 3)
+    lake = Lake(tmp_path / "lake")
+    assert ingest(lake, [spec(tmp_path / "landing")], {}, (), NOW).quarantined == 9
+    monkeypatch.undo()
+    last, lost, _ = sorted((tmp_path / "landing").glob("*.segment"))
+    for path, at in ((last, -10), (lost, START + 10)):
+        data = bytearray(path.read_bytes())
+        data[at] ^= 0xFF
+        path.write_bytes(data)
+    done = replay(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+    assert (done.read, done.stored, done.skipped) == (5, 5, 4)
+    data = bytearray(last.read_bytes())
+    data[-10] ^= 0xFF
+    last.write_bytes(data)
+    done = replay(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+    assert (done.stored, done.duplicates, done.skipped) == (1, 0, 3)
 
 
 def test_a_segment_damaged_later_is_told_and_its_sound_part_read_and_restored(
