@@ -7,11 +7,17 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+import msgspec
+
 from cdp_assets.collector.config import IpPolicy
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_IN_JSON = re.compile(rb'("ip"\s*:\s*)"([^"\\]{2,45})"')
+_MAYBE = re.compile(rb'"ip"|\\u0069|\\u0070')
+_IN_JSON = re.compile(
+    rb'("(?:i|\\u0069)(?:p|\\u0070)"\s*:\s*)(?:("(?:[^"\\]++|\\.)*+")|\[[^\[\]{}]*+\])', re.DOTALL
+)
+"""A member `ip`, also with its letters escaped, whose value is a text or a list of plain values."""
 
 
 def client_address(
@@ -21,11 +27,11 @@ def client_address(
     `X-Forwarded-For` that is not one. What strangers write into the header is not believed."""
     if peer is None or not forwarded or not _trusted(peer, tuple(trusted)):
         return peer
-    found = peer
+    found: str | None = peer
     for item in reversed(forwarded.split(",")):
         address = _address(item)
         if address is None:
-            break
+            return None  # a trusted proxy says that it does not know
         found = str(address)
         if not _trusted(found, tuple(trusted)):
             break
@@ -48,9 +54,11 @@ def _address(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return ipaddress.ip_address(text)
+        found = ipaddress.ip_address(text)
     except ValueError:
         return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 @lru_cache(maxsize=4096)
@@ -68,15 +76,18 @@ def kept(address: str | None, policy: IpPolicy) -> str | None:
 
 
 def scrubbed(body: bytes, policy: IpPolicy) -> bytes:
-    """A body in which addresses under the name `ip` are kept as the policy says."""
-    if policy == "full" or b'"ip"' not in body:
+    """A body in which what stands under the name `ip` is kept as the policy says: an address as
+    `kept` does, anything else (several, a list, other text) not at all."""
+    if policy == "full" or not _MAYBE.search(body):
         return body
 
     def one(found: re.Match[bytes]) -> bytes:
-        text = found[2].decode("ascii", "replace")
-        if _address(text) is None:
-            return found[0]
-        left = kept(text, policy)
+        text = found[2]
+        try:
+            value = str(msgspec.json.decode(text)) if text else ""
+        except (msgspec.DecodeError, UnicodeError):
+            value = ""
+        left = kept(value.strip(), policy)
         return found[1] + (b"null" if left is None else b'"%b"' % left.encode())
 
     return _IN_JSON.sub(one, body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -21,7 +22,16 @@ import msgspec
 
 from cdp_assets.collector import protocol
 from cdp_assets.collector.addresses import Network, client_address, kept, scrubbed
-from cdp_assets.collector.bodies import Gone, Receive, TooLarge, TooSlow, Unpackable, body_of
+from cdp_assets.collector.bodies import (
+    BODY_SECONDS,
+    Crowded,
+    Gone,
+    Intake,
+    Receive,
+    TooLarge,
+    Unpackable,
+    body_of,
+)
 from cdp_assets.collector.keys import Key, KeyRing, Rates
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
@@ -29,6 +39,7 @@ from cdp_assets.events.landed import Envelope, decode_envelope
 from cdp_assets.landing import LogWriter, Overloaded, Request, Unwritable
 from cdp_assets.landing.frames import content
 
+logger = logging.getLogger(__name__)
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -82,6 +93,8 @@ class Collector:
         self._trusted = tuple(trusted)
         self._clock = clock
         self._waiting: set[asyncio.Future[None]] = set()
+        self._receiving: dict[asyncio.Task[Any], float] = {}
+        self._intake = Intake()
         self._rates = Rates()
         self.counts = Counts()
 
@@ -98,6 +111,9 @@ class Collector:
             answer = await self._answer(scope, headers, receive)
         except Gone:
             return
+        except Exception as error:  # noqa: BLE001 - an answer that SDKs can read, whatever it was
+            logger.error("a request could not be answered: %s", type(error).__name__)
+            answer = _later(503, "fault", "the collector has made a mistake of its own")
         if answer.status == 404 and await self._pages.serve(scope, receive, send):
             return
         found = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
@@ -127,16 +143,25 @@ class Collector:
     async def _post(
         self, call: str, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> Answer:
+        length = headers.get(b"content-length")
+        encoding = headers.get(b"content-encoding", b"")
+        task = asyncio.current_task()
+        assert task is not None
+        self._receiving[task] = self._loop.time() + BODY_SECONDS
         try:
-            length = headers.get(b"content-length")
-            encoding = headers.get(b"content-encoding", b"")
-            body = await body_of(receive, int(length) if length else None, encoding)
+            body = await body_of(receive, int(length) if length else None, encoding, self._intake)
         except TooLarge:
             return _failed(413, "too_large", "the request is larger than 4 MB; send less at once")
-        except TooSlow:
+        except asyncio.CancelledError:
+            if task.uncancel():
+                raise  # the server stops
             return _failed(408, "too_slow", "the body did not arrive in time; send it again")
+        except Crowded:
+            return _later(503, "crowded", "too many bodies are being received at once")
         except Unpackable as error:
             return _failed(400, "bad_encoding", str(error))
+        finally:
+            del self._receiving[task]
         return await self._take(call, body, scope, headers)
 
     async def _pixel(self, call: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
@@ -177,6 +202,8 @@ class Collector:
         if origin is not None and not key.server and not key.allows(origin.decode("latin-1")):
             return _failed(403, "origin", "the key may not be used by pages of this origin")
         verdict = self._verdicts.of(key.source, call, body, envelope)
+        if verdict.too_many:
+            return _failed(413, "too_many", verdict.too_many)
         if seconds := self._rates.wait(key, verdict.events):
             return _later(429, "too_many", "more events than this key may send", seconds)
         request = self._request(key, call, scope, headers, referer)
@@ -190,7 +217,7 @@ class Collector:
             return _later(503, "disk", "the event could not be written")
         self.counts.requests += 1
         self.counts.events += verdict.events
-        self.counts.rejected += len(verdict.rejected)
+        self.counts.rejected += verdict.refused
         if verdict.unreadable:
             return _failed(400, "not_json", verdict.unreadable)
         return Answer(200, protocol.success(verdict.rejected), [_JSON])
@@ -236,12 +263,15 @@ class Collector:
             self._loop.call_soon_threadsafe(_settle, group, trouble)
 
     async def _watch(self) -> None:
-        """Tell those who wait for a disk that does not answer to come again; end a process that
-        writes no more, so that another takes its place."""
+        """Tell those who wait for a disk that does not answer to come again, and those who send too
+        slowly; end a process that writes no more, so that another takes its place."""
         while True:
             await asyncio.sleep(1)
             if self._log.stuck or not self._log.alive:
                 _settle([*self._waiting], TimeoutError("the disk has not answered in time"))
+            now = self._loop.time()
+            for task in [task for task, until in self._receiving.items() if now > until]:
+                task.cancel()
             if not self._log.alive:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

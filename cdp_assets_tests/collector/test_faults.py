@@ -172,13 +172,65 @@ def test_a_worker_whose_thread_has_ended_makes_way(
     assert json.loads(next(read(left)).body)["messageId"] == "1"
 
 
-def test_a_body_that_drips_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(bodies.body_of, "__defaults__", (0.3,))
+@pytest.mark.parametrize("beginning", [b"", b"{"])
+def test_a_body_that_drips_or_never_comes_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setattr("cdp_assets.collector.app.BODY_SECONDS", 0.3)
     with served(tmp_path) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as line:
-            line.sendall(b"POST /v1/t HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{")
-            time.sleep(0.1)
-            line.sendall(b'"')
+            line.sendall(b"POST /v1/t HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+            line.sendall(beginning)
             assert b" 408 " in line.recv(4096)
+        assert send(url, 1).status_code == 200
+
+
+def test_too_many_bodies_at_once_are_told_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies.Intake.__init__, "__defaults__", (10_000,))
+    with served(tmp_path) as url:
+        host, port = url.removeprefix("http://").split(":")
+        head = b"POST /v1/t HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as slow:
+            slow.sendall(head + b"x" * 9_000)
+            time.sleep(0.2)
+            with socket.create_connection((host, int(port)), timeout=10) as second:
+                second.sendall(head + b"x" * 9_000)
+                assert b" 503 " in second.recv(4096)
+        assert _soon(lambda: send(url, 1).status_code == 200)
+
+
+def test_a_mistake_of_ours_is_json_and_to_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*arguments: object) -> None:
+        raise ValueError("with a value in it")
+
+    with served(tmp_path) as url:
+        monkeypatch.setattr(Verdicts, "of", mistaken)
+        assert refuses(send(url, 1))
+
+
+CROWDED_CONTEXT = b'{"writeKey":"publickey1","context":{"a":"' + b"x" * 10_000 + b'"},"batch":[{}'
+
+
+@pytest.mark.parametrize(
+    ("head", "bit", "times", "status"),
+    [
+        (b'{"writeKey":"publickey1","batch":[', b'\\"', 400_000, 200),
+        (CROWDED_CONTEXT, b",{}", 5_000, 413),
+        (b'{"writeKey":"publickey1","batch":[{}', b",{}", 300_000, 413),
+        (b'{"writeKey":"publickey1","batch":[[', b"[", 400_000, 200),
+    ],
+)  # fmt: skip
+def test_crafted_bodies_hold_nobody(
+    tmp_path: Path, head: bytes, bit: bytes, times: int, status: int
+) -> None:
+    body = head + bit * times + (b"]}" if status == 413 else b"")
+    with served(tmp_path) as url:
+        answer = requests.post(f"{url}/v1/b", data=body, timeout=10)
+        assert answer.status_code in (status, 400)
+        assert len(answer.content) < 200_000
+        assert requests.get(f"{url}/health", timeout=1).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
+import ipaddress
 import itertools
 import json
 import socket
@@ -19,6 +20,7 @@ from urllib.parse import urlparse
 import pytest
 import requests
 
+from cdp_assets.collector.addresses import client_address
 from cdp_assets.landing import Frame
 from cdp_assets_tests.collector.serving import DEFS, KEY, Served, serving
 
@@ -307,6 +309,47 @@ def test_addresses_are_cut_before_anything_is_written(
     assert frame.request.ip == kept
     assert (b"203.0.113.77" in frame.body) == (key == KEY)
     assert json.loads(frame.body)["context"]["ip"] == kept
+
+
+@pytest.mark.parametrize("key", ["quietkey1", "silentkey1"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"203.0.113.77, 10.0.0.1"',
+        '"203.0.113.77\\u0020"',
+        '["203.0.113.77"]',
+        '"\\u003203.0.113.77"',
+    ],
+)
+@pytest.mark.parametrize("name", ["ip", "\\u0069p", "\\u0069\\u0070"])
+def test_no_way_of_writing_it_keeps_an_address_whole(
+    collector: Served, landed: Landed, key: str, value: str, name: str
+) -> None:
+    mark = next(_ids)
+    body = (
+        f'{{"event":"E","userId":"u","messageId":"{mark}-x","writeKey":"{key}","{name}":{value}}}'
+    )
+    assert requests.post(f"{collector.url}/v1/t", data=body).status_code == 200
+    frame = landed(f"{mark}-x")
+    assert frame is not None
+    assert b"113.77" not in frame.body
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("::ffff:10.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "::ffff:203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "203.0.113.7, unknown", None),
+        ("10.0.0.1", "203.0.113.7, 10.0.0.2:443", "203.0.113.7"),
+        ("203.0.113.9", "203.0.113.7", "203.0.113.9"),
+        ("10.0.0.1", "[2001:db8::7]:443", "2001:db8::7"),
+    ],
+)
+def test_whose_address_counts(peer: str, forwarded: str, client: str | None) -> None:
+    networks = [ipaddress.ip_network("10.0.0.0/8")]
+    assert client_address(peer, forwarded, networks) == client
 
 
 def test_global_privacy_control_is_kept(collector: Served, landed: Landed) -> None:
