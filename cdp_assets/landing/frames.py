@@ -25,6 +25,11 @@ HEAD = struct.Struct("<II")
 _OFFSET = struct.Struct("<Q")
 _CONTENT = re.compile(rb'\{"source":')
 """How every frame's content begins."""
+MOST_CHECKED = 256 << 20
+"""Bytes that a search for frames in a broken tail may read: a body may be made to look like many
+of them, each as long as all that follows."""
+_EACH = 256
+"""What looking at a place costs, as bytes that are read."""
 
 
 class Request(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -109,6 +114,28 @@ def end_of_frames(data: memoryview, seed: bytes, offset: int = START) -> int:
 
 def another_frame(data: memoryview, seed: bytes, offset: int) -> bool:
     """Whether a whole frame stands anywhere from `offset` on: a torn tail has none behind it, a
-    damaged middle has."""
-    starts = (found.start() - HEAD.size for found in _CONTENT.finditer(data, offset))
-    return any(place >= offset and content_at(data, seed, place) for place in starts)
+    damaged middle has. Where more than can be checked looks like one, it is said to be: better a
+    file too many kept aside than one cut."""
+    checked = 0
+    for found in _CONTENT.finditer(data, offset):
+        place = found.start() - HEAD.size
+        if place < offset:
+            continue
+        if content_at(data, seed, place):
+            return True
+        length = HEAD.unpack_from(data, place)[0]
+        # a length beyond the end is refused unread, any other is read as a whole
+        checked += _EACH + (length if found.start() + length <= len(data) else 0)
+        if checked > MOST_CHECKED:
+            return True
+    return False
+
+
+def looks_like_a_frame(data: memoryview) -> bool:
+    """Whether the first frame is there as a whole but for its checksum: either it or the
+    segment's beginning, by which all are checked, is hurt."""
+    first = START + HEAD.size
+    if len(data) < first:
+        return False
+    length = HEAD.unpack_from(data, START)[0]
+    return first + length <= len(data) and _CONTENT.match(data, first) is not None

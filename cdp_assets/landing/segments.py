@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import mmap
 import os
 import secrets
@@ -20,11 +21,14 @@ from cdp_assets.landing.frames import (
     another_frame,
     end_of_frames,
     frames,
+    looks_like_a_frame,
     seed_of,
 )
 
 OPEN, SEALED, DAMAGED = ".open", ".segment", ".damaged"
 _LOCK = "recover.lock"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,23 +128,39 @@ def recover(folder: Path) -> list[Recovered]:
     """Seal the segments whose writers are gone, each cut behind its last whole frame.
 
     A frame that is not whole was never acknowledged, unless whole ones follow it: then the disk
-    lost what it had confirmed. Such a file is kept aside whole (`.damaged`). Raises OSError.
+    lost what it had confirmed; so it did where the beginning is hurt, without which no frame can be
+    checked. Such a file is kept aside whole (`.damaged`). Raises OSError.
     """
     found: list[Recovered] = []
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / _LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for path in sorted(folder.glob(f"*{OPEN}")):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its writer lives
-            else:
-                found.append(_recover(descriptor, path))
-            finally:
-                os.close(descriptor)
+            with _left_open(path) as descriptor:
+                if descriptor is not None:
+                    found.append(_recover(descriptor, path))
     return found
+
+
+@contextlib.contextmanager
+def _left_open(path: Path) -> Iterator[int | None]:
+    """A locked descriptor of a segment whose writer is gone; None where it lives, or has sealed
+    the segment since the folder was listed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # it may have been sealed between the opening and the lock
+        same = os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        same = False
+    try:
+        yield descriptor if same else None
+    finally:
+        os.close(descriptor)
 
 
 def _recover(descriptor: int, path: Path) -> Recovered:
@@ -148,7 +168,10 @@ def _recover(descriptor: int, path: Path) -> Recovered:
         size = len(data)
         seed = seed_of(data)
         end = end_of_frames(data, seed) if seed is not None else 0
-        broken = seed is not None and end < size and another_frame(data, seed, end + 1)
+        broken = False
+        if end <= START:  # nothing can be read: is its beginning hurt, or the first frame torn?
+            broken = size > START and (seed is None or looks_like_a_frame(data))
+        broken = broken or (seed is not None and end < size and another_frame(data, seed, end + 1))
         whole = bytes(data) if broken else b""
     kept = None
     if broken:
@@ -159,6 +182,7 @@ def _recover(descriptor: int, path: Path) -> Recovered:
             os.fsync(copy.fileno())
         os.rename(part, kept)
         sync_folder(path.parent)
+        logger.error("%s is damaged behind byte %d, and kept aside: restore it", kept, end)
     return Recovered(seal(descriptor, path, end), size - max(end, 0), kept)
 
 

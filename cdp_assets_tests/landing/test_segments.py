@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from cdp_assets.landing import (
     recover,
     sealed,
 )
-from cdp_assets.landing.frames import MAGIC, START, content, framed
+from cdp_assets.landing.frames import HEAD, MAGIC, START, content, framed
 from cdp_assets.landing.segments import OPEN, create
 
 REQUEST = Request("web", "2026-01-01T00:00:00.000000Z", "track")
@@ -111,6 +113,66 @@ def test_a_damaged_middle_is_kept_aside_and_told(tmp_path: Path) -> None:
     assert found.damaged is not None
     assert found.damaged.read_bytes() == bytes(hurt)
     assert damaged(tmp_path) == [found.damaged]
+
+
+@pytest.mark.parametrize("place", [0, 5, 8, 15])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_hurt_beginning_loses_nothing(tmp_path: Path, place: int, frames: int) -> None:
+    """Magic or seed: no frame can be checked any more, yet all were acknowledged."""
+    data, _ = segment([b'{"n":%d}' % n for n in range(frames)])
+    hurt = bytearray(data)
+    hurt[place] ^= 0xFF
+    left_open(tmp_path, bytes(hurt))
+    (found,) = recover(tmp_path)
+    assert found.path is None
+    assert [path.read_bytes() for path in damaged(tmp_path)] == [hurt]
+
+
+def test_a_tail_made_to_look_like_many_frames_is_soon_done_with(tmp_path: Path) -> None:
+    """Each place claims all that follows: to check them all takes the square of their number."""
+    head = HEAD.size + len(b'{"source":')
+    number = 120_000
+    claims = b"".join(
+        HEAD.pack((number - n) * head - HEAD.size, 1) + b'{"source":' for n in range(number)
+    )
+    data = MAGIC + SEED + HEAD.pack(len(claims) + 10, 1) + claims
+    left_open(tmp_path, data)
+    began = time.process_time()
+    (found,) = recover(tmp_path)
+    assert time.process_time() - began < 5  # 100 s and more, were each checked
+    assert found.damaged is not None, "who knows: kept aside, not cut"
+
+
+def test_a_segment_that_is_sealed_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer renames it after the folder was listed, or after it was opened here."""
+    data, _ = segment([b"{}"])
+    path = left_open(tmp_path, data)
+    final = path.with_suffix(".segment")
+    listed = Path.glob
+
+    def stale(folder: Path, pattern: str) -> list[Path]:
+        found = list(listed(folder, pattern))
+        if path.exists():
+            path.rename(final)
+        return found
+
+    monkeypatch.setattr(Path, "glob", stale)
+    assert recover(tmp_path) == []
+    final.rename(path)
+    monkeypatch.setattr(Path, "glob", listed)
+    real = fcntl.flock
+
+    def late(file: int, operation: int) -> None:
+        if operation & fcntl.LOCK_NB:
+            path.rename(final)
+            left_open(tmp_path, b"")  # even if another of this name stands there by now
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert recover(tmp_path) == []
+    assert final.read_bytes() == data
 
 
 def test_a_segment_whose_writer_lives_is_left_alone(tmp_path: Path) -> None:
