@@ -62,7 +62,7 @@ def create_key(args: argparse.Namespace) -> int:
         )
         return 2
     if args.replace:
-        keys.revoke(here.store, args.name, here.now + timedelta(hours=args.overlap))
+        keys.revoke(here.store, args.name, here.now + timedelta(hours=args.overlap), args.source)
     print(keys.create(here.store, args.name, args.source, here.now))
     complain("Keep it now: it is shown this once. It counts within five seconds.")
     return 0
@@ -86,9 +86,15 @@ def revoke_key(args: argparse.Namespace) -> int:
     from cdp_assets.store import keys
 
     here = open_platform()
-    done = keys.revoke(here.store, args.name, here.now)
+    try:
+        done = keys.revoke(here.store, args.name, here.now, args.source)
+    except keys.Ambiguous as error:
+        there = ", ".join(error.sources)
+        complain(f"several sources have a key named `{args.name}`: {there}. Say which: --source")
+        return 2
     if not done:
-        complain(f"no good server key is named `{args.name}`; `cdp keys list` shows them all")
+        of = f" of `{args.source}`" if args.source else ""
+        complain(f"no good server key{of} is named `{args.name}`; `cdp keys list` shows them all")
         return 2
     print(f"{done} revoked; refused within five seconds")
     return 0
@@ -126,7 +132,9 @@ def add_commands(add: Add) -> None:
     one = verbs.add_parser("create", help="make a server key; it is shown once")
     one.add_argument("source", help="name of the folder in defs/ that declares the event source")
     one.add_argument("--name", default="default", help="how people speak of it")
-    one.add_argument("--replace", action="store_true", help="revoke older keys of this name")
+    one.add_argument(
+        "--replace", action="store_true", help="revoke the source's older keys of this name"
+    )
     one.add_argument(
         "--overlap", type=count, default=24, metavar="HOURS",
         help="with --replace: how long the older keys stay good",
@@ -134,6 +142,7 @@ def add_commands(add: Add) -> None:
     one.set_defaults(run=create_key)
     one = verbs.add_parser("revoke", help="refuse a server key from now on")
     one.add_argument("name", help="its name, or its first characters as listed")
+    one.add_argument("--source", help="of this source alone; needed where several have the name")
     one.set_defaults(run=revoke_key)
     one = add("snippet", show_snippet, "The HTML that makes a website send what happens on it.")
     one.add_argument("source", help="name of the folder in defs/ that declares the event source")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from cdp_assets.store.models import WriteKeyRow
 
@@ -33,6 +33,14 @@ class WriteKey:
     def good_at(self, now: datetime) -> bool:
         """Whether it may send."""
         return self.revoked_at is None or now < self.revoked_at
+
+
+class Ambiguous(ValueError):
+    """Several sources have a good key of one name; `sources` are theirs."""
+
+    def __init__(self, sources: list[str]) -> None:
+        self.sources = sources
+        super().__init__("keys of this name: of " + ", ".join(sources))
 
 
 def digest(secret: str) -> str:
@@ -66,10 +74,22 @@ def every(store: Store) -> list[WriteKey]:
         return [WriteKey(*row) for row in connection.execute(rows)]
 
 
-def revoke(store: Store, name_or_prefix: str, at: datetime) -> int:
-    """Revoke the good keys of this name or prefix from `at` on; how many there were."""
-    named = or_(WriteKeyRow.name == name_or_prefix, WriteKeyRow.prefix == name_or_prefix)
-    good = or_(WriteKeyRow.revoked_at.is_(None), WriteKeyRow.revoked_at > at)
+def revoke(store: Store, name_or_prefix: str, at: datetime, source: str | None = None) -> int:
+    """Revoke the good keys of this name or prefix from `at` on; how many there were.
+
+    source: those of this source alone. Raises Ambiguous where it is left out and several sources
+    have such a key; then none is revoked.
+    """
+    good = and_(
+        or_(WriteKeyRow.name == name_or_prefix, WriteKeyRow.prefix == name_or_prefix),
+        or_(WriteKeyRow.revoked_at.is_(None), WriteKeyRow.revoked_at > at),
+    )
+    if source is not None:
+        good = and_(good, WriteKeyRow.source == source)
     with store.write() as connection:
-        done = connection.execute(update(WriteKeyRow).where(named, good).values(revoked_at=at))
+        named = select(WriteKeyRow.source).where(good).distinct().order_by(WriteKeyRow.source)
+        sources = [str(name) for (name,) in connection.execute(named)]
+        if len(sources) > 1:
+            raise Ambiguous(sources)
+        done = connection.execute(update(WriteKeyRow).where(good).values(revoked_at=at))
         return int(done.rowcount)
