@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,7 @@ from cdp_assets.events.decode import Origin, decode_block
 from cdp_assets.events.lines import Lines
 from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.events.plan.judge import judge_event
-from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats
+from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats, safe_name
 from cdp_assets.events.plan.schema import schema_of
 from cdp_assets.events.plan.tables import column_types
 from cdp_assets.events.replay import replay
@@ -339,3 +340,17 @@ def test_any_json_schema_is_judged_as_its_reference_does(
     assert [refused.position for refused in block.refused] == wrong
     alone = [judge_event(of, text).action for text in lines]
     assert [n for n, action in enumerate(alone) if action == "block"] == wrong
+
+
+def test_no_answer_about_a_long_text_is_remembered() -> None:
+    of = plan(events={"E": {"properties": {"s": {"enum": ["a"]}, "n": "integer"}}})
+    rule = of.rules["track", "E"]
+    for n in range(300):
+        text = f"{n}" + "x" * 20_000
+        assert rule.judge(json.dumps({"s": text, "n": 1}).encode()) == ("enum:s",)
+        assert rule.judge(json.dumps({"n": 1, text: 1}).encode()) == ()
+        assert safe_name(text) == "(odd name)"
+    assert len(pickle.dumps([rule._by_letters, rule.watched["s"]._known])) < 10_000
+    assert rule._by_letters
+    assert rule.judge(b'{"s":"b"}') == ("enum:s",)
+    assert len(rule.watched["s"]._known) >= 1

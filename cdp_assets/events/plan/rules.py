@@ -27,6 +27,11 @@ UNPLANNED_EVENT: Final = "unplanned_event"
 NOT_AN_OBJECT: Final = "type:(all)"
 _KEPT = 20_000
 """Answers that are remembered of one rule or property."""
+_LONG = 200
+"""Characters of a text from which on no answer about it is remembered: senders choose them."""
+_KEPT_OBJECTS, _MEMBERS, _WIDE = 1_000, 200, 4_000
+"""As _KEPT, of objects; and members, and characters of their names, from which on no answer about
+an object is remembered."""
 MOST: Final = 20
 """Violations that are named of one event."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w $.-]{0,63}")
@@ -122,6 +127,8 @@ class Rule:
 
     def remember(self, shape: int, codes: Codes) -> None:
         """Answer the same next time. Only so many answers are kept: names may hold ids."""
+        if len(codes) > MOST:
+            return
         if len(self.by_shape) >= _KEPT:
             self.by_shape.clear()
         self.by_shape[shape] = codes
@@ -149,9 +156,11 @@ class Rule:
             return None
         codes = self._by_letters.get(shape)
         if codes is None:
-            if len(self._by_letters) >= _KEPT:
-                self._by_letters.clear()
-            codes = self._by_letters[shape] = self.form(load(text))
+            codes = self.form(load(text))
+            if len(values) <= _MEMBERS and sum(map(len, values)) <= _WIDE and len(codes) <= MOST:
+                if len(self._by_letters) >= _KEPT_OBJECTS:
+                    self._by_letters.clear()
+                self._by_letters[shape] = codes
         wrong = {
             code
             for name, watched in self.watched.items()
@@ -180,9 +189,11 @@ class Rule:
         """What becomes of an event with these violations."""
         known = self._actions.get(codes)
         if known is None:
-            if len(self._actions) >= _KEPT:
-                self._actions.clear()
-            known = self._actions[codes] = self._action(codes)
+            known = self._action(codes)
+            if len(codes) <= MOST:
+                if len(self._actions) >= _KEPT:
+                    self._actions.clear()
+                self._actions[codes] = known
         return known
 
     def _action(self, codes: Codes) -> Policy:
@@ -224,9 +235,10 @@ class Watched:
                     for code in _codes(error)
                 )
             )
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[text] = known
+            if len(text) <= _LONG:
+                if len(self._known) >= _KEPT:
+                    self._known.clear()
+                self._known[text] = known
         return known
 
 
@@ -268,10 +280,14 @@ def _codes(error: Any) -> Iterator[str]:
         yield f"{word}:{'.'.join(path) or '(all)'}"
 
 
-@lru_cache(maxsize=10_000)
 def safe_name(name: str) -> str:
     """A property's name, where it is one that a programmer gave; else one that shows nothing:
     senders put addresses and ids where names belong."""
+    return _safe_name(name) if len(name) <= 64 else "(odd name)"
+
+
+@lru_cache(maxsize=10_000)
+def _safe_name(name: str) -> str:
     plain = _PLAIN_NAME.fullmatch(name) and sum(c.isdigit() for c in name) < 5
     return name if plain else "(odd name)"
 
