@@ -69,6 +69,7 @@ def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        http=BoundedHttp,
         lifespan="on",
         ws="none",
         timeout_keep_alive=75,

@@ -216,6 +216,11 @@ class LandedLines(Lines):
         super().__init__(first, data, refused, numbers)
         self.heads = heads
 
+    def part(self, first: int, last: int) -> LandedLines:
+        """The rows [first, last) as lines of their own."""
+        start, data, refused, numbers = self._slice(first, last)
+        return LandedLines(start, data, self.heads[first:last], refused, numbers)
+
     def source(self, number: int) -> str:
         """The source of the line with this number."""
         return str(self.heads["source"][self.row(number)])

@@ -65,6 +65,21 @@ class Lines:
             found.setdefault(number, row)
         return found
 
+    def part(self, first: int, last: int) -> Lines:
+        """The rows [first, last) as lines of their own."""
+        return Lines(*self._slice(first, last))
+
+    def _slice(
+        self, first: int, last: int
+    ) -> tuple[int, bytes, list[Refusal], Sequence[int] | None]:
+        data = self.data[self.starts[first] : self.ends[last - 1] + 1]
+        if self.numbers is not None:
+            # refused lines are not among the rows: they go with the first part
+            refused = self.refused if first == 0 else ()
+            return self.number(first), data, list(refused), self.numbers[first:last]
+        low, high = self.first + first, self.first + last
+        return low, data, [r for r in self.refused if low <= r.position < high], None
+
     def number_of(self, row: pl.Series) -> pl.Series:
         """The line numbers of these rows."""
         if self.numbers is None:

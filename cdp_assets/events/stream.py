@@ -19,6 +19,7 @@ from cdp_assets.events.decode import Block, Origin, decode_block
 from cdp_assets.events.landed import LandedLines, landed_lines
 from cdp_assets.events.lines import Lines, read_lines
 from cdp_assets.events.rows import event_lines
+from cdp_assets.events.tables import EVENTS
 from cdp_assets.events.typed import TraitSpec, TypedSpec
 from cdp_assets.raw.files import FileNote, FoundFile, UnreadableFile, open_bytes
 from cdp_assets.raw.quarantine import Refusal
@@ -27,6 +28,8 @@ CHUNK_ROWS = 250_000
 CHUNK_BYTES = 160 << 20
 DECODERS = 2
 """Threads that decode blocks of one file; the writer's own work fills the cores beside them."""
+MOST_FAULTS = 100
+"""Lines of a block that may make the decoder fail before it is no line's fault."""
 T = TypeVar("T")
 
 
@@ -121,7 +124,7 @@ def _blocks(
     """The blocks of a file in its order, some of them decoded at once. Raises UnreadableFile
     after those that could be read."""
     origin = origin_of(spec, file.sha256, file.first_seen, minted)
-    ahead: deque[Future[Block]] = deque()
+    ahead: deque[Future[list[Block]]] = deque()
     trouble: UnreadableFile | None = None
     read = _lines(file, spec)
     while True:
@@ -132,22 +135,53 @@ def _blocks(
         except UnreadableFile as error:
             trouble = error
             break
-        ahead.append(pool.submit(_decoded, lines, origin, specs, traits))
+        ahead.append(pool.submit(decoded, lines, origin, specs, traits))
         if len(ahead) > DECODERS:
-            yield ahead.popleft().result()
+            yield from ahead.popleft().result()
     while ahead:
-        yield ahead.popleft().result()
+        yield from ahead.popleft().result()
     if trouble is not None:
         raise trouble
 
 
-def _decoded(
+def decoded(
     lines: Lines, origin: Origin, specs: Mapping[str, TypedSpec], traits: TraitSpec
-) -> Block:
-    block = decode_block(lines, origin, specs, traits)
-    if isinstance(lines, LandedLines):
-        block.accounts = accounts.of_block(lines, block)
-    return block
+) -> list[Block]:
+    """The lines as one block; where a line makes the decoder fail, as several: a fault of ours must
+    not stop all that comes after it. Such a line is put into quarantine as `not_understood`.
+
+    Raises what the decoder raises where more than a few lines do: the fault is then no line's.
+    """
+    faults: list[Exception] = []
+
+    def found(part: Lines) -> list[Block]:
+        try:
+            block = decode_block(part, origin, specs, traits)
+        except Exception as error:
+            if len(part) > 1:
+                middle = len(part) // 2
+                return found(part.part(0, middle)) + found(part.part(middle, len(part)))
+            faults.append(error)
+            if len(faults) > MOST_FAULTS:
+                raise
+            block = _not_understood(part, error)
+        if isinstance(part, LandedLines):
+            block.accounts = accounts.of_block(part, block)
+        return [block]
+
+    return found(lines)
+
+
+def _not_understood(line: Lines, error: Exception) -> Block:
+    detail = f"{type(error).__name__} while it was decoded: a fault of this software"
+    refusal = Refusal(line.number(0), "not_understood", detail, line.data.rstrip(b"\n"))
+    return Block(
+        events=pl.DataFrame(schema={"row": pl.Int64(), **EVENTS.schema}),
+        refused=[refusal],
+        lines=1,
+        size=len(line.data),
+        source_at=line.source if isinstance(line, LandedLines) else None,
+    )
 
 
 def origin_of(

@@ -20,6 +20,7 @@ import uvicorn
 
 from cdp_assets.collector import bodies
 from cdp_assets.collector.app import Collector
+from cdp_assets.collector.http import BoundedHttp
 from cdp_assets.collector.keys import Key, KeyRing
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
@@ -34,7 +35,9 @@ def served(folder: Path, **limits: float) -> Iterator[str]:
     log = LogWriter(folder, **limits)  # type: ignore[arg-type]
     ring = KeyRing({"publickey1": Key("web")})
     app = Collector(log, lambda: ring, Verdicts(), Pages())
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on", ws="none")
+    config = uvicorn.Config(
+        app, port=0, log_level="critical", lifespan="on", ws="none", http=BoundedHttp
+    )
     server = uvicorn.Server(config)
     line = socket.socket()
     line.bind(("127.0.0.1", 0))
@@ -183,6 +186,30 @@ def test_a_body_that_drips_or_never_comes_is_told_so(
             line.sendall(b"POST /v1/t HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
             line.sendall(beginning)
             assert b" 408 " in line.recv(4096)
+        assert send(url, 1).status_code == 200
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"])
+def test_a_head_that_never_ends_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    monkeypatch.setattr("cdp_assets.collector.http.HEAD_SECONDS", 0.3)
+    with served(tmp_path) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            line.sendall(first)
+            if first:
+                assert b" 200 " in line.recv(4096)
+            line.sendall(b"POST /v1/t HTTP/1.1\r\nHost: h\r\nX-Half")
+            assert line.recv(4096) == b""
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as line,
+            contextlib.suppress(ConnectionError),
+        ):
+            line.sendall(b"GET /health HTTP/1.1\r\nX-Long: ")
+            for _ in range(1_000):
+                line.sendall(b"x" * 100_000)
+            pytest.fail("a head of 100 MB was taken")
         assert send(url, 1).status_code == 200
 
 

@@ -226,6 +226,47 @@ def test_every_event_is_accounted_for_by_source_and_hour(tmp_path: Path) -> None
     assert result.accounted
 
 
+def test_a_line_that_our_own_code_fails_on_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = import_module("cdp_assets.events.stream")
+    real = room.decode_block
+
+    def mistaken(lines: Any, *rest: Any) -> Any:
+        if b"boom" in lines.data:
+            raise ZeroDivisionError("with a value of the line")
+        return real(lines, *rest)
+
+    monkeypatch.setattr(room, "decode_block", mistaken)
+    bodies = [
+        json.dumps({"event": "boom" if n in (3, 40) else "E", "userId": "u", "messageId": str(n)})
+        for n in range(50)
+    ]
+    result, rows = read_in(tmp_path, *((request("track"), body.encode()) for body in bodies))
+    assert {int(i) for i in rows["message_id"]} == {*range(50)} - {3, 40}
+    assert result.accounted
+    kept = Lake(tmp_path / "lake").open(QUARANTINE).scan().sort("position").collect()
+    assert kept["position"].to_list() == [4, 41]
+    assert set(kept["reason"]) == {"not_understood"}
+    assert "value" not in kept["detail"][0]
+    assert [line.decode() for line in kept["payload"]] == [
+        json.dumps({"type": "track", **json.loads(bodies[n])}, separators=(",", ":"))
+        for n in (3, 40)
+    ]
+
+
+def test_a_fault_that_is_no_lines_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = import_module("cdp_assets.events.stream")
+
+    def broken(*arguments: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(room, "decode_block", broken)
+    body = json.dumps({"event": "E", "userId": "u"}).encode()
+    with pytest.raises(ZeroDivisionError):
+        read_in(tmp_path, *((request("track"), body),) * 200)
+
+
 def test_a_line_that_is_lost_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = import_module("cdp_assets.events.decode")
     real = room._table
