@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from cdp_assets.collector.addresses import Network
 from cdp_assets.collector.app import Collector
+from cdp_assets.collector.http import BoundedHttp
 from cdp_assets.collector.pages import Pages
 from cdp_assets.collector.verdicts import Verdicts
 from cdp_assets.deployment.declarations import find_defs, load_deployment
