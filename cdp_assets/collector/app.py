@@ -207,6 +207,7 @@ class Collector:
         if seconds := self._rates.wait(key, verdict.events):
             return _later(429, "too_many", "more events than this key may send", seconds)
         request = self._request(key, call, scope, headers, referer)
+        body = protocol.without_key(body, name) if key.server and name else body
         try:
             await self._land(content(request, scrubbed(body, key.ip)))
         except Overloaded:

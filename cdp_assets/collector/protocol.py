@@ -52,6 +52,8 @@ GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAA
 _SETTINGS = re.compile(r"(?:/v1)?/projects/([^/]+)/settings/?")
 _KEY_IN_TEXT = re.compile(rb'"writeKey"\s*:\s*"([^"\\]{1,200})"')
 
+_ESCAPED = re.compile(rb"\\u00([0-9a-fA-F]{2})")
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -96,6 +98,27 @@ def key_in_text(body: bytes) -> str | None:
     """The `writeKey` in a body that is no JSON."""
     found = _KEY_IN_TEXT.search(body)
     return found[1].decode("utf-8", "replace") if found else None
+
+
+def without_key(body: bytes, key: str) -> bytes:
+    """A body in which a secret key is nowhere to be read: empty text where it stood, also where
+    its characters were written as escapes."""
+    body = body.replace(key.encode(), b"")
+    if b"\\u" not in body:
+        return body
+    wanted = b'"%b"' % key.encode()
+
+    def one(found: re.Match[bytes]) -> bytes:
+        plain = _ESCAPED.sub(lambda char: bytes([int(char[1], 16)]), found[0])
+        return b'""' if plain == wanted else found[0]
+
+    return _sized(len(key)).sub(one, body)
+
+
+@lru_cache(maxsize=64)
+def _sized(length: int) -> re.Pattern[bytes]:
+    """A JSON text of so many characters that stand in keys, as they are or as escapes."""
+    return re.compile(rb'"(?:[\w-]|\\u00[0-9a-fA-F]{2}){%d}"' % length)
 
 
 def pixel_body(query: bytes) -> bytes | None:

@@ -381,7 +381,7 @@ def test_server_keys_are_made_shown_once_and_revoked(collector: Served, landed: 
 
     key = cdp("create", "web", "--name", "backend").strip()
     assert key not in cdp("list")
-    assert key.encode() not in (collector.home / "store.db").read_bytes()
+    assert not holding(collector.home, key)
     sent = event(context={"ip": "203.0.113.9"})
     assert _until(
         lambda: requests.post(f"{collector.url}/v1/t", json=sent, headers=basic(key)), 200
@@ -389,11 +389,26 @@ def test_server_keys_are_made_shown_once_and_revoked(collector: Served, landed: 
     frame = landed(sent["messageId"])
     assert frame is not None
     assert frame.request.server
+    inside = [event(writeKey=key), event(writeKey=key, x="ü"), event(writeKey=key, userId=None)]
+    escaped = [json.dumps(sent).replace(key, f"cd\\u0070{key[3:]}") for sent in inside]
+    for body in (*map(json.dumps, inside), *escaped):
+        assert requests.post(f"{collector.url}/v1/t", data=body).status_code == 200
+    torn = json.dumps({"writeKey": key, "batch": [event(x=float("nan")), event()]})
+    assert requests.post(f"{collector.url}/v1/b", data=torn).status_code == 200
+    assert not holding(collector.home, key), "it is secret wherever it was sent"
+    assert not holding(collector.home, f"0070{key[3:]}")
     cdp("revoke", "backend")
     again = event()
     assert _until(
         lambda: requests.post(f"{collector.url}/v1/t", json=again, headers=basic(key)), 401
     )
+
+
+def holding(folder: Path, text: str) -> list[Path]:
+    """The files below a folder that hold a text."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if text.encode() in path.read_bytes()]
 
 
 def _until(send: Callable[[], requests.Response], status: int) -> bool:
@@ -407,7 +422,20 @@ def _until(send: Callable[[], requests.Response], status: int) -> bool:
 def test_the_wrong_method_or_address(collector: Served) -> None:
     assert requests.get(f"{collector.url}/v1/track").status_code == 404
     assert requests.post(f"{collector.url}/v1/nothing", json={}).status_code == 404
-    assert requests.get(f"{collector.url}/../../etc/passwd").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/cdp.js/../../keys.py"],
+)
+def test_no_address_leaves_what_is_served(collector: Served, path: str) -> None:
+    """As a client of ill will sends it: others shorten it before they ask."""
+    place = urlparse(collector.url)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as line:
+        line.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: line.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"root:" not in answer
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(collector: Served, tmp_path: Path) -> None:
