@@ -25,7 +25,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def tail(args: argparse.Namespace) -> int:
-    from cdp_assets.collector.tail import follow
+    from cdp_assets.collector.tail import follow, plain
     from cdp_assets.deployment.collecting import verdicts
 
     settings = Settings()
@@ -45,7 +45,7 @@ def tail(args: argparse.Namespace) -> int:
         if event is not None:
             print(event.line(), flush=True)
             if args.payload:
-                print(f"  {event.payload}", flush=True)
+                print(f"  {plain(event.payload)}", flush=True)
     return 0
 
 
@@ -121,7 +121,7 @@ def add_commands(add: Add) -> None:
     one.add_argument("--workers", type=count, default=1, help="processes")
     one = add("tail", tail, "Show events as they reach the collector on this machine.")
     one.add_argument("--source", help="of this source alone")
-    one.add_argument("--last", type=count, default=10, help="begin with so many that are there")
+    one.add_argument("--last", type=count, default=10, help="begin with so many requests")
     one.add_argument("--payload", action="store_true", help="with what was sent")
     one.add_argument("--page", action="store_true", help="as a page in the browser")
     one.add_argument("--port", type=count, default=8081, help="port of the page on 127.0.0.1")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +19,14 @@ from cdp_assets.landing.frames import START, Frame
 from cdp_assets.landing.segments import OPEN
 
 POLL_SECONDS = 0.25
+_DONE = -1
+"""The place of a sealed segment of which all is read: it is not opened again."""
+_STEERING = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls of terminals, ends of lines, signs that change the direction of writing, and signs that
+nobody sees; not what joins letters and emoji."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +48,15 @@ class Seen:
     def line(self) -> str:
         """One line for a terminal."""
         name = f" {self.name}" if self.name else ""
-        return (
+        return plain(
             f"{self.received[11:23]}  {self.source}  {self.type}{name}  {self.who}  {self.verdict}"
         )
+
+
+def plain(text: str) -> str:
+    """A text in which nothing steers a terminal or turns what stands beside it around: such
+    characters are shown as JSON escapes."""
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def follow(
@@ -51,8 +69,7 @@ def follow(
     """The events that land from now on, and before them the `last` ones that are there; None
     whenever there is nothing new, after a short wait. source: of this source alone."""
     places: dict[str, int] = {}
-    earlier = list(_new(folder, places, source))
-    for frame in earlier[len(earlier) - min(last, len(earlier)) :]:
+    for frame in _latest(folder, places, source, last):
         yield from _events(frame, verdicts)
     while True:
         found = False
@@ -64,17 +81,59 @@ def follow(
             yield None
 
 
+def _latest(folder: Path, places: dict[str, int], source: str | None, last: int) -> list[Frame]:
+    """The last frames that are there, in the order in which they came; the places of all segments
+    become known, and no more than those frames are held. Sealed ones are read, the newest first,
+    only until there are enough."""
+    found: list[Frame] = []
+    enough = 0
+    for path in sorted(_segments(folder, places), key=_age, reverse=True):
+        if path.suffix == SEALED and enough >= last:
+            places[path.stem] = _DONE
+            continue
+        kept = deque(_beyond(path, places, source), maxlen=last)
+        enough += len(kept)
+        found = [*kept, *found]
+    found.sort(key=lambda frame: frame.request.received)
+    return found[len(found) - min(last, len(found)) :]
+
+
 def _new(folder: Path, places: dict[str, int], source: str | None) -> Iterator[Frame]:
-    """Frames beyond the places known; a segment keeps its place when it is sealed."""
-    paths = [path for path in folder.glob("*") if path.suffix in (OPEN, SEALED)]
-    for path in sorted(paths, key=lambda path: path.stem):
+    """Frames beyond the places known."""
+    for path in sorted(_segments(folder, places), key=_age):
+        yield from _beyond(path, places, source)
+
+
+def _segments(folder: Path, places: Mapping[str, int]) -> list[Path]:
+    """The segments that are not read to their end."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [
+        folder / name
+        for name in names
+        if name.endswith((OPEN, SEALED)) and places.get(name.partition(".")[0]) != _DONE
+    ]
+
+
+def _age(path: Path) -> str:
+    return path.stem
+
+
+def _beyond(path: Path, places: dict[str, int], source: str | None) -> Iterator[Frame]:
+    """Frames of a segment beyond its place, which it keeps when it is sealed."""
+    for now in (path, path.with_suffix(SEALED)):  # it may be sealed just now
         try:
-            for frame in read(path, places.get(path.stem, START)):
+            for frame in read(now, places.get(path.stem, START)):
                 places[path.stem] = frame.end
                 if source is None or frame.request.source == source:
                     yield frame
         except FileNotFoundError:
-            continue  # it was sealed meanwhile, and is found under its other name
+            continue
+        if now.suffix == SEALED:
+            places[path.stem] = _DONE
+        return
 
 
 def _events(frame: Frame, verdicts: Verdicts) -> Iterator[Seen]:

@@ -9,23 +9,29 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 
-from cdp_assets.collector.tail import Seen, follow
+from cdp_assets.collector import tail
+from cdp_assets.collector.tail import Seen, follow, plain
 from cdp_assets.collector.verdicts import Verdicts
-from cdp_assets.landing import LogWriter, Request
-from cdp_assets.landing.frames import content
+from cdp_assets.landing import Frame, LogWriter, Request, read
+from cdp_assets.landing.frames import START, content
 
 WHEN = "2026-01-01T10:20:30.123456Z"
 
 
-def put(log: LogWriter, source: str, call: str, body: object) -> None:
+def put(log: LogWriter, source: str, call: str, body: object, ascii_only: bool = True) -> None:
     landed = threading.Event()
     request = Request(source, WHEN, call)
-    log.append(content(request, json.dumps(body).encode()), lambda trouble: landed.set())
+    log.append(
+        content(request, json.dumps(body, ensure_ascii=ascii_only).encode()),
+        lambda trouble: landed.set(),
+    )
     assert landed.wait(20)
 
 
@@ -64,6 +70,59 @@ def test_only_one_source(tmp_path: Path) -> None:
     log.close()
     stream = follow(tmp_path, Verdicts(), "app", last=10, sleep=lambda seconds: None)
     assert [event.source for event in take(stream, 2)] == ["app"]
+
+
+def test_old_segments_are_not_read_and_read_ones_not_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        log = LogWriter(tmp_path)
+        put(log, "web", "page", {"anonymousId": f"a{number}"})
+        log.close()
+    opened: list[Path] = []
+
+    def counted(path: Path, offset: int = START) -> Iterator[Frame]:
+        opened.append(path)
+        return read(path, offset)
+
+    monkeypatch.setattr(tail, "read", counted)
+    stream = follow(tmp_path, Verdicts(), last=2, sleep=lambda seconds: None)
+    assert [event.who for event in take(stream, 2)] == ["a18", "a19"]
+    assert take(stream, 1) == []
+    assert len(opened) == 2
+    log = LogWriter(tmp_path)
+    put(log, "web", "page", {"anonymousId": "new"})
+    log.close()
+    assert [event.who for event in take(stream, 2)] == ["new"]
+    assert len(opened) == 3
+
+
+def test_all_that_came_before_is_never_held(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path)
+    for number in range(60):
+        put(log, "web", "page", {"anonymousId": str(number), "x": "x" * 500_000})
+    tracemalloc.start()
+    try:
+        (event,) = take(follow(tmp_path, Verdicts(), last=1, sleep=lambda seconds: None), 1)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+        log.close()
+    assert event.who == "59"
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\n", "\r", "\u202e", "\u2066", "\u2028", "\x7f"])
+def test_what_was_sent_steers_no_terminal(tmp_path: Path, sign: str) -> None:
+    log = LogWriter(tmp_path / "landing")
+    name = f"A{sign}[31mB"
+    put(log, "web", "page", {"anonymousId": name, "name": name, "x": name}, ascii_only=False)
+    log.close()
+    (event,) = take(follow(tmp_path / "landing", Verdicts(), last=1), 1)
+    escape = json.dumps(sign)[1:-1]
+    assert sign not in event.line()
+    assert event.line().count(f"A{escape}[31mB") == 2
+    assert sign not in plain(event.payload)
+    assert json.loads(plain(event.payload))["x"] == name, "and is read as before"
 
 
 def test_the_page_is_for_this_machine_alone(tmp_path: Path) -> None:
