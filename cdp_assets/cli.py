@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from importlib.metadata import version
 
 from pydantic import ValidationError
 
@@ -224,6 +225,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="cdp",
         description="A customer data platform on storage you own. Settings are environment "
         "variables (CDP_HOME and others, see docs/settings.md).",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"cdp-assets {version('cdp-assets')}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

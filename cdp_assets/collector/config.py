@@ -21,10 +21,9 @@ class EventSourceConfig(BaseModel):
 
     write_key: str | None = Field(
         default=None,
-        min_length=8,
-        max_length=128,
-        description="The public key that pages and apps send with each event. It can only write. "
-        "Servers have keys of their own: `cdp keys create SOURCE`.",
+        description="The public key that pages and apps send with each event, 8 to 128 letters, "
+        "digits and signs. It can only write. Servers have keys of their own: "
+        "`cdp keys create SOURCE`.",
     )
     origins: list[str] = Field(
         default_factory=lambda: ["*"],
@@ -62,8 +61,10 @@ class EventSourceConfig(BaseModel):
     @field_validator("write_key")
     @classmethod
     def _plain(cls, key: str | None) -> str | None:
-        if key is not None and not re.fullmatch(r"[\x21-\x39\x3b-\x7e]+", key):
-            raise ValueError("a write key is made of letters, digits and signs but `:`, no blank")
+        if key is None or "{{" in key:
+            return key  # an environment variable that is not set is told as such
+        if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{8,128}", key):
+            raise ValueError("a write key is 8 to 128 letters, digits and signs but `:`, no blank")
         return key
 
     @field_validator("origins")

@@ -65,8 +65,12 @@ class Verdicts:
                 verdict.refused += 1
                 if verdict.refused <= NAMED:
                     verdict.rejected.append(Rejected(index, found.reason, found.detail))
-        if envelope is None and len(lines) == len(verdict.rejected) == 1:
-            verdict.unreadable = f"the body is no JSON: {verdict.rejected[0].detail}"
+        # what is an object by its ends, but for half an emoji in it say, is an event, and kept
+        whole = envelope is not None or body.rstrip().endswith(b"}")
+        if not whole and len(lines) == len(verdict.rejected) == 1:
+            verdict.unreadable = f"the body is no event: {verdict.rejected[0].detail}"
+        if not body.strip():
+            verdict.unreadable = "the body is empty"
         return verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
+from cdp_assets.collector.config import EventSourceConfig
 from cdp_assets.connectors.base import Description
 from cdp_assets.connectors.config import url_mistake
 from cdp_assets.connectors.hubspot.bridge import OTHER_SIDE
@@ -33,6 +34,8 @@ def check_source(deployment: Deployment, declared: Declared, settings: Settings)
     yield from check_named(deployment, declared)
     yield from check_transform(declared)
     yield from check_enrich(declared, settings)
+    if isinstance(declared.config, EventSourceConfig):
+        yield from _check_key(deployment, declared, declared.config.write_key)
     if isinstance(declared.config, TrackingPlanConfig):
         yield from check_plan(declared, declared.config)
     if declared.name in deployment.crms:
@@ -105,3 +108,12 @@ def _objects(deployment: Deployment, name: str, settings: Settings) -> Said:
                 )
         if client.mapping(object_name) is None and item.as_ is None and item.fields:
             yield ("objects", i), f"say with `as:` which entity the records of {object_name} are"
+
+
+def _check_key(deployment: Deployment, declared: Declared, key: str | None) -> Said:
+    """A write key of two sources: whose its events are would be a matter of chance."""
+    if key is None or "{{" in key:
+        return
+    for name, config in deployment.event_sources.items():
+        if name < declared.name and config.write_key == key:
+            yield ("write_key",), f"write_key is that of `{name}` too: give each its own"

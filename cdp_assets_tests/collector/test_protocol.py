@@ -446,3 +446,12 @@ def test_a_port_that_is_taken_is_told_in_one_line(collector: Served, tmp_path: P
     assert done.returncode == 2
     assert "--port" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_an_event_with_half_an_emoji_is_kept_and_named(collector: Served, landed: Landed) -> None:
+    """JSON.stringify writes it, and an SDK would throw away what it is told 400 for."""
+    sent = json.dumps(event(properties={"t": "half"})).replace("half", "\\ud83d")
+    answer = requests.post(f"{collector.url}/v1/t", data=sent, headers=basic(KEY))
+    assert answer.status_code == 200
+    assert answer.json()["rejected"][0]["reason"] == "not_json"
+    assert requests.post(f"{collector.url}/v1/t", data=b"", headers=basic(KEY)).status_code == 400

@@ -51,8 +51,13 @@ def tag(write_key: str, host: str, options: Mapping[str, Any] | None = None) -> 
     """The HTML for a page's head: the queue that keeps early calls, and the file by its hash.
 
     write_key: the public key of the source. host: the collector's origin, no slash at the end.
-    options: what `cdp.load()` takes besides (docs/snippet.md), as JSON.
+    options: what `cdp.load()` takes besides (docs/snippet.md), as JSON. Raises ValueError for a
+    host without its scheme, which a page would take for a path of its own.
     """
+    if not host.startswith(("https://", "http://")):
+        raise ValueError(
+            f"{host!r} is no origin: scheme and host, as in https://events.example.com"
+        )
     built = build()
     # "</" would end the script element, whatever string it stands in.
     given = json.dumps({"host": host, **(options or {})}).replace("</", "<\\/")
