@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import time
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -17,13 +19,16 @@ from cdp_assets.events import IngestResult, ingest
 from cdp_assets.events.config import EventFilesConfig, EventFilesSpec
 from cdp_assets.events.decode import Origin, decode_block
 from cdp_assets.events.lines import Lines
+from cdp_assets.events.plan import patterns
 from cdp_assets.events.plan.config import TrackingPlanConfig
+from cdp_assets.events.plan.infer import infer
 from cdp_assets.events.plan.judge import judge_event
-from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats, safe_name
-from cdp_assets.events.plan.schema import schema_of
+from cdp_assets.events.plan.rules import Plan, PlanError, Rule, formats, safe_name, validator
+from cdp_assets.events.plan.schema import DIALECT, schema_of
 from cdp_assets.events.plan.tables import column_types
+from cdp_assets.events.properties import properties_of
 from cdp_assets.events.replay import replay
-from cdp_assets.events.tables import typed_columns
+from cdp_assets.events.tables import EVENTS, TS, typed_columns
 from cdp_assets.events.typed import TraitSpec
 from cdp_assets.lake import Lake
 from cdp_assets_tests.events.world import NO_WAIT, NOW, content, event, line, table, write
@@ -59,6 +64,16 @@ def quarantined(lake: Lake) -> list[tuple[str, str]]:
     return table(lake, "raw/quarantine").sort("position").select("reason", "detail").rows()
 
 
+PATTERNS = (
+    "^a",
+    "b$",
+    r"\d{2,3}",
+    r"^(\w+ )*$",
+    "^[^@ ]+@[^@ ]+$",
+    "(?!b)a",
+    r"(a|b)+1",
+    "^(?i:A)",
+)
 GOOD = exported(1, format="csv", rows=3)
 BAD = exported(2, format="doc", rows="three")
 
@@ -354,3 +369,69 @@ def test_no_answer_about_a_long_text_is_remembered() -> None:
     assert rule._by_letters
     assert rule.judge(b'{"s":"b"}') == ("enum:s",)
     assert len(rule.watched["s"]._known) >= 1
+
+
+@pytest.mark.parametrize("form", ["short", "schema", "items"])
+@pytest.mark.parametrize("pattern", [r"^(\w+\s?)*$", r"^(a|aa)+$", r"\w+$", r"\s*\s*\s*$"])
+def test_no_text_keeps_a_pattern_busy(pattern: str, form: str) -> None:
+    rule: dict[str, Any] = {"type": "string", "pattern": pattern}
+    if form == "items":
+        rule = {"type": "array", "items": rule}
+    of = plan(events={"E": {"properties": {"s": rule}}})
+    if form == "schema":
+        schema = {"$schema": DIALECT, "properties": {"s": rule}}
+        of = plan(events={"E": {"schema": "a.json"}}, schemas={"a.json": schema})
+    text = "a" * 30 + " " * 30 + "a" * 200_000 + "!"
+    said = [text] if form == "items" else text
+    start = time.monotonic()
+    codes = of.rules["track", "E"].judge(json.dumps({"s": said}).encode())
+    assert time.monotonic() - start < 2
+    assert codes == (() if pattern.startswith("\\s") else ("pattern:s",))
+
+
+def test_patterns_that_only_backtracking_reads_are_bounded_or_refused() -> None:
+    of = plan(events={"E": {"properties": {"s": {"pattern": "^(?!x)a"}}}}).rules["track", "E"]
+    assert of.judge(b'{"s":"ab"}') == ()
+    assert of.judge(json.dumps({"s": "a" * 10_000}).encode()) == ("pattern:s",)
+    for wrong in (r"^(?=x)(\w+)*$", r"(a+)+\1", "("):
+        with pytest.raises(ValueError, match=r"minutes|no regular|not a .regex"):
+            plan(events={"E": {"properties": {"s": {"pattern": wrong}}}})
+        with pytest.raises(PlanError, match=r"minutes|no regular|not a .regex"):
+            validator({"items": {"pattern": wrong}})
+    with pytest.raises(PlanError, match="minutes"):
+        validator({"patternProperties": {"^(a+)+$": True}})
+    names = {"patternProperties": {"a+b": False}}
+    rule = Rule(names, "flag", "flag")
+    start = time.monotonic()
+    assert rule.judge(json.dumps({"a" * 200_000: 1}).encode()) == ("unplanned:(odd name)",)
+    assert time.monotonic() - start < 2
+
+
+@given(st.sampled_from(PATTERNS), st.text("ab1 .@\n", max_size=90), st.booleans())
+def test_patterns_match_as_they_do_in_python(pattern: str, text: str, lengthen: bool) -> None:
+    text = text.rstrip("\n") + "a" * 70 * lengthen
+    assert patterns.matches(pattern, text) is (re.search(pattern, text) is not None)
+
+
+def test_numbers_longer_than_python_reads_stop_nothing(lake: Lake, tmp_path: Path) -> None:
+    huge = b"9" * 5_000
+    rule = {"type": "integer", "minimum": 0, "maximum": 10}
+    of = plan(events={"E": {"properties": {"n": rule}}}).rules["track", "E"]
+    assert of.judge(b'{"n":' + huge + b"}") == ("maximum:n",)
+    assert of.judge(b'{"n":-' + huge + b"}") == ("minimum:n",)
+    assert of.judge(b'{"o":{"n":-' + huge + b"}}") == ()
+    of = Rule({"properties": {"n": {"multipleOf": 0.5}}}, "flag", "flag")
+    assert of.judge(b'{"n":' + huge + b"}") == ("multipleOf:n",)
+    payload = b'{"type":"track","event":"E","userId":"u","properties":{"n":' + huge + b"}}"
+    seen = {"source": "app", "type": "track", "event": "E", "payload": payload.decode()}
+    rows = properties_of(
+        pl.DataFrame({**seen, "timestamp": [NOW]}, schema_overrides={"timestamp": TS})
+    )
+    assert dict(rows.select("property", "kind").iter_rows()) == {"": "object", "n": "integer"}
+    write(tmp_path / "in", "a.jsonl", [line(event(1, event="E", properties={"n": 1}))])
+    run(lake, planned(tmp_path / "in", None))
+    # stored before such numbers were refused
+    one = lake.open(EVENTS).scan().drop("_seq").collect()
+    changed = one.with_columns(pl.lit(payload.decode()).alias("payload"), message_id=pl.lit("old"))
+    lake.open(EVENTS).append(changed.select(*EVENTS.schema))
+    assert "n: {type: integer, required: true}" in infer(lake)

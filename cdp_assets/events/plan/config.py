@@ -3,13 +3,13 @@ events that break it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from cdp_assets.events.model import MAX_ID
+from cdp_assets.events.plan.patterns import fault
 
 Policy = Literal["allow", "flag", "drop", "quarantine", "block"]
 """What becomes of an event that breaks its plan, the mildest first; `drop` is milder than
@@ -48,7 +48,9 @@ class PropertyRule(_Model):
         default=None, min_length=1, description="The only values that it may have."
     )
     pattern: str | None = Field(
-        default=None, description="A regular expression that its text has to match somewhere."
+        default=None,
+        description="A regular expression that its text has to match somewhere. With "
+        "look-around or references to groups it matches no text of more than 256 characters.",
     )
     minimum: int | float | None = Field(default=None, description="The least number.")
     maximum: int | float | None = Field(default=None, description="The greatest number.")
@@ -70,11 +72,8 @@ class PropertyRule(_Model):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, text: str | None) -> str | None:
-        if text is not None:
-            try:
-                re.compile(text)
-            except re.error as error:
-                raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        if text is not None and (said := fault(text)) is not None:
+            raise ValueError(said)
         return text
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ import polars as pl
 import yaml
 from msgspec import Raw
 
-from cdp_assets.events.plan.rules import safe_name
+from cdp_assets.events.plan.rules import load, safe_name
 from cdp_assets.events.properties import OTHERS, PROPERTIES, build_properties
 from cdp_assets.events.shapes import TYPES_OF_TRAITS
 from cdp_assets.events.tables import EVENTS
@@ -154,7 +153,7 @@ def _values(lake: Lake, kind: str, event: str) -> dict[str, list[Any]]:
     for payload in rows["payload"].to_list():
         fields = msgspec.json.decode(payload, type=dict[str, Raw])
         if member in fields:
-            _gather(json.loads(bytes(fields[member])), "", found)
+            _gather(load(bytes(fields[member])), "", found)
     return found
 
 

@@ -17,6 +17,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from cdp_assets.events.plan import patterns
 from cdp_assets.events.plan.config import POLICIES, EventRule, Policy, TrackingPlanConfig
 from cdp_assets.events.plan.schema import Schema, planned_names, schema_of, split
 from cdp_assets.events.plan.values import fine_values
@@ -87,8 +88,13 @@ def validator(schema: Schema) -> Any:
     except SchemaError as error:
         at = "/".join(str(part) for part in error.absolute_path)
         raise PlanError(f"it is no JSON Schema: at {at or 'its top'}: {error.message}") from None
+    for said in patterns.faults(schema):
+        raise PlanError(said)
     registry: Registry[Any] = Registry()
-    return kind(schema, registry=registry, format_checker=formats)
+    if isinstance(schema, Mapping):
+        # by which the library would find its own class again
+        schema = {name: part for name, part in schema.items() if name != "$schema"}
+    return patterns.bounded(kind)(schema, registry=registry, format_checker=formats)
 
 
 class Rule:
@@ -111,6 +117,7 @@ class Rule:
         self.watched: Mapping[str, Watched] = {
             name: Watched(name, schema, part) for name, part in watched.items()
         }
+        self._by_name = "patternProperties" in repr(schema)
         self._names = planned_names(schema) if unplanned != "allow" else None
         self.by_shape: dict[int, Codes] = {}
         self._by_letters: dict[tuple[tuple[str, str], ...], Codes] = {}
@@ -172,6 +179,8 @@ class Rule:
     def _codes(self, judge: Any, content: Any) -> Codes:
         if not isinstance(content, Mapping):
             return (NOT_AN_OBJECT,)
+        if self._by_name:
+            content = patterns.cut(content)
         found = {code for error in judge.iter_errors(content) for code in _codes(error)}
         found |= set(self.unplanned_in(content))
         return tuple(sorted(found))
@@ -180,9 +189,9 @@ class Rule:
         """The violations of names that the plan does not have."""
         if self._names is None:
             return
-        planned, patterns = self._names
+        planned, forms = self._names
         for name in names:
-            if name not in planned and not any(re.search(p, name) for p in patterns):
+            if name not in planned and not any(re.search(p, name) for p in forms):
                 yield f"unplanned:{safe_name(name)}"
 
     def action(self, codes: Codes) -> Policy:
@@ -258,9 +267,20 @@ def _letter(value: bytes) -> str:
     return "" if whole else "n"
 
 
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # too long for Python; nothing it is compared with is that large
+        return -_HUGE if digits.startswith("-") else _HUGE
+
+
+_HUGE: Final = 10**1_000
+
+
 def load(text: bytes) -> Any:
-    """JSON with whole numbers of any size as they are written."""
-    return json.loads(text)
+    """JSON with whole numbers as they are written; those beyond Python's limit of digits (4,300)
+    are as large as one with a thousand."""
+    return json.loads(text, parse_int=_whole)
 
 
 def _codes(error: Any) -> Iterator[str]:
@@ -272,9 +292,9 @@ def _codes(error: Any) -> Iterator[str]:
                 yield f"{word}:{'.'.join([*path, safe_name(name)])}"
     elif error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         planned = error.schema.get("properties") or {}
-        patterns = error.schema.get("patternProperties") or {}
+        forms = error.schema.get("patternProperties") or {}
         for name in error.instance:
-            if name not in planned and not any(re.search(p, name) for p in patterns):
+            if name not in planned and not any(re.search(p, name) for p in forms):
                 yield f"{word}:{'.'.join([*path, safe_name(name)])}"
     else:
         yield f"{word}:{'.'.join(path) or '(all)'}"
