@@ -18,6 +18,8 @@ from cdp_assets.lake import Lake, Table
 USED: Final = "Feature Used"
 """The event by which the snippet tells of a use: its property `feature` is the feature's name."""
 _PATHS: Final = ("page", "screen")
+RULES: Final = "rules"
+"""Watermark that counts how often the table was built anew; one below it is each map's own."""
 
 
 class _Model(BaseModel):
@@ -126,14 +128,16 @@ def build_features(lake: Lake, found_by: FeatureMap) -> int:
     table, events = lake.open(FEATURES), lake.open(EVENTS)
     with lake.step(FEATURES.key):
         upto = events.seq()
-        rules = table.scan().select(pl.col("rules").unique()).collect()["rules"].to_list()
-        after = table.watermark(EVENTS.key) if rules == [found_by.digest] else 0
+        # which map the table was last built anew by: the one whose mark is as high as RULES
+        rules, build = f"{RULES}/{found_by.digest}", table.watermark(RULES)
+        after = table.watermark(EVENTS.key) if build and table.watermark(rules) == build else 0
         if upto <= after:
             return 0
         uses = _uses(events.changes(after, upto=upto).filter(by_people()), found_by)
         new = uses.with_columns(pl.lit(found_by.digest).alias("rules"))
         marks = {EVENTS.key: upto}
         if not after:
+            marks |= {RULES: build + 1, rules: build + 1}
             known = table.scan().select("feature").collect()
             scope = pl.concat([known, new.select("feature")]).unique()
             done = table.replace(new, scope=scope, watermarks=marks)

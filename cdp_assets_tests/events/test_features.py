@@ -6,8 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cdp_assets.events import features
 from cdp_assets.events.features import (
     FEATURES,
+    FeatureMap,
     FeaturesConfig,
     build_features,
     expression,
@@ -68,6 +70,29 @@ def test_uses_are_found_bit_by_bit_and_anew_as_at_once(lake: Lake, tmp_path: Pat
     # a map that says less leaves nothing behind
     build_features(lake, feature_map(FeaturesConfig()))
     assert set(table(lake, FEATURES.key)["feature"]) == {"search"}
+
+
+def test_a_table_without_a_use_is_no_reason_to_read_everything_again(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = features._uses
+
+    def counting(events: pl.LazyFrame, found_by: FeatureMap) -> pl.DataFrame:
+        read.append(len(events.collect()))
+        return real(events, found_by)
+
+    monkeypatch.setattr(features, "_uses", counting)
+    unused, other = (
+        feature_map(FeaturesConfig.model_validate({"features": {"fax": {"events": [name]}}}))
+        for name in ("Fax Sent", "Fax Read")
+    )
+    for n, said in enumerate((unused, unused, other, unused)):
+        write(tmp_path / "in", f"{n}.jsonl", [line(event(n, event="Else"))])
+        run(lake, source(tmp_path / "in"))
+        assert build_features(lake, said) == 0
+    assert build_features(lake, unused) == 0
+    assert read == [1, 1, 3, 4]
 
 
 def test_figures_name_what_nobody_uses(lake: Lake, tmp_path: Path) -> None:
