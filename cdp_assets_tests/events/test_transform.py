@@ -21,10 +21,11 @@ from cdp_assets.events.lines import Lines
 from cdp_assets.events.plan.config import TrackingPlanConfig
 from cdp_assets.events.plan.rules import Plan
 from cdp_assets.events.replay import replay
-from cdp_assets.events.transform import Transform, TransformError, _python, load_transform
+from cdp_assets.events.transform import Transform, TransformError, _python, load_transform, restored
 from cdp_assets.events.transform_cases import differences, read_cases
 from cdp_assets.events.typed import TraitSpec
 from cdp_assets.lake import Lake
+from cdp_assets.raw.quarantine import Refusal
 from cdp_assets_tests.events.world import (
     NO_WAIT,
     NOW,
@@ -283,6 +284,21 @@ def test_of_landed_lines_each_goes_through_its_own_source(tmp_path: Path) -> Non
     assert [(r.position, r.reason) for r in block.refused] == [(9, "transform_failed")]
     assert block.source_at is not None
     assert block.source_at(9) == "web"
+
+
+def test_refusals_of_a_block_are_found_without_seeking_each_anew() -> None:
+    class Numbers(list[int]):
+        def index(self, *_: Any) -> int:
+            raise AssertionError("a block of refusals would take the square of its lines")
+
+    heads = pl.DataFrame(
+        [(name, "2026-01-01T00:00:00Z", None, None, None, None, True, False) for name in "ab"],
+        schema=HEADS, orient="row",
+    )  # fmt: skip
+    lines = LandedLines(4, b"{}\n[]\n", heads, numbers=Numbers([4, 9]))
+    assert [lines.source(number) for number in (9, 4)] == ["b", "a"]
+    refused = [Refusal(9, "odd", "", b"made"), Refusal(9, "odd", "", b"too")]
+    assert [(r.position, r.payload) for r in restored(refused, lines)] == [(9, b"[]")]
 
 
 def test_sql_splits(tmp_path: Path) -> None:
