@@ -379,6 +379,25 @@ def test_any_order_and_batches_of_segments_give_the_tables_of_one_read(data: st.
         assert len(first) == len(set(numbers))
 
 
+def test_of_two_copies_without_a_time_the_one_read_first_stays(tmp_path: Path) -> None:
+    body = json.dumps({"event": "E", "userId": "u", "messageId": "m"}).encode()
+    for day in (1, 2):
+        when = f"2026-03-0{day}T12:00:00.000000Z"
+        land(tmp_path / "all", (request("track", received=when), body))
+    segments = sorted((tmp_path / "all").glob("*.segment"))
+    for day, order in ((1, segments), (2, segments[::-1])):
+        lake, some = Lake(tmp_path / f"lake{day}"), tmp_path / f"some{day}"
+        some.mkdir()
+        for path in order:
+            shutil.copy2(path, some)
+            ingest(lake, [spec(some)], {}, (), NOW)
+        rows = lake.open(EVENTS).scan().collect()
+        assert rows["received_at"].dt.day().to_list() == [day]
+    whole = Lake(tmp_path / "whole")
+    ingest(whole, [spec(tmp_path / "all")], {}, (), NOW)
+    assert whole.open(EVENTS).scan().collect()["received_at"].dt.day().to_list() == [1]
+
+
 def published() -> list[dict[str, Any]]:
     folder = os.environ.get("CDP_SPECS")
     if not folder:
