@@ -22,7 +22,7 @@ const bundle = await build({
 const { code } = await minify(bundle.outputFiles[0].text, {
   ecma: 2020,
   toplevel: true,
-  compress: { passes: 3, unsafe_arrows: true, keep_fargs: false },
+  compress: { passes: 3, inline: 1, unsafe_arrows: true, keep_fargs: false },
   format: { preamble: `/*! cdp.js ${version} ${licence} MIT */` },
 });
 writeFileSync(file, code + "\n");

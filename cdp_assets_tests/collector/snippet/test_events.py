@@ -51,6 +51,25 @@ def test_secrets_and_ids_of_other_tools_in_an_address_go_nowhere(site: Site, pag
     assert "userId" not in event
 
 
+def test_fragments_are_pages_by_their_path_alone(site: Site, page: Page) -> None:
+    """With `hashRoutes`: hidden parameters and what is no path may be secrets."""
+    site.options = {"hashRoutes": True, "hide": ["invite"]}
+    page.goto(site.url("/#access_token=s3cret&id_token=s3cret"))
+    (first,) = site.named(page, "page")
+    assert first["context"]["page"]["url"] == site.url("/")
+    for fragment, told in (
+        ("#/reset?token=s3cret&x=1&invite=s3cret", "#/reset?x=1"),
+        ("#!/a?Email=s3cret", "#!/a"),
+        ("#state=s3cret", ""),
+    ):
+        before = len(site.named(page, "page"))
+        page.evaluate("to => { location.hash = to }", fragment)
+        event = site.named(page, "page", before + 1)[-1]
+        assert event["context"]["page"]["path"] == f"/{told}"
+        assert event["context"]["page"]["url"] == site.url(f"/{told}")
+    assert "s3cret" not in json.dumps([post.body for post in site.posts])
+
+
 def test_every_page_of_a_visit_is_one_visitor_and_names_the_page_before(
     site: Site, page: Page
 ) -> None:

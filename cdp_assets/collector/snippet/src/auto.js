@@ -1,7 +1,7 @@
 // What is noticed without a call: pages, clicks on marked elements, features, forms, links,
 // downloads, errors, scrolling and the time that a page was really looked at.
 import { allowed } from "./consent.js";
-import { address, look, viewUrl } from "./context.js";
+import { address, look, viewUrl, where } from "./context.js";
 import { attempt, domain, on, options, parse, uuid, within } from "./env.js";
 import { decorate } from "./linker.js";
 
@@ -123,20 +123,16 @@ function begin() {
 // --- pages ---
 const SETTLING = 50; // ms that a single-page app gets to set its title
 let page; // reports the page view
-let reported; // where the page is of which the view tells
 let unsaid; // timer of a page view not yet reported
 let moment;
 
-const where = () => location.pathname + location.search + (options.hashRoutes ? location.hash : "");
-
 /** Whether the page has moved on since the view was told. */
-export const stale = () => where() !== reported;
+export const stale = () => where() !== viewUrl;
 
 /** Another page is looked at: what was is told first, under its own address. */
 export function turn(referrer, landing) {
   attended();
   look(uuid(), referrer, landing);
-  reported = where();
   seen = [];
   looked = depth = 0;
   told = false;

@@ -34,6 +34,14 @@ export function address(url) {
   return at ? at.protocol + "//" + at.host + at.pathname + cleaned(at.search) : "";
 }
 
+/** The fragment where it is a page's address (#/path, #!/path), its query cleaned; another may be
+ * a token (#access_token=…). */
+const route = () =>
+  options.hashRoutes && /^#!?\//.test(location.hash) ? location.hash.replace(/\?.*/, cleaned) : "";
+
+/** Where the page is, as it is told. */
+export const where = () => address(location.href) + route();
+
 // The page being viewed: told by navigation, not by when an event happens to be sent.
 export let viewId;
 export let viewUrl;
@@ -44,11 +52,10 @@ let campaign;
 let clickIds;
 
 export function look(id, referrer, landing) {
-  const hash = options.hashRoutes ? location.hash : "";
   viewId = id;
-  path = location.pathname + hash;
+  path = location.pathname + route();
   search = cleaned(location.search);
-  viewUrl = address(location.href) + hash;
+  viewUrl = where();
   from = address(referrer);
   campaign = clickIds = undefined;
   query(parse(landing || location.href).search).forEach(([name, value]) => {
