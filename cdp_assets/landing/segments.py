@@ -55,10 +55,8 @@ def create(folder: Path) -> tuple[int, bytes, Path]:
 
     Raises OSError.
     """
-    path = folder / (new_name() + OPEN)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor, path = _locked_file(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         seed = secrets.token_bytes(SEED_BYTES)
         os.write(descriptor, MAGIC + seed)
         os.fsync(descriptor)
@@ -69,6 +67,30 @@ def create(folder: Path) -> tuple[int, bytes, Path]:
             path.unlink()
         raise
     return descriptor, seed, path
+
+
+def _locked_file(folder: Path) -> tuple[int, Path]:
+    """A new file of an open segment, locked. Before it is, `recover` in another process may take
+    it for one whose writer is gone, and remove it: then another is made. Raises OSError."""
+    while True:
+        path = folder / (new_name() + OPEN)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, path):
+                return descriptor, path
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def seal(descriptor: int, path: Path, end: int) -> Path | None:
@@ -153,9 +175,8 @@ def _left_open(path: Path) -> Iterator[int | None]:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # it may have been sealed between the opening and the lock
-        same = os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
+        same = _is_at(descriptor, path)  # it may have been sealed before it was locked
+    except BlockingIOError:
         same = False
     try:
         yield descriptor if same else None

@@ -175,6 +175,24 @@ def test_a_segment_that_is_sealed_meanwhile_is_passed_over(
     assert final.read_bytes() == data
 
 
+def test_a_segment_that_is_removed_before_it_is_locked_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that starts may take it for one whose writer is gone."""
+    real = fcntl.flock
+
+    def late(file: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        recover(tmp_path)
+        real(file, operation)
+
+    log = LogWriter(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert append_all(log, [b"{}"]) == [None]
+    log.close()
+    assert bodies(tmp_path) == [b"{}"]
+
+
 def test_a_segment_whose_writer_lives_is_left_alone(tmp_path: Path) -> None:
     descriptor, _, path = create(tmp_path)
     assert recover(tmp_path) == []
