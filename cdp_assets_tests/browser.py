@@ -11,9 +11,10 @@ from playwright.sync_api import Browser, sync_playwright
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The machine's own Chromium, headless; the test is skipped where there is none."""
+    """The machine's own Chromium, headless; the test is skipped where there is none. One a file:
+    while Playwright runs, nothing in this process can run an event loop of its own."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         pytest.skip("no Chromium here: as root `make test` installs it, else install `chromium`")

@@ -38,6 +38,7 @@ COMMON = {
     "name", "first_name", "last_name", "email", "phone", "title", "company", "domain", "website",
     "stage", "status", "amount", "currency", "subject", "kind", "owner", "closed_at",
     "occurred_at", "created_at", "changed_at", "before", "after",
+    "won_reason", "lost_reason",
 }  # fmt: skip
 ENTITIES = {"person", "account", "opportunity", "ticket", "activity", "product", "user", "change"}
 

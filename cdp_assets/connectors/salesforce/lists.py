@@ -9,7 +9,7 @@ from cdp_assets.connectors.base import Refused, RowChange, RowOutcome, WrongObje
 from cdp_assets.connectors.salesforce import collections
 from cdp_assets.connectors.salesforce.client import SalesforceClient, soql_string
 from cdp_assets.connectors.salesforce.ids import is_id, long_id
-from cdp_assets.connectors.salesforce.outcomes import refused
+from cdp_assets.connectors.salesforce.outcomes import GONE, refused
 
 _MEMBER = "CampaignMember"
 _FIELDS = {"003": "ContactId", "00Q": "LeadId"}
@@ -118,8 +118,11 @@ class SalesforceLists:
             # A member twice is refused, so that a repeat makes none.
             done = collections.send(self._client, _MEMBER, part, repeatable=True)
             for row, outcome in done.items():
-                there = outcome.code == _THERE
-                outcomes[row] = RowOutcome(row, True) if there else outcome
+                if outcome.code == _THERE:
+                    outcome = RowOutcome(row, True)
+                elif outcome.code in GONE:  # of a member that is created: the contact or lead
+                    outcome = replace(outcome, error_class="gone")
+                outcomes[row] = outcome
         for row, record_id in rows.items():
             if first[record_id] in outcomes:
                 outcomes.setdefault(row, outcomes[first[record_id]])
