@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -214,16 +216,28 @@ def load_text(text: str) -> Any:
 
 @pytest.mark.parametrize("name", ["transform.py", "transform.sql"])
 def test_a_line_that_no_transformation_can_read_does_not_go_around_it(
-    lake: Lake, tmp_path: Path, name: str
+    lake: Lake, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    room = import_module("cdp_assets.events.transform")
+    real = room._read
+
+    def less(text: bytes) -> Any:
+        """As a decoder that reads less than the judge."""
+        if b"odd" in text:
+            raise msgspec.ValidationError("number out of range")
+        return real(text)
+
+    monkeypatch.setattr(room, "_read", less)
     text = "select event from events" if name.endswith("sql") else BY_PROPERTY
     huge = line(event(1, properties={"n": 0})).replace(b'"n": 0', b'"n": ' + b"1" * 5000)
-    write(tmp_path / "in", "a.jsonl", [huge, line(event(2)), b" ", b"no json"])
+    odd = line(event(3, properties={"odd": 1}))
+    write(tmp_path / "in", "a.jsonl", [huge, line(event(2)), b" ", b"no json", odd])
     result = run(lake, source(tmp_path / "in", transform(tmp_path / "defs", text, name)))
-    assert (result.read, result.stored, result.quarantined) == (3, 1, 2)
-    waiting = table(lake, "raw/quarantine").sort("position")
-    assert waiting["reason"][0] in ("transform_failed", "number_out_of_range")
-    assert waiting["payload"][0] == huge
+    assert (result.read, result.stored, result.quarantined) == (4, 1, 3)
+    waiting = table(lake, "raw/quarantine").sort("position").select("position", "reason", "payload")
+    assert waiting.rows() == [
+        (1, "number_out_of_range", huge), (4, "not_json", b"no json"), (5, "transform_failed", odd),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
