@@ -24,6 +24,7 @@ from cdp_assets.deployment.declarations import find_defs, load_deployment
 from cdp_assets.deployment.live import Live, mistakes, ring
 from cdp_assets.deployment.plans import blockers
 from cdp_assets.deployment.yaml_source import ConfigurationError
+from cdp_assets.events.plan.judge import KEPT_OUT
 from cdp_assets.landing import LogWriter, recover
 from cdp_assets.settings import Settings, load_home_env
 
@@ -97,10 +98,10 @@ def serve(
 
 
 def verdicts(settings: Settings) -> Verdicts:
-    """What is known of events at once, the tracking plans' word among it. Raises
-    ConfigurationError."""
+    """What is known of events at once, for who watches them arrive: what a tracking plan will drop
+    or put aside too. Raises ConfigurationError."""
     deployment = load_deployment(find_defs(settings)).require_valid()
-    return Verdicts(blockers(deployment))
+    return Verdicts(blockers(deployment, KEPT_OUT))
 
 
 def trusted_networks(settings: Settings) -> list[Network]:

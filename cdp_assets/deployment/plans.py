@@ -4,7 +4,7 @@ judged by which."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cdp_assets.deployment.declarations import Declared, Deployment
 from cdp_assets.deployment.yaml_source import KeyPath
 from cdp_assets.events.model import Event, Refusal
 from cdp_assets.events.plan.config import EventRule, TrackingPlanConfig
-from cdp_assets.events.plan.judge import blocker
+from cdp_assets.events.plan.judge import BLOCKED, blocker
 from cdp_assets.events.plan.rules import Plan, PlanError, events_of_file
 from cdp_assets.events.plan.tables import column_types
 from cdp_assets.events.tables import typed_keys
@@ -51,8 +51,11 @@ def plans_of_sources(deployment: Deployment) -> dict[str, Plan]:
     return {name: known[plan] for name, plan in named.items() if plan in known}
 
 
-def blockers(deployment: Deployment) -> dict[str, Callable[[Event, bytes], Refusal | None]]:
-    """source → its plan's word on an event, of those whose plan blocks anything. Where a plan
+def blockers(
+    deployment: Deployment, actions: Collection[str] = BLOCKED
+) -> dict[str, Callable[[Event, bytes], Refusal | None]]:
+    """source → its plan's word on an event, of those whose plan blocks anything (or does what
+    else `actions` name). Where a plan
     cannot be used nothing is blocked: what came is judged when it is ingested. So are the events
     of a source with a transformation, whose plan is about what that makes of them."""
     found: dict[str, Callable[[Event, bytes], Refusal | None]] = {}
@@ -67,8 +70,8 @@ def blockers(deployment: Deployment) -> dict[str, Callable[[Event, bytes], Refus
     for source, (plan, _) in named.items():
         rules = plan.rules.values()
         said = {plan.config.unplanned_events, *(r.violations for r in rules)}
-        if "block" in said | {r.unplanned for r in rules}:
-            found[source] = blocker(plan)
+        if not (said | {r.unplanned for r in rules}).isdisjoint(actions):
+            found[source] = blocker(plan, actions)
     return found
 
 

@@ -19,8 +19,11 @@ import requests
 from cdp_assets.collector import tail
 from cdp_assets.collector.tail import Seen, follow, plain
 from cdp_assets.collector.verdicts import Verdicts
+from cdp_assets.deployment.collecting import verdicts
 from cdp_assets.landing import Frame, LogWriter, Request, read
 from cdp_assets.landing.frames import START, content
+from cdp_assets.settings import Settings
+from cdp_assets_tests.collector.serving import write_defs
 
 WHEN = "2026-01-01T10:20:30.123456Z"
 
@@ -123,6 +126,32 @@ def test_what_was_sent_steers_no_terminal(tmp_path: Path, sign: str) -> None:
     assert event.line().count(f"A{escape}[31mB") == 2
     assert sign not in plain(event.payload)
     assert json.loads(plain(event.payload))["x"] == name, "and is read as before"
+
+
+def test_what_the_plan_will_put_aside_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = """type: cdp_assets.TrackingPlan
+attributes:
+  violations: quarantine
+  events: {E: {properties: {n: {type: integer, required: true}}}}
+"""
+    source = (
+        "type: cdp_assets.EventSource\nattributes: {write_key: one-key-1, tracking_plan: product}\n"
+    )
+    defs = write_defs(tmp_path / "defs", {"product": plan, "web": source})
+    monkeypatch.setenv("CDP_DEFS", str(defs))
+    monkeypatch.setenv("CDP_HOME", str(tmp_path / "home"))
+    settings = Settings()
+    log = LogWriter(settings.landing)
+    for properties in ({"n": 1}, {"n": "x"}):
+        body = {"type": "track", "event": "E", "userId": "u", "properties": properties}
+        put(log, "web", "track", body)
+    log.close()
+    stream = follow(settings.landing, verdicts(settings), last=10, sleep=lambda seconds: None)
+    fine, broken = take(stream, 2)
+    assert fine.verdict == "ok"
+    assert broken.verdict.startswith("violation:")
 
 
 def test_the_page_is_for_this_machine_alone(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,9 +54,16 @@ def judge_event(plan: Plan, event: Mapping[str, Any] | bytes) -> Verdict:
     return Verdict(rule.action(codes), codes) if codes else FINE
 
 
-def blocker(plan: Plan) -> Callable[[Event, bytes], Refused | None]:
+BLOCKED: Final = frozenset({"block"})
+KEPT_OUT: Final = frozenset({"block", "quarantine", "drop"})
+"""What keeps an event out of the table."""
+
+
+def blocker(
+    plan: Plan, actions: Collection[str] = BLOCKED
+) -> Callable[[Event, bytes], Refused | None]:
     """The plan's word on an event that was read already, for whoever has to answer its sender: why
-    it is blocked, None where it is not."""
+    it is blocked (or what else `actions` name), None where it is not."""
 
     def word(event: Event, line: bytes) -> Refused | None:
         del line
@@ -68,7 +75,7 @@ def blocker(plan: Plan) -> Callable[[Event, bytes], Refused | None]:
             said = event.traits if event.type in TYPES_OF_TRAITS else event.properties
             codes = rule.judge(bytes(said))
             found = Verdict(rule.action(codes), codes) if codes else FINE
-        if found.action != "block":
+        if found.action not in actions:
             return None
         told = refusal(0, name or event.type, found.violations, plan.label, b"")
         return Refused(told.reason, told.detail)
