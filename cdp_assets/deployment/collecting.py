@@ -23,6 +23,7 @@ from cdp_assets.collector.verdicts import Verdicts
 from cdp_assets.deployment.declarations import find_defs, load_deployment
 from cdp_assets.deployment.live import Live, mistakes, ring
 from cdp_assets.deployment.plans import blockers
+from cdp_assets.deployment.rooms import open_store
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.events.plan.judge import KEPT_OUT
 from cdp_assets.landing import LogWriter, recover
@@ -58,7 +59,9 @@ def serve(
     that can be read. Raises ConfigurationError, StoreError."""
     for mistake in mistakes(settings):
         logger.warning("%s", mistake)
-    ring(settings)  # whatever is wrong with the keys is told here, not by each worker
+    ring(
+        settings, open_store(settings)
+    )  # whatever is wrong with the keys is told here, not by each worker
     trusted_networks(settings)
     recover(settings.landing)
     config = uvicorn.Config(

@@ -21,6 +21,7 @@ from cdp_assets.collector.keys import KeyRing, key_ring, parse_quick_keys
 from cdp_assets.collector.verdicts import Verdicts
 from cdp_assets.deployment.declarations import Deployment, find_defs, load_deployment
 from cdp_assets.deployment.plans import blockers
+from cdp_assets.deployment.rooms import open_store
 from cdp_assets.deployment.yaml_source import ConfigurationError
 from cdp_assets.settings import Settings
 from cdp_assets.store import Store, keys
@@ -48,6 +49,7 @@ class Live:
         self._seconds = seconds
         self._read_as: object = None
         self._told: dict[str, str] = {}
+        self._store: Store | None = None
         self.ring: KeyRing | None = None
         self.verdicts = Verdicts()
         self.read()
@@ -74,7 +76,8 @@ class Live:
             self._told.pop(what, None)
 
     def _read_ring(self) -> None:
-        self.ring = ring(self._settings)
+        self._store = self._store or open_store(self._settings)
+        self.ring = ring(self._settings, self._store)
 
     def _read_plans(self) -> None:
         deployment = load_deployment(find_defs(self._settings)).require_valid()
@@ -85,15 +88,12 @@ class Live:
             self._read_as = now
 
 
-def ring(settings: Settings) -> KeyRing:
+def ring(settings: Settings, store: Store) -> KeyRing:
     """The keys that are good now. Raises ConfigurationError, StoreError."""
     try:
         quick = parse_quick_keys(settings.write_keys or "")
     except ValueError as error:
         raise ConfigurationError.plain(f"CDP_WRITE_KEYS: {error}") from None
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(settings.database_url)
-    store.migrate()
     now = settings.clock()
     secret = [(key.source, key.digest) for key in keys.every(store) if key.good_at(now)]
     return key_ring(sources(settings), quick, secret)

@@ -25,6 +25,14 @@ from cdp_assets.settings import Settings
 from cdp_assets.store import Store
 
 
+def open_store(settings: Settings) -> Store:
+    """The operational database, its schema brought up to date. Raises StoreError, OSError."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(settings.database_url)
+    store.migrate()
+    return store
+
+
 class Rooms:
     """One deployment's rooms, with the settings of the moment. Cheap to make; nothing is opened
     before it is used."""
@@ -42,10 +50,7 @@ class Rooms:
     @cached_property
     def store(self) -> Store:
         """The operational database, its schema brought up to date."""
-        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store(self.settings.database_url)
-        store.migrate()
-        return store
+        return open_store(self.settings)
 
     @cached_property
     def now(self) -> datetime:
