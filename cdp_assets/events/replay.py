@@ -11,11 +11,10 @@ import polars as pl
 
 from cdp_assets.events.catalogue import prepare, recover
 from cdp_assets.events.config import EventFilesSpec, LandedConfig
-from cdp_assets.events.decode import decode_block
 from cdp_assets.events.ingest import STEP, IngestResult, Writer, quarantine_step
 from cdp_assets.events.landed import chosen
 from cdp_assets.events.lines import Lines
-from cdp_assets.events.stream import as_chunk, origin_of
+from cdp_assets.events.stream import as_chunk, decoded, origin_of
 from cdp_assets.events.typed import TraitSpec, TypedSpec, typed_specs
 from cdp_assets.events.values import fold
 from cdp_assets.events.versions import Versions, seed_of_segment
@@ -134,9 +133,9 @@ def _replay_origin(
         minted = seed_of_segment(file.path)
     elif file and Path(file.path).exists():
         minted = Versions(lake, spec.name).first(file)
-    block = decode_block(lines, origin_of(spec, origin, first_seen, minted), specs, traits)
-    writer.write(as_chunk([(spec.name, origin, block)], []))
-    again = {r.position for r in block.refused}
+    blocks = decoded(lines, origin_of(spec, origin, first_seen, minted), specs, traits)
+    writer.write(as_chunk([(spec.name, origin, block) for block in blocks], []))
+    again = {r.position for block in blocks for r in block.refused}
     return group.select("step", "origin", "position").filter(~pl.col("position").is_in(list(again)))
 
 

@@ -245,6 +245,9 @@ def test_a_line_that_our_own_code_fails_on_stops_nothing(
     result, rows = read_in(tmp_path, *((request("track"), body.encode()) for body in bodies))
     assert {int(i) for i in rows["message_id"]} == {*range(50)} - {3, 40}
     assert result.accounted
+    lake = Lake(tmp_path / "lake")
+    stubborn = replay(lake, [spec(tmp_path / "landing")], {}, (), NOW)
+    assert (stubborn.stored, stubborn.refused) == (0, 2), "nor does it stop a replay"
     kept = Lake(tmp_path / "lake").open(QUARANTINE).scan().sort("position").collect()
     assert kept["position"].to_list() == [4, 41]
     assert set(kept["reason"]) == {"not_understood"}
