@@ -30,13 +30,10 @@ def of_block(lines: LandedLines, block: Block) -> pl.DataFrame:
     in_quarantine = numbers.is_in(refused.implode())
     there = pl.Series(np.asarray(lines.ends - lines.starts) > 0) | in_quarantine
     made = numbers.is_in(block.events["row_number"].unique().implode())
-    received = lines.heads["received"].str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC"
-    )
     rows = pl.DataFrame(
         {
             "source": lines.heads["source"],
-            "hour": received.dt.truncate("1h"),
+            "hour": lines.heads["received"].dt.truncate("1h"),
             "read": there.cast(pl.Int64),
             "quarantined": in_quarantine.cast(pl.Int64),
             "left_out": (there & ~in_quarantine & ~made).cast(pl.Int64),

@@ -22,7 +22,7 @@ from cdp_assets.raw.quarantine import Refusal
 
 BATCH: Final = "batch"
 HEADS: Final = {
-    "source": pl.String(), "received": pl.String(), "sent": pl.String(), "ip": pl.String(),
+    "source": pl.String(), "received": TS, "sent": pl.String(), "ip": pl.String(),
     "agent": pl.String(), "referer": pl.String(), "server": pl.Boolean(), "gpc": pl.Boolean(),
 }  # fmt: skip
 """What a request says of its events, a column each; see `landing.Request`; sent: the batch's."""
@@ -253,7 +253,12 @@ class _Gathering:
             (r.source, r.received, sent, r.ip, r.agent, r.referer, r.server, r.gpc)
             for r, sent in self.requests
         ]
-        heads = pl.DataFrame(rows, schema=HEADS, orient="row")
+        heads = pl.DataFrame(rows, schema={**HEADS, "received": pl.String()}, orient="row")
+        heads = heads.with_columns(
+            pl.col("received").str.to_datetime(
+                "%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC"
+            )
+        )
         which = pl.Series(range(len(rows)), dtype=pl.UInt32)
         if self.counts.count(1) != len(rows):
             counts = pl.Series(self.counts, dtype=pl.UInt32)
@@ -326,9 +331,8 @@ def with_heads(frame: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
     own_agent = pl.when(~heads["server"]).then(heads["agent"])
     return frame.with_columns(
         heads["source"],
-        heads["received"].alias("received_text"),
-        heads["received"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC")
-        .cast(TS).alias("received_text_read"),
+        pl.lit(None, pl.String).alias("received_text"),
+        heads["received"].alias("received_text_read"),
         pl.coalesce(heads["sent"], "sent_text").alias("sent_text"),
         *(
             [pl.when(heads["sent"].is_null()).then("sent_text_read").alias("sent_text_read")]

@@ -204,7 +204,7 @@ def _recover(descriptor: int, path: Path) -> Recovered:
         os.rename(part, kept)
         sync_folder(path.parent)
         logger.error("%s is damaged behind byte %d, and kept aside: restore it", kept, end)
-    return Recovered(seal(descriptor, path, end), size - max(end, 0), kept)
+    return Recovered(seal(descriptor, path, end), size - end, kept)
 
 
 @contextlib.contextmanager
