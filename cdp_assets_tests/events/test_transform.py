@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -282,7 +283,7 @@ def test_of_landed_lines_each_goes_through_its_own_source(tmp_path: Path) -> Non
     of = transform(tmp_path, text)
     sources = ["web", "app", "web", "app"]
     heads = pl.DataFrame(
-        [(s, f"2026-01-0{n}T00:00:00Z", None, None, None, None, True, False)
+        [(s, datetime(2026, 1, n, tzinfo=UTC), None, None, None, None, True, False)
          for n, s in enumerate(sources, start=1)],
         schema=HEADS, orient="row",
     )  # fmt: skip
@@ -306,7 +307,7 @@ def test_refusals_of_a_block_are_found_without_seeking_each_anew() -> None:
             raise AssertionError("a block of refusals would take the square of its lines")
 
     heads = pl.DataFrame(
-        [(name, "2026-01-01T00:00:00Z", None, None, None, None, True, False) for name in "ab"],
+        [(name, NOW, None, None, None, None, True, False) for name in "ab"],
         schema=HEADS, orient="row",
     )  # fmt: skip
     lines = LandedLines(4, b"{}\n[]\n", heads, numbers=Numbers([4, 9]))
